@@ -1,0 +1,19 @@
+"""Images in: datasets, preprocessing, augmentation, batches."""
+
+from keras_wrn.data.augment import ReflectPadCrop
+from keras_wrn.data.datasets import DATASETS, DataError, dataset_info, load_arrays
+from keras_wrn.data.pipeline import Batches, eval_arrays, eval_dataset
+from keras_wrn.data.preprocess import ZCA, Preprocessing
+
+__all__ = [
+    "DATASETS",
+    "ZCA",
+    "Batches",
+    "DataError",
+    "Preprocessing",
+    "ReflectPadCrop",
+    "dataset_info",
+    "eval_arrays",
+    "eval_dataset",
+    "load_arrays",
+]

@@ -1,0 +1,101 @@
+"""Augmentation a batch at a time, every image with draws of its own."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def crop_and_flip(images, offsets, flips, padding):
+    """Crop images out of their reflect-padded selves, and mirror some, in a single gather.
+
+    Args:
+        images: (batch, height, width, channels), a NumPy array or a tensor of the Keras backend.
+        offsets: int32 (batch, 2), top and left of each crop in the padded image, 0 to
+            2 * padding.
+        flips: int32 (batch,), 1 where the crop is mirrored left to right.
+        padding: int, pixels added on each side, mirrored without repeating the edge.
+
+    Returns:
+        Images of the same shape, dtype and kind.
+    """
+    xp = np if isinstance(images, np.ndarray) else ops
+    batch, height, width, channels = xp.shape(images)
+
+    def reflect(position, size):
+        position = position - padding
+        return (size - 1) - xp.abs((size - 1) - xp.abs(position))
+
+    across = xp.arange(width, dtype="int32")[None, :]
+    flips = flips[:, None]
+    across = across + flips * (width - 1 - 2 * across)
+    rows = reflect(offsets[:, :1] + xp.arange(height, dtype="int32")[None, :], height)
+    columns = reflect(offsets[:, 1:] + across, width)
+    first = xp.arange(batch, dtype="int32")[:, None] * height
+    pixels = ((first + rows) * width)[:, :, None] + columns[:, None, :]
+    return xp.take(xp.reshape(images, (-1, channels)), pixels, axis=0)
+
+
+@keras.saving.register_keras_serializable("keras_wrn")
+class ReflectPadCrop(keras.layers.Layer):
+    """Pad by reflection, crop to the old size, flip: the authors' augmentation of CIFAR.
+
+    Every image has an offset and a coin of its own. (`keras.layers.RandomCrop` draws one offset
+    for the whole batch.) Works in a model, and in `tf.data` on the TensorFlow backend.
+
+    Args:
+        padding: int, pixels added on each side, below the image's size.
+        horizontal_flip: bool, whether half of the images are mirrored.
+        seed: int or None, of the draws.
+        **kwargs: those of `keras.layers.Layer`.
+
+    Call arguments:
+        images: (batch, height, width, channels), any dtype, returned as it came.
+        training: bool. Outside training images pass unchanged.
+
+    Source: the authors' train.lua: 9 x 9 offsets at padding 4, flip with p = 0.5.
+
+    Example:
+
+    ```python
+    layer = keras_wrn.data.ReflectPadCrop(4, seed=0)
+    dataset = dataset.batch(128).map(lambda x, y: (layer(x, training=True), y))
+    ```
+    """
+
+    def __init__(self, padding=4, horizontal_flip=True, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if padding < 0:
+            raise ValueError(f"`padding` should be 0 or more. Received: padding={padding!r}")
+        self.padding = padding
+        self.horizontal_flip = horizontal_flip
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.autocast = False
+        self._convert_input_args = False
+
+    def call(self, images, training=None):
+        if not training:
+            return images
+        batch = ops.shape(images)[0]
+        draws = keras.random.uniform((batch, 3), seed=self.seed_generator)
+        offsets, flips = draw_crop(draws, self.padding, self.horizontal_flip)
+        return crop_and_flip(images, offsets, flips, self.padding)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(padding=self.padding, horizontal_flip=self.horizontal_flip, seed=self.seed)
+        return config
+
+
+def draw_crop(draws, padding, horizontal_flip):
+    """Turn uniform draws (batch, at least 3) into int32 offsets (batch, 2) and flips (batch,)."""
+    xp = np if isinstance(draws, np.ndarray) else ops
+    positions = 2 * padding + 1
+    offsets = xp.minimum(xp.floor(draws[:, :2] * positions), positions - 1)
+    flips = xp.floor(draws[:, 2] * 2) if horizontal_flip else 0 * draws[:, 2]
+    if xp is np:
+        return offsets.astype("int32"), flips.astype("int32")
+    return ops.cast(offsets, "int32"), ops.cast(flips, "int32")

@@ -1,0 +1,7 @@
+"""What a WRN is. Keras only, on any of its backends."""
+
+from keras_wrn.models.image_model import ImageModel
+from keras_wrn.models.layers import BatchNormalization
+from keras_wrn.models.wide_resnet import WideResNet
+
+__all__ = ["BatchNormalization", "ImageModel", "WideResNet"]

@@ -1,0 +1,56 @@
+"""The pre-activation residual block of the paper, for any list of kernel sizes."""
+
+import difflib
+import re
+
+import keras
+
+from keras_wrn.models.layers import batch_norm, conv
+
+PAPER_BLOCKS = ("B33", "B31", "B13", "B311", "B131", "B313")
+
+
+def parse_block(block):
+    """Return the kernel sizes of a block type: "B313" -> (3, 1, 3).
+
+    Args:
+        block: str, the paper's B(3,1,3) written "B313": B, then one digit, 1 or 3, for each
+            convolution.
+
+    Raises:
+        ValueError: anything else; the message names the nearest valid block.
+    """
+    if isinstance(block, str) and re.fullmatch("B[13]+", block):
+        return tuple(int(digit) for digit in block[1:])
+    digits = "".join(re.findall("[0-9]", str(block)))
+    near = re.fullmatch("[13]+", digits) and f"B{digits}"
+    near = near or (difflib.get_close_matches(str(block), PAPER_BLOCKS, 1, 0.0) or ["B33"])[0]
+    raise ValueError(
+        "`block` should be 'B' followed by the kernel size, 1 or 3, of each convolution, such as "
+        f"{', '.join(PAPER_BLOCKS)}. Nearest valid value: {near!r}. Received: block={block!r}"
+    )
+
+
+def residual_block(
+    x, filters, kernels, strides, dropout, activation, strided_padding, gamma_initializer, *, name
+):
+    """Add one block to x (batch, height, width, channels) -> (batch, h', w', filters).
+
+    Each convolution follows a BN and an activation, and every one but the first a dropout. The
+    first convolution has the stride. On a change of channels the first BN-activation is shared:
+    the branch and a bare 1x1 shortcut both read it. Otherwise the shortcut is x itself, raw.
+    """
+    shortcut = x
+    for i, kernel_size in enumerate(kernels, start=1):
+        changes = i == 1 and (x.shape[-1] != filters or strides != 1)
+        x = batch_norm(x, gamma_initializer, name=f"{name}_bn{i}")
+        x = keras.layers.Activation(activation, name=f"{name}_act{i}")(x)
+        if changes:
+            shortcut = conv(x, filters, 1, strides, name=f"{name}_shortcut")
+        if i > 1 and dropout:
+            x = keras.layers.Dropout(dropout, name=f"{name}_dropout{i}")(x)
+        x = conv(
+            x, filters, kernel_size, strides if i == 1 else 1, strided_padding,
+            name=f"{name}_conv{i}",
+        )  # fmt: skip
+    return keras.layers.Add(name=f"{name}_add")([shortcut, x])

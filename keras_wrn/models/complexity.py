@@ -1,0 +1,34 @@
+"""What a network costs."""
+
+import math
+
+import keras
+
+
+def count_macs(model) -> int:
+    """Multiply-accumulates of one image in the model's convolutions and dense layers.
+
+    Args:
+        model: a built functional `keras.Model` with a fixed input size, such as
+            `keras_wrn.WideResNet(16, 2)`.
+
+    Raises:
+        ValueError: the model takes images of any size.
+
+    Example:
+
+    ```python
+    keras_wrn.models.count_macs(keras_wrn.WideResNet(28, 10))   # 5,243,330,560: 5.243 G
+    ```
+    """
+    if None in model.input_shape[1:]:
+        raise ValueError(
+            f"Expected a model with a fixed input size. Received: {model.input_shape[1:]}"
+        )
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            total += math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
+        elif isinstance(layer, keras.layers.Dense):
+            total += math.prod(layer.kernel.shape)
+    return total

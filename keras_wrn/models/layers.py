@@ -1,0 +1,170 @@
+"""Convolution, batch norm and padding of a WRN: every default, written once.
+
+Images are channels last throughout, whatever `keras.config.image_data_format()` says.
+"""
+
+import keras
+from keras import ops
+
+CHANNELS_LAST = "channels_last"
+
+# He et al. with fan-in, *untruncated*, as models/wide-resnet.lua draws it since 2016-09-08.
+CONV_INITIALIZER = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+# Torch7's nn.Linear: U(-1/sqrt(in), 1/sqrt(in)).
+DENSE_INITIALIZER = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
+@keras.saving.register_keras_serializable("keras_wrn")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation over (batch, height, width), with Torch's moving statistics.
+
+    Three things differ from `keras.layers.BatchNormalization`:
+
+    - the moving variance is the *unbiased* one (divided by n - 1), as in Torch and in
+      TensorFlow's fused kernel, on every backend;
+    - on TensorFlow it runs that fused kernel, except where statistics are synchronised, the
+      dtype is float64 or the input is not an image batch: there the decomposed formula runs;
+    - unsynchronised moving statistics are averaged over the replicas of a
+      `tf.distribute` strategy, where Keras keeps those of replica 0.
+
+    Args:
+        momentum: float, the share of the old moving statistics kept at each step. 0.9 is
+            Torch's 0.1.
+        epsilon: float, added to the variance.
+        gamma_initializer: initializer of the scale. The authors' code draws it from U(0, 1)
+            (torch7's default); the ImageNet family has ones.
+        **kwargs: those of `keras.layers.BatchNormalization`.
+
+    Source: Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167.
+
+    Example:
+
+    ```python
+    layer = keras_wrn.models.BatchNormalization()
+    y = layer(np.ones((2, 8, 8, 16), "float32"), training=True)   # (2, 8, 8, 16)
+    ```
+    """
+
+    def __init__(self, momentum=0.9, epsilon=1e-5, gamma_initializer="ones", **kwargs):
+        super().__init__(
+            momentum=momentum, epsilon=epsilon, gamma_initializer=gamma_initializer, **kwargs
+        )
+
+    def add_weight(self, *args, trainable=True, **kwargs):
+        if not trainable:
+            kwargs["aggregation"] = "mean"
+        return super().add_weight(*args, trainable=trainable, **kwargs)
+
+    def call(self, inputs, training=None, mask=None):
+        if mask is not None or self.renorm:
+            return super().call(inputs, training=training, mask=mask)
+        training = bool(training) and self.trainable
+        if self._fusable(inputs):
+            return self._fused(inputs, training)
+        return self._decomposed(inputs, training)
+
+    def _fusable(self, inputs):
+        return (
+            keras.backend.backend() == "tensorflow"
+            and not self.synchronized
+            and self.center
+            and self.scale
+            and len(inputs.shape) == 4
+            and self.axis in (-1, 3)
+            and keras.backend.standardize_dtype(inputs.dtype) in ("float32", "bfloat16", "float16")
+        )
+
+    def _fused(self, inputs, training):
+        import tensorflow as tf
+
+        empty = tf.zeros((0,))
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.convert_to_tensor(self.gamma),
+            offset=tf.convert_to_tensor(self.beta),
+            mean=empty if training else tf.convert_to_tensor(self.moving_mean),
+            variance=empty if training else tf.convert_to_tensor(self.moving_variance),
+            epsilon=self.epsilon,
+            is_training=training,
+        )
+        if training:
+            self._update(mean, variance)
+        return y
+
+    def _decomposed(self, inputs, training):
+        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        mean, variance = self.moving_mean, self.moving_variance
+        if training:
+            axes = self._reduction_axes
+            mean, variance = ops.moments(x, axes=axes, synchronized=self.synchronized)
+            count = ops.cast(self._replicas() * ops.prod(ops.shape(x)[:-1]), x.dtype)
+            self._update(mean, variance * (count / ops.maximum(count - 1, 1)))
+        y = ops.batch_normalization(
+            x=x,
+            mean=ops.cast(mean, x.dtype),
+            variance=ops.cast(variance, x.dtype),
+            axis=self.axis,
+            offset=ops.cast(self.beta, x.dtype) if self.center else None,
+            scale=ops.cast(self.gamma, x.dtype) if self.scale else None,
+            epsilon=self.epsilon,
+        )
+        return ops.cast(y, self.compute_dtype)
+
+    def _replicas(self):
+        """How many replicas share the statistics of one batch."""
+        if not self.synchronized:
+            return 1
+        import tensorflow as tf
+
+        return tf.distribute.get_strategy().num_replicas_in_sync
+
+    def _update(self, mean, unbiased_variance):
+        for moving, batch in (
+            (self.moving_mean, mean),
+            (self.moving_variance, unbiased_variance),
+        ):
+            batch = ops.cast(ops.stop_gradient(batch), moving.dtype)
+            moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+
+
+def pad(x, padding, name):
+    """Zero-pad height and width of x (batch, height, width, channels) by `padding` on each side."""
+    return keras.layers.ZeroPadding2D(padding, data_format=CHANNELS_LAST, name=name)(x)
+
+
+def conv(x, filters, kernel_size, strides=1, strided_padding="torch", *, name):
+    """Convolve x (batch, height, width, channels) without bias; output is ceil(size / strides).
+
+    A strided kernel larger than 1 pads evenly on both sides, as every published WRN was trained;
+    `strided_padding="tf"` leaves it to TensorFlow's `same`, which pads (0, 1) on even sizes.
+    """
+    explicit = strides > 1 and kernel_size > 1 and strided_padding == "torch"
+    if explicit:
+        x = pad(x, kernel_size // 2, name.replace("conv", "pad"))
+    return keras.layers.Conv2D(
+        filters,
+        kernel_size,
+        strides,
+        padding="valid" if explicit else "same",
+        data_format=CHANNELS_LAST,
+        use_bias=False,
+        kernel_initializer=CONV_INITIALIZER.clone(),
+        name=name,
+    )(x)
+
+
+def batch_norm(x, gamma_initializer="ones", *, name):
+    """Normalise x (batch, height, width, channels) over all but its channels."""
+    return BatchNormalization(gamma_initializer=gamma_initializer, name=name)(x)
+
+
+def classifier(x, classes, activation, *, name="predictions"):
+    """The fully connected layer on top, at least in float32 under a mixed precision policy."""
+    low = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
+    return keras.layers.Dense(
+        classes,
+        activation=activation,
+        kernel_initializer=DENSE_INITIALIZER.clone(),
+        dtype="float32" if low else None,
+        name=name,
+    )(x)

@@ -1,0 +1,237 @@
+"""The CIFAR family of Wide Residual Networks (Zagoruyko & Komodakis 2016, Table 1)."""
+
+import math
+import numbers
+
+import keras
+
+from keras_wrn.models.blocks import parse_block, residual_block
+from keras_wrn.models.image_model import ImageModel
+from keras_wrn.models.layers import batch_norm, classifier, conv
+
+GROUP_FILTERS = (16, 32, 64)
+MIN_SIZE = 4
+
+
+def WideResNet(
+    depth: int = 28,
+    width: float = 10,
+    dropout: float = 0.0,
+    block: str = "B33",
+    *,
+    num_blocks: int | None = None,
+    include_top: bool = True,
+    weights=None,
+    input_tensor=None,
+    input_shape: tuple = (32, 32, 3),
+    pooling: str | None = None,
+    classes: int = 10,
+    classifier_activation: str | None = "softmax",
+    activation: str = "relu",
+    strided_padding: str = "torch",
+    name: str | None = None,
+) -> keras.Model:
+    """Build WRN-n-k, the paper's pre-activation network for small images.
+
+    | group  | output size | layers                    |
+    |--------|-------------|---------------------------|
+    | conv1  | 32 x 32     | 3x3, 16                   |
+    | group1 | 32 x 32     | N blocks, 16 k (conv2)    |
+    | group2 | 16 x 16     | N blocks, 32 k (conv3)    |
+    | group3 | 8 x 8       | N blocks, 64 k (conv4)    |
+    |        | 1 x 1       | BN-ReLU, average pool, FC |
+
+    Args:
+        depth: int, the paper's n: 6 N + 4 with N blocks per group, for every block type (as in
+            the paper's Table 2). A label only when `num_blocks` is given.
+        width: float, the paper's k; a group has `round(base * k)` channels.
+        dropout: float in [0, 1), the rate before every convolution of a block but its first.
+        block: str, the kernel sizes of a block: "B33" is the paper's B(3,3). Any "B" followed by
+            1s and 3s.
+        num_blocks: int or None, N itself (as in the paper's Table 3).
+        include_top: bool, whether to end in the classifier. Without it the model ends in the
+            final BN-ReLU, (batch, height / 4, width / 4, 64 k), or what `pooling` makes of it.
+        weights: None for random weights, or the path of a weights file (`.weights.h5` or
+            `.keras`) of the same network.
+        input_tensor: Keras tensor to use as the input, or None.
+        input_shape: (height, width, channels). Height and width are at least 4, or None for
+            any size.
+        pooling: without the top only: None, "avg" or "max".
+        classes: int, the number of classes.
+        classifier_activation: str or None; None returns the logits.
+        activation: str, the name of the activation in the blocks.
+        strided_padding: "torch" pads (1, 1) before a stride-2 3x3 convolution, as every published
+            WRN was trained; "tf" is TensorFlow's `same`.
+        name: str, the model's name; "wrn_{depth}_{width}" when None.
+
+    Returns:
+        A functional `keras.Model` from (batch, height, width, channels) to (batch, classes). It
+        expects images that were normalised (see `keras_wrn.Preprocessing`).
+
+    Raises:
+        ValueError: an argument that cannot be built; the message says what was expected, what
+            came, and the nearest valid value.
+
+    Source: https://arxiv.org/abs/1605.07146 and the authors' models/wide-resnet.lua: dropout and
+    shortcuts as there, gamma drawn from U(0, 1), no bias in convolutions.
+
+    Example:
+
+    ```python
+    model = keras_wrn.WideResNet(28, 10, dropout=0.3, classes=100)
+    model.count_params()   # 36,554,836 with the moving statistics; 36,536,884 trainable
+    ```
+    """
+    kernels = parse_block(block)
+    num_blocks = _blocks_per_group(depth, num_blocks)
+    filters = _filters(width)
+    dropout = _check_dropout(dropout)
+    _check_options(classes, pooling, strided_padding, include_top)
+    inputs = _image_input(input_tensor, input_shape)
+    gamma = keras.initializers.RandomUniform(0.0, 1.0)
+
+    x = conv(inputs, GROUP_FILTERS[0], 3, name="conv1")
+    for group, group_filters in enumerate(filters, start=1):
+        for index in range(1, num_blocks + 1):
+            x = residual_block(
+                x,
+                group_filters,
+                kernels,
+                strides=2 if group > 1 and index == 1 else 1,
+                dropout=dropout,
+                activation=activation,
+                strided_padding=strided_padding,
+                gamma_initializer=gamma.clone(),
+                name=f"group{group}_block{index}",
+            )
+    x = batch_norm(x, gamma.clone(), name="bn_final")
+    x = keras.layers.Activation(activation, name="act_final")(x)
+    outputs = head(x, include_top, pooling, classes, classifier_activation)
+
+    if input_tensor is not None:
+        inputs = keras.utils.get_source_inputs(input_tensor)
+        inputs = inputs[0] if len(inputs) == 1 else inputs
+    model = ImageModel(inputs, outputs, name=name or f"wrn_{depth}_{width:g}")
+    if weights is not None:
+        load_weights(model, weights)
+    return model
+
+
+def head(x, include_top, pooling, classes, classifier_activation):
+    """End a trunk: global pooling and classifier, or what `include_top` and `pooling` leave."""
+    data_format = "channels_last"
+    if include_top or pooling == "avg":
+        x = keras.layers.GlobalAveragePooling2D(data_format=data_format, name="avg_pool")(x)
+    elif pooling == "max":
+        x = keras.layers.GlobalMaxPooling2D(data_format=data_format, name="max_pool")(x)
+    return classifier(x, classes, classifier_activation) if include_top else x
+
+
+def load_weights(model, weights):
+    """Load a weights file into the model, or say why it cannot be."""
+    path = str(weights)
+    if not path.endswith((".weights.h5", ".keras")):
+        raise ValueError(
+            "`weights` should be None or the path of a `.weights.h5` or `.keras` file. "
+            f"Received: weights={weights!r}"
+        )
+    model.load_weights(path)
+
+
+def _blocks_per_group(depth, num_blocks):
+    if num_blocks is not None:
+        if not _is_int(num_blocks) or num_blocks < 1:
+            raise ValueError(
+                "`num_blocks` should be a positive integer or None. Nearest valid value: "
+                f"{_nearest_int(num_blocks, 1)}. Received: num_blocks={num_blocks!r}"
+            )
+        return int(num_blocks)
+    if not _is_int(depth) or depth < 10 or (depth - 4) % 6:
+        nearest = 6 * max(1, round((_nearest_int(depth, 10) - 4) / 6)) + 4
+        raise ValueError(
+            "`depth` should be an integer 6 N + 4 with N >= 1 (10, 16, 22, 28, 40, ...), or give "
+            f"`num_blocks`. Nearest valid value: {nearest}. Received: depth={depth!r}"
+        )
+    return (int(depth) - 4) // 6
+
+
+def _filters(width):
+    valid = isinstance(width, numbers.Real) and not isinstance(width, bool)
+    if not valid or not math.isfinite(width) or round(GROUP_FILTERS[0] * width) < 1:
+        raise ValueError(
+            "`width` should be a positive number that leaves at least one channel of the 16. "
+            f"Nearest valid value: {1 / 16 if valid and width < 1 else 1}. "
+            f"Received: width={width!r}"
+        )
+    return [round(base * width) for base in GROUP_FILTERS]
+
+
+def _check_dropout(dropout):
+    valid = isinstance(dropout, numbers.Real) and not isinstance(dropout, bool)
+    if not valid or not 0 <= dropout < 1:
+        nearest = 0.9 if valid and dropout >= 1 else 0.0
+        raise ValueError(
+            "`dropout` should be a rate, 0 <= dropout < 1. Nearest valid value: "
+            f"{nearest}. Received: dropout={dropout!r}"
+        )
+    return float(dropout)
+
+
+def _check_options(classes, pooling, strided_padding, include_top):
+    if include_top and (not _is_int(classes) or classes < 1):
+        raise ValueError(
+            "`classes` should be a positive integer. Nearest valid value: "
+            f"{_nearest_int(classes, 1)}. Received: classes={classes!r}"
+        )
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(f"`pooling` should be None, 'avg' or 'max'. Received: pooling={pooling!r}")
+    if strided_padding not in ("torch", "tf"):
+        raise ValueError(
+            "`strided_padding` should be 'torch' or 'tf'. "
+            f"Received: strided_padding={strided_padding!r}"
+        )
+
+
+def _image_input(input_tensor, input_shape):
+    if input_tensor is not None:
+        if not keras.utils.is_keras_tensor(input_tensor):
+            return keras.Input(tensor=input_tensor, name="image")
+        check_input_shape(tuple(input_tensor.shape[1:]))
+        return input_tensor
+    check_input_shape(input_shape)
+    return keras.Input(tuple(input_shape), name="image")
+
+
+def check_input_shape(input_shape, min_size=MIN_SIZE):
+    """Raise a ValueError unless the shape is (height, width, channels) of at least `min_size`."""
+    shape = input_shape
+    try:
+        shape = tuple(input_shape)
+        height, width, channels = shape
+        sizes_valid = all(s is None or (_is_int(s) and s >= min_size) for s in (height, width))
+        valid = sizes_valid and _is_int(channels) and channels >= 1
+    except (TypeError, ValueError):
+        valid = False
+    if valid:
+        return
+    nearest = (32, 32, 3)
+    if isinstance(shape, tuple) and len(shape) == 3:
+        nearest = (
+            *(None if s is None else _nearest_int(s, min_size) for s in shape[:2]),
+            _nearest_int(shape[2], 1) if shape[2] is not None else 3,
+        )
+    raise ValueError(
+        "`input_shape` should be (height, width, channels), height and width at least "
+        f"{min_size} or None, channels at least 1. Nearest valid value: {nearest}. "
+        f"Received: input_shape={input_shape!r}"
+    )
+
+
+def _is_int(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _nearest_int(value, at_least):
+    if isinstance(value, numbers.Real) and math.isfinite(value):
+        return max(at_least, round(value))
+    return at_least

@@ -1,0 +1,169 @@
+"""What happens at each step and epoch of a run: log, checkpoint, stop."""
+
+import json
+import math
+import os
+import signal
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_wrn.training.checkpoint import restore_metrics
+
+
+class Stopped(Exception):
+    """The run was asked to stop by a signal, and has saved its state."""
+
+    def __init__(self, signum, path):
+        super().__init__(
+            f"Stopped by {signal.Signals(signum).name}; the state is saved in {path}. Continue "
+            "with --resume."
+        )
+        self.signum = signum
+
+
+class Diverged(Exception):
+    """The loss is no longer a number."""
+
+
+class RunLog:
+    """log.jsonl: one JSON object an epoch.
+
+    Args:
+        path: the file.
+        keep_epochs: int, how many lines of an earlier run to keep: those of the epochs that the
+            checkpoint has behind it.
+    """
+
+    def __init__(self, path, keep_epochs=0):
+        self.path = Path(path)
+        lines = self.path.read_text().splitlines()[:keep_epochs] if self.path.exists() else []
+        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text("".join(line + "\n" for line in lines))
+        os.replace(temporary, self.path)
+
+    def write(self, values):
+        with open(self.path, "a") as file:
+            file.write(json.dumps(values) + "\n")
+
+    @staticmethod
+    def read(path):
+        """The lines of a log as a list of dicts."""
+        return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+class RunCallback(keras.callbacks.Callback):
+    """Log each epoch, checkpoint at its end and on SIGTERM and SIGINT, stop where NaN appears.
+
+    Args:
+        checkpoints: `Checkpoints`.
+        log: `RunLog`.
+        steps: int, steps in an epoch.
+        batch_size: int.
+        start: int, the step of the run that this `fit` begins with.
+        extras: dict, what the checkpoint kept beside the variables.
+    """
+
+    def __init__(self, checkpoints, log, steps, batch_size, start, extras):
+        super().__init__()
+        self.checkpoints = checkpoints
+        self.log = log
+        self.steps = steps
+        self.batch_size = batch_size
+        self.step = start
+        self.extras = dict(extras)
+        self.signum = None
+
+    def on_train_begin(self, logs=None):
+        self.handlers = {}
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            self.handlers[signum] = signal.signal(signum, self._on_signal)
+
+    def restore_handlers(self):
+        for signum, handler in self.handlers.items():
+            signal.signal(signum, handler)
+
+    def on_train_end(self, logs=None):
+        self.restore_handlers()
+
+    def _on_signal(self, signum, frame):
+        if self.signum is not None:  # a second one: now
+            self.restore_handlers()
+            raise KeyboardInterrupt
+        self.signum = signum
+        print(f"\n{signal.Signals(signum).name}: saving and stopping after this step.")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.begun = time.perf_counter() - float(self.extras.pop("seconds", 0.0))
+        self.training_ended = None
+        if self.extras:  # the rest of an epoch: its running means go on
+            restore_metrics(self.model, self.extras)
+            self.extras = {}
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            self.restore_handlers()
+            epoch, step = divmod(self.step - 1, self.steps)
+            raise Diverged(
+                f"The loss became {loss} in epoch {epoch + 1}, step {step + 1} of {self.steps}. "
+                "Lower --optimizer.learning-rate, or try --precision float32. The last "
+                f"checkpoint is in {self.checkpoints.directory}."
+            )
+        if self.signum is not None and self.step % self.steps:
+            self._save(seconds=np.float64(time.perf_counter() - self.begun))
+            self._stop()
+
+    def on_test_begin(self, logs=None):
+        self.training_ended = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs if logs is not None else {}
+        seconds = time.perf_counter() - self.begun
+        training = (self.training_ended or time.perf_counter()) - self.begun
+        optimizer = self.model.optimizer
+        rate = float(keras.ops.convert_to_numpy(_rate_at(optimizer, self.step - 1)))
+        logs["learning_rate"] = rate
+        self.log.write(
+            {
+                "epoch": epoch + 1,
+                "step": self.step,
+                **{key: round(float(value), 6) for key, value in logs.items()},
+                "seconds": round(seconds, 2),
+                "images_per_second": round(self.steps * self.batch_size / training, 1),
+            }
+        )
+        self._save()
+        if self.signum is not None:
+            self._stop()
+
+    def _save(self, **extras):
+        self.checkpoints.save(self.model, self.step, **extras)
+
+    def _stop(self):
+        self.restore_handlers()
+        raise Stopped(self.signum, self.checkpoints.directory)
+
+
+def _rate_at(optimizer, step):
+    rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
+    return rate(step) if callable(rate) else rate
+
+
+def run_callbacks(recipe, run_dir, checkpoints, log, batches, start, extras):
+    """The callbacks of one `fit` of a run, in order."""
+    steps = batches.steps_per_epoch
+    callbacks = [RunCallback(checkpoints, log, steps, recipe.batch_size, start, extras)]
+    try:
+        import tensorboard  # noqa: F401
+        import tensorflow  # noqa: F401
+    except ImportError:
+        print("TensorBoard is off: it needs the packages tensorboard and tensorflow.")
+    else:
+        callbacks.append(
+            keras.callbacks.TensorBoard(str(run_dir / "tensorboard"), write_graph=False)
+        )
+    return callbacks

@@ -1,0 +1,119 @@
+"""Checkpoints that hold the whole state of a run, each written aside and renamed."""
+
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+PATTERN = re.compile(r"step-(\d{8})\.npz")
+
+
+class CheckpointError(Exception):
+    """A checkpoint that is damaged or belongs to another network."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, in one directory; the last `keep` stay.
+
+    Each is a `.npz` of every variable: weights, moving statistics, dropout's random states,
+    optimizer and running metrics, with the step. Backend-neutral.
+
+    Args:
+        directory: path, made when needed.
+        keep: int, how many to keep.
+    """
+
+    def __init__(self, directory, keep=2):
+        self.directory = Path(directory)
+        self.keep = keep
+
+    def paths(self):
+        """The checkpoints on disk, oldest first."""
+        if not self.directory.is_dir():
+            return []
+        return sorted(p for p in self.directory.iterdir() if PATTERN.fullmatch(p.name))
+
+    def save(self, model, step, **extras):
+        """Write the state of a compiled model after so many steps of the run, and `extras`."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        arrays = {name: keras.ops.convert_to_numpy(v) for name, v in _variables(model)}
+        path = self.directory / f"step-{step:08d}.npz"
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, step=np.int64(step), **extras, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        for old in self.paths()[: -self.keep]:
+            old.unlink()
+
+    def restore(self, model):
+        """Load the newest readable checkpoint into a compiled, built model.
+
+        Returns:
+            The step it was saved at, and, of a checkpoint inside an epoch, the extras and the
+            running metrics by name; (0, {}) without any checkpoint.
+
+        Raises:
+            CheckpointError: there are checkpoints and none can be read, or it is of another
+                network.
+        """
+        problems = []
+        for path in reversed(self.paths()):
+            try:
+                with np.load(path) as file:
+                    arrays = dict(file)
+                break
+            except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+                problems.append(f"{path}: {error}")
+                print(f"Checkpoint {path} is damaged and not used: {error}")
+        else:
+            if problems:
+                raise CheckpointError("No checkpoint can be read: " + "; ".join(problems))
+            return 0, {}
+        step = int(arrays.pop("step"))
+        own = {name for name in arrays if name.startswith(("model:", "optimizer:"))}
+        extras = {name: arrays.pop(name) for name in list(arrays) if name not in own}
+        variables = {n: v for n, v in _variables(model) if not n.startswith("metric:")}
+        wrong = sorted(set(arrays) ^ set(variables)) or [
+            name for name, v in variables.items() if tuple(v.shape) != arrays[name].shape
+        ]
+        if wrong:
+            raise CheckpointError(
+                f"{path} is of another network or optimizer; differing variables: "
+                f"{', '.join(wrong[:5])}{' ...' if len(wrong) > 5 else ''}"
+            )
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+        return step, extras if "seconds" in extras else {}
+
+
+def restore_metrics(model, values):
+    """Set the running metrics of a model to those of a checkpoint."""
+    for name, variable in _variables(model):
+        if name in values:
+            variable.assign(values[name])
+
+
+def _variables(model):
+    for kind, variables in (
+        ("model", model.variables),
+        ("optimizer", model.optimizer.variables),
+        ("metric", [v for metric in model.metrics for v in metric.variables]),
+    ):
+        for index, variable in enumerate(variables):
+            yield f"{kind}:{index:04d}:{variable.path.replace('/', '.')}", variable
+
+
+def write_json(path, value):
+    """Write JSON aside and rename it into place."""
+    temporary = Path(path).with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(temporary, path)

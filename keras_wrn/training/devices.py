@@ -1,0 +1,105 @@
+"""Which devices a run uses, and in which precision."""
+
+import contextlib
+import logging
+from pathlib import Path
+
+import keras
+
+log = logging.getLogger("keras_wrn")
+
+
+def resolve_precision(precision):
+    """Return the precision that "auto" stands for on this machine, others as they are."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if _has_bfloat16() else "float32"
+
+
+def _has_bfloat16():
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+            return all(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details)
+        return _cpu_has_bfloat16()
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() in ("gpu", "tpu")
+    return False
+
+
+def _cpu_has_bfloat16():
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+@contextlib.contextmanager
+def precision_scope(precision):
+    """Compute in a precision, while the weights stay float32.
+
+    On a CPU with TensorFlow, bfloat16 comes from the oneDNN graph rewrite, which is faster there
+    than Keras' dtype policy; everywhere else from the policy. Restores both on leaving.
+    """
+    policy = keras.config.dtype_policy()
+    if precision == "bfloat16" and uses_graph_rewrite():
+        import tensorflow as tf
+
+        options = {"auto_mixed_precision_onednn_bfloat16": True}
+        tf.config.optimizer.set_experimental_options(options)
+        try:
+            yield
+        finally:
+            options = {"auto_mixed_precision_onednn_bfloat16": False}
+            tf.config.optimizer.set_experimental_options(options)
+        return
+    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def uses_graph_rewrite():
+    """Whether bfloat16 comes from oneDNN's graph rewrite: TensorFlow, and no GPU."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.config.list_physical_devices("GPU")
+
+
+def make_strategy(name):
+    """Return the `tf.distribute` strategy of that name, or None for one device without any."""
+    if name == "none" or keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(mirrored_devices(tf))
+
+
+def mirrored_devices(tf):
+    """All GPUs; without any, all logical CPU devices."""
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    return [device.name for device in tf.config.list_logical_devices(kind)]
+
+
+def device_names(strategy):
+    """The devices a run computes on, as a list of str."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        devices = mirrored_devices(tf)
+        return devices if strategy is not None else devices[:1]
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return [str(jax.devices()[0])]
+    return [keras.backend.backend()]

@@ -1,0 +1,142 @@
+"""SGD as Torch does it: coupled weight decay, and the learning rate outside the momentum."""
+
+import keras
+from keras import ops
+
+# A fall of the rate from one step to the next by more than this share counts as a drop of a step
+# schedule. Smooth schedules fall by far less in a step, and never clear the momentum.
+DROP = 0.1
+
+
+@keras.saving.register_keras_serializable("keras_wrn")
+class SGD(keras.optimizers.Optimizer):
+    """Stochastic gradient descent with the semantics of `torch.optim.SGD`.
+
+    With gradient g, weight w, momentum m, decay d and rate r, one step is
+
+        g = g + d w
+        v = m v + g
+        w = w - r (g + m v)      (Nesterov; without: w - r v)
+
+    `keras.optimizers.SGD` differs twice: its `weight_decay` is decoupled (about ten times weaker
+    at momentum 0.9), and it keeps the rate inside v, so that the two part at a drop of the rate.
+
+    Args:
+        learning_rate: float, or a `keras.optimizers.schedules.LearningRateSchedule`.
+        momentum: float in [0, 1).
+        nesterov: bool.
+        weight_decay: float, the coupled decay d. Under a `tf.distribute` strategy it counts once,
+            not once per replica.
+        decay_norm_and_bias: bool, whether vectors (gamma, beta, biases) decay too. The authors
+            decay all parameters.
+        reset_momentum_on_drop: bool, whether v is cleared when the rate falls by more than 10 %
+            from one step to the next, as the authors' Lua code does at each milestone.
+        lr_multipliers: dict from a prefix of a layer's name to the factor on its rate, such as
+            `{"group1": 0.1}`. The longest matching prefix counts.
+        **kwargs: those of `keras.optimizers.Optimizer` (`clipnorm`, `use_ema`, ...).
+
+    Raises:
+        ValueError: a momentum outside [0, 1), a negative weight decay or multiplier.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html and train.lua of
+    the authors' code.
+
+    Example:
+
+    ```python
+    model.compile(keras_wrn.SGD(0.1, weight_decay=5e-4), "sparse_categorical_crossentropy")
+    ```
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.1,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=5e-4,
+        decay_norm_and_bias=True,
+        reset_momentum_on_drop=False,
+        lr_multipliers=None,
+        name="sgd",
+        **kwargs,
+    ):
+        if not 0 <= momentum < 1:
+            raise ValueError(f"`momentum` should be in [0, 1). Received: momentum={momentum!r}")
+        if weight_decay is None or weight_decay < 0:
+            raise ValueError(
+                f"`weight_decay` should be 0 or positive. Received: weight_decay={weight_decay!r}"
+            )
+        if any(factor < 0 for factor in (lr_multipliers or {}).values()):
+            raise ValueError(
+                "`lr_multipliers` should map prefixes of layer names to factors of 0 or more. "
+                f"Received: lr_multipliers={lr_multipliers!r}"
+            )
+        # The base class is told of no weight decay: its own is decoupled, and would come on top.
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        if reset_momentum_on_drop and self.gradient_accumulation_steps:
+            raise ValueError(
+                "`reset_momentum_on_drop` does not work with `gradient_accumulation_steps`. "
+                f"Received: gradient_accumulation_steps={self.gradient_accumulation_steps!r}"
+            )
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.coupled_weight_decay = weight_decay
+        self.decay_norm_and_bias = decay_norm_and_bias
+        self.reset_momentum_on_drop = reset_momentum_on_drop
+        self.lr_multipliers = dict(lr_multipliers or {})
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self.momentums = self.add_optimizer_variables(variables, "momentum")
+        self.decays = [
+            self.coupled_weight_decay if self.decay_norm_and_bias or len(v.shape) > 1 else 0.0
+            for v in variables
+        ]
+        self.multipliers = [self._multiplier(v.path) for v in variables]
+        if self.reset_momentum_on_drop:
+            self.last_rate = self.add_variable(
+                (), aggregation="only_first_replica", name="last_learning_rate"
+            )
+
+    def _multiplier(self, path):
+        prefixes = [prefix for prefix in self.lr_multipliers if path.startswith(prefix)]
+        return self.lr_multipliers[max(prefixes, key=len)] if prefixes else 1.0
+
+    def apply(self, grads, trainable_variables=None):
+        rate = self.learning_rate
+        super().apply(grads, trainable_variables)
+        if self.reset_momentum_on_drop:
+            self.last_rate.assign(ops.cast(rate, self.last_rate.dtype))
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Update one variable from its gradient; both have the variable's shape."""
+        index = self._get_variable_index(variable)
+        velocity = self.momentums[index]
+        dtype = velocity.dtype
+        rate = ops.cast(learning_rate, dtype)
+        momentum = ops.cast(self.momentum, dtype)
+        gradient = ops.cast(gradient, dtype)
+        if self.decays[index]:
+            gradient = gradient + ops.cast(self.decays[index], dtype) * variable
+        kept = momentum * velocity
+        if self.reset_momentum_on_drop:
+            dropped = rate < (1 - DROP) * ops.cast(self.last_rate, dtype)
+            kept = ops.where(dropped, ops.zeros_like(kept), kept)
+        new_velocity = kept + gradient
+        self.assign(velocity, new_velocity)
+        step = gradient + momentum * new_velocity if self.nesterov else new_velocity
+        self.assign_sub(variable, self.multipliers[index] * rate * step)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.coupled_weight_decay,
+            decay_norm_and_bias=self.decay_norm_and_bias,
+            reset_momentum_on_drop=self.reset_momentum_on_drop,
+            lr_multipliers=self.lr_multipliers,
+        )
+        return config

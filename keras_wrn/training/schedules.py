@@ -1,0 +1,74 @@
+"""Learning rate schedules over a whole run; milestones are fractions of it."""
+
+import keras
+from keras import ops
+
+
+def epochs_of(fraction: float, epochs: int) -> int:
+    """The complete epochs a milestone stands for: round(fraction * epochs)."""
+    return round(fraction * epochs)
+
+
+@keras.saving.register_keras_serializable("keras_wrn")
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+    """A straight line up from `start * peak` to the peak, and a straight line down to 0.
+
+    Args:
+        peak: float, the highest rate.
+        total_steps: int, steps of the run; the rate of the last one is peak / (steps going down).
+        warmup: float in [0, 1), the share of the steps that go up.
+        start: float, the share of the peak to start from.
+
+    Source: Smith & Topin 2018, https://arxiv.org/abs/1708.07120; linear decay to zero: Li et al.
+    2020, https://arxiv.org/abs/1905.04753.
+
+    Example:
+
+    ```python
+    rate = keras_wrn.training.OneCycle(peak=0.3, total_steps=15600, warmup=0.2)
+    float(rate(3120))   # 0.3
+    ```
+    """
+
+    def __init__(self, peak, total_steps, warmup=0.2, start=0.1):
+        self.peak = peak
+        self.total_steps = total_steps
+        self.warmup = warmup
+        self.start = start
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        up = float(round(self.warmup * self.total_steps))
+        rising = self.start + (1 - self.start) * step / max(up, 1.0)
+        falling = (self.total_steps - step) / max(self.total_steps - up, 1.0)
+        return self.peak * ops.where(step < up, rising, ops.maximum(falling, 0.0))
+
+    def get_config(self):
+        return {
+            "peak": self.peak,
+            "total_steps": self.total_steps,
+            "warmup": self.warmup,
+            "start": self.start,
+        }
+
+
+def build_schedule(config, learning_rate, epochs, steps_per_epoch):
+    """Make the `LearningRateSchedule` of a `ScheduleConfig` for a run of so many epochs."""
+    total = epochs * steps_per_epoch
+    if config.kind == "one_cycle":
+        return OneCycle(learning_rate, total, config.warmup)
+    if config.kind == "cosine":
+        warmup = round(config.warmup * total)
+        return keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup else learning_rate,
+            decay_steps=max(total - warmup, 1),
+            warmup_target=learning_rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    # Keras' PiecewiseConstantDecay changes after its boundary; the first step of the new rate is
+    # the one after the last step of the milestone's last epoch.
+    ends = [epochs_of(f, epochs) * steps_per_epoch for f in config.milestones]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(
+        boundaries=[end - 1 for end in ends],
+        values=[learning_rate * config.factor**i for i in range(len(ends) + 1)],
+    )
