@@ -1,0 +1,29 @@
+"""Wide Residual Networks (Zagoruyko & Komodakis 2016) for Keras 3."""
+
+from keras_wrn import data, export, models, training
+from keras_wrn.data import Preprocessing
+from keras_wrn.export import export_litert, export_saved_model
+from keras_wrn.models import WideResNet, create_model, list_models
+from keras_wrn.predict import evaluate, inference_model, prediction_figure
+from keras_wrn.training import SGD, Recipe, run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Preprocessing",
+    "Recipe",
+    "WideResNet",
+    "create_model",
+    "data",
+    "evaluate",
+    "export",
+    "export_litert",
+    "export_saved_model",
+    "inference_model",
+    "list_models",
+    "models",
+    "prediction_figure",
+    "run",
+    "training",
+]

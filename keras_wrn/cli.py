@@ -1,19 +1,154 @@
-"""The command line."""
-import dataclasses, sys
+"""The command line: `keras-wrn VERB ...`, and the main of every recipe."""
+
+import contextlib
+import dataclasses
+import difflib
+import functools
+import io
+import re
+import signal
+import sys
+from pathlib import Path
 from typing import Annotated
+
 import tyro
 
-def train_main(default, args=None):
-    from keras_wrn.training.recipe import Recipe
-    from keras_wrn.training.run import run
+from keras_wrn import verbs
+from keras_wrn.data import DataError
+from keras_wrn.training.errors import RunError, Stopped
+from keras_wrn.training.recipe import Recipe
+from keras_wrn.training.scripts import load_recipe, recipe_paths
 
-    @dataclasses.dataclass(frozen=True)
-    class Options:
-        recipe: Annotated[Recipe, tyro.conf.arg(name="")] = default
-        run_dir: str | None = None
-        resume: bool = False
-        smoke: bool = False
-        data_dir: str | None = None
+USE_ERROR, RUN_ERROR = 2, 1
 
-    o = tyro.cli(Options, args=args)
-    run(o.recipe, run_dir=o.run_dir, resume=o.resume, data_dir=o.data_dir, made_up=o.smoke)
+
+def main(args: list[str] | None = None) -> None:
+    """Run `keras-wrn` with its arguments; exits with 0, 1 (failure), 2 (wrong use) or 143."""
+    args = sys.argv[1:] if args is None else list(args)
+    if not args or args[0] in ("-h", "--help"):
+        print(_usage())
+        sys.exit(0 if args else USE_ERROR)
+    verb, rest = args[0], args[1:]
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        _fail(f"expected one of {', '.join(VERBS)}, received {verb!r}{hint}", USE_ERROR)
+    with _exit_codes():
+        if verb == "train":
+            _train(rest)
+        else:
+            _call(VERBS[verb], rest, f"keras-wrn {verb}")
+
+
+def train_main(recipe: Recipe, args: list[str] | None = None) -> None:
+    """The main of a recipe script: its fields as flags, then the run."""
+    args = sys.argv[1:] if args is None else list(args)
+    with _exit_codes():
+        _train_recipe(recipe, args, Path(sys.argv[0]).name)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """Train a recipe. Every field of the recipe is a flag."""
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    run_dir: Path | None = None
+    """Where the run is kept; by default runs/<recipe>-seed<seed>."""
+    resume: bool = False
+    """Continue the run in that directory from its newest checkpoint."""
+    data_dir: Path | None = None
+    """Where TFDS keeps its data; by default TFDS_DATA_DIR or TFDS' own default."""
+    smoke: bool = False
+    """Shrink the recipe to seconds, on made-up images."""
+
+
+def _train(args):
+    if args and args[0] not in ("-h", "--help"):
+        return _train_recipe(load_recipe(args[0]), args[1:], f"keras-wrn train {args[0]}")
+    print(
+        "usage: keras-wrn train RECIPE [flags]\n\nRECIPE is a name or the path of a recipe script. "
+        "`keras-wrn train RECIPE --help` lists its flags.\n\nrecipes: " + " ".join(recipe_paths())
+    )
+    sys.exit(0 if args else USE_ERROR)
+
+
+def _train_recipe(recipe, args, prog):
+    default = TrainOptions(recipe)
+    options = _call(TrainOptions, args, prog, default=default)
+    from keras_wrn.training import run
+
+    run(
+        options.recipe,
+        run_dir=options.run_dir,
+        resume=options.resume,
+        data_dir=options.data_dir,
+        made_up=options.smoke,
+    )
+
+
+VERBS = {
+    "train": _train,
+    "evaluate": verbs.evaluate,
+    "predict": verbs.predict,
+    "export": verbs.export,
+    "report": verbs.report,
+    "list": verbs.list_all,
+}
+
+
+def _usage():
+    lines = ["usage: keras-wrn VERB ...", ""]
+    for verb, function in VERBS.items():
+        doc = (function.__doc__ or TrainOptions.__doc__).splitlines()[0]
+        lines.append(f"  {verb:10}{doc}")
+    return "\n".join([*lines, "", "`keras-wrn VERB --help` explains each."])
+
+
+def _call(function, args, prog, **settings):
+    """Parse arguments with tyro, and turn its box of an error into one line."""
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            parsed = tyro.cli(
+                function if dataclasses.is_dataclass(function) else _deferred(function),
+                args=args,
+                prog=prog,
+                **settings,
+            )
+    except SystemExit as stop:
+        if stop.code:
+            words = re.sub(r"[╭╮╰╯│─┌┐└┘|]+", " ", errors.getvalue())
+            words = " ".join(words.split()).removeprefix("Parsing error ")
+            words = words.split(" For full helptext")[0].split(" see ")[0]
+            _fail(words, USE_ERROR)
+        raise
+    return parsed() if callable(parsed) and not dataclasses.is_dataclass(parsed) else parsed
+
+
+def _deferred(function):
+    """Parse the arguments of a function first, and call it outside of tyro."""
+
+    @functools.wraps(function)
+    def parse(*args, **kwargs):
+        return lambda: function(*args, **kwargs)
+
+    return parse
+
+
+@contextlib.contextmanager
+def _exit_codes():
+    try:
+        yield
+    except (ValueError, DataError, FileExistsError, FileNotFoundError) as error:
+        _fail(str(error), USE_ERROR)
+    except RunError as error:
+        _fail(str(error), RUN_ERROR)
+    except Stopped as stopped:
+        _fail(str(stopped), 128 + stopped.signum)
+    except KeyboardInterrupt:
+        _fail("interrupted", 128 + signal.SIGINT)
+
+
+def _fail(message, code):
+    print(f"keras-wrn: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

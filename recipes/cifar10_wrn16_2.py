@@ -1,10 +1,11 @@
-"""WRN-16-2 on CIFAR-10.
+"""WRN-16-2 on CIFAR-10, at the budget you give it.
 
     python recipes/cifar10_wrn16_2.py --epochs 40
 
-Card: mmrazor's WRN-16-2, 93.04 % (6.96 % error) after 200 epochs of a step schedule. Here the rate
-makes one triangle and ends at 0, which suits any number of epochs.
-Cost: 50,000 images x 0.61 GFLOP (6 x 101.1 MMAC) an epoch, 1.2 PFLOP for 40.
+Expected: 6.96 % error, 93.04 % accuracy, in 200 epochs (the mmrazor model card, whose recipe has
+a step schedule, weight decay 1e-4 and zero padding). Differs from the card: the rate makes one
+triangle and ends at 0, which suits a short run as well as a long one, with label smoothing 0.1.
+Cost: 50,000 images x 0.61 GFLOP (6 x 101.1 MMAC) an epoch.
 """
 
 from keras_wrn.cli import train_main
@@ -18,7 +19,7 @@ recipe = Recipe(
     label_smoothing=0.1,
     epochs=200,
     paper_error=6.96,
-    source="mmrazor card",
+    source="mmrazor model card, 200 epochs",
 )
 
 if __name__ == "__main__":

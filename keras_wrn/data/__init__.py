@@ -2,8 +2,9 @@
 
 from keras_wrn.data.augment import ReflectPadCrop
 from keras_wrn.data.datasets import DATASETS, DataError, dataset_info, load_arrays
+from keras_wrn.data.load import load_dataset
 from keras_wrn.data.pipeline import Batches, eval_arrays, eval_dataset
-from keras_wrn.data.preprocess import ZCA, Preprocessing
+from keras_wrn.data.preprocess import ZCA, Preprocessing, default_preprocessing
 
 __all__ = [
     "DATASETS",
@@ -13,7 +14,9 @@ __all__ = [
     "Preprocessing",
     "ReflectPadCrop",
     "dataset_info",
+    "default_preprocessing",
     "eval_arrays",
     "eval_dataset",
     "load_arrays",
+    "load_dataset",
 ]

@@ -52,20 +52,25 @@ class ReflectPadCrop(keras.layers.Layer):
         images: (batch, height, width, channels), any dtype, returned as it came.
         training: bool. Outside training images pass unchanged.
 
+    Raises:
+        ValueError: `padding` is negative, or not below the images' size.
+
     Source: the authors' train.lua: 9 x 9 offsets at padding 4, flip with p = 0.5.
 
     Example:
 
     ```python
     layer = keras_wrn.data.ReflectPadCrop(4, seed=0)
-    dataset = dataset.batch(128).map(lambda x, y: (layer(x, training=True), y))
+    images = np.zeros((6, 32, 32, 3), "uint8")
+    cropped = layer(images, training=True)   # (6, 32, 32, 3)
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(2)
+    dataset = dataset.map(lambda x: layer(x, training=True))
     ```
     """
 
     def __init__(self, padding=4, horizontal_flip=True, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if padding < 0:
-            raise ValueError(f"`padding` should be 0 or more. Received: padding={padding!r}")
+        check_padding(padding)
         self.padding = padding
         self.horizontal_flip = horizontal_flip
         self.seed = seed
@@ -74,10 +79,12 @@ class ReflectPadCrop(keras.layers.Layer):
         self._convert_input_args = False
 
     def call(self, images, training=None):
+        check_padding(self.padding, images.shape[1:3])
         if not training:
             return images
+        images = ops.convert_to_tensor(images)
         batch = ops.shape(images)[0]
-        draws = keras.random.uniform((batch, 3), seed=self.seed_generator)
+        draws = keras.random.uniform((batch, 3), dtype="float32", seed=self.seed_generator)
         offsets, flips = draw_crop(draws, self.padding, self.horizontal_flip)
         return crop_and_flip(images, offsets, flips, self.padding)
 
@@ -88,6 +95,14 @@ class ReflectPadCrop(keras.layers.Layer):
         config = super().get_config()
         config.update(padding=self.padding, horizontal_flip=self.horizontal_flip, seed=self.seed)
         return config
+
+
+def check_padding(padding, size=()):
+    """Raise a ValueError unless a padding by reflection is possible for images of this size."""
+    limit = min((side for side in size if side is not None), default=None)
+    if padding < 0 or (limit is not None and padding >= limit):
+        expected = "0 or more" if limit is None else f"0 or more and below the size {tuple(size)}"
+        raise ValueError(f"`padding` should be {expected}. Received: padding={padding!r}")
 
 
 def draw_crop(draws, padding, horizontal_flip):

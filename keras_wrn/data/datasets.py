@@ -1,17 +1,18 @@
 """What each dataset is, and how its images come into memory."""
 
 import dataclasses
-import os
-from pathlib import Path
 
 import numpy as np
+
+from keras_wrn.data.tfds_source import DataError as DataError
+from keras_wrn.data.tfds_source import read_splits
 
 DIGITS_SPLIT_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """The facts of one dataset: names, sizes, splits and the published constants."""
+    """The facts of one dataset: names, sizes, splits, the published constants and augmentation."""
 
     name: str
     class_names: tuple[str, ...]
@@ -20,6 +21,9 @@ class DatasetInfo:
     train_splits: tuple[str, ...] = ("train",)
     extra_splits: tuple[str, ...] = ()
     size: int = 32
+    crop_padding: int = 4
+    horizontal_flip: bool = True
+    url: str = ""
     source: str = ""
 
     @property
@@ -48,28 +52,26 @@ DATASETS = {
     info.name: info
     for info in (
         DatasetInfo(
-            "cifar10", CIFAR10_CLASSES, CIFAR_MEAN, CIFAR_STD,
+            "cifar10", CIFAR10_CLASSES, CIFAR_MEAN, CIFAR_STD, url="https://www.cs.toronto.edu",
             source="Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images",
         ),
         # The authors use the constants of CIFAR-10 for CIFAR-100 too.
         DatasetInfo(
-            "cifar100", CIFAR100_CLASSES, CIFAR_MEAN, CIFAR_STD,
+            "cifar100", CIFAR100_CLASSES, CIFAR_MEAN, CIFAR_STD, url="https://www.cs.toronto.edu",
             source="Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images",
         ),
+        # The paper divides SVHN's pixels by 255 and augments nothing.
         DatasetInfo(
             "svhn_cropped", DIGITS, (0.0,) * 3, (1.0,) * 3, extra_splits=("extra",),
+            crop_padding=0, horizontal_flip=False, url="http://ufldl.stanford.edu",
             source="Netzer et al. 2011, Reading Digits in Natural Images",
         ),
         DatasetInfo(
-            "digits", DIGITS, (0.0,) * 3, (1.0,) * 3,
+            "digits", DIGITS, (0.0,) * 3, (1.0,) * 3, crop_padding=3, horizontal_flip=False,
             source="scikit-learn's load_digits: UCI optical recognition of handwritten digits",
         ),
     )
 }  # fmt: skip
-
-
-class DataError(Exception):
-    """A dataset that is missing, unreadable or not what was asked for."""
 
 
 def dataset_info(name: str) -> DatasetInfo:
@@ -90,8 +92,9 @@ def load_arrays(name, split, *, data_dir=None, extra=True, validation=0, seed=0)
         name: str, "cifar10", "cifar100", "svhn_cropped" (from TFDS) or "digits" (bundled with
             scikit-learn: 1,437 training and 360 test images, a stratified fifth held out).
         split: "train", "test" or "validation".
-        data_dir: str or None, where TFDS keeps its data; None for its default, which the
-            environment variable TFDS_DATA_DIR sets.
+        data_dir: path or None, the directory that holds TFDS's cifar10/ and so on; None for its
+            default, which the environment variable TFDS_DATA_DIR sets. A dataset that is not
+            there is downloaded into it.
         extra: bool, whether the training split of SVHN has the `extra` images too, as in the
             paper.
         validation: int, how many training images to hold out as the "validation" split; chosen
@@ -121,10 +124,9 @@ def load_arrays(name, split, *, data_dir=None, extra=True, validation=0, seed=0)
     if name == "digits":
         images, labels = _digits("test" if split == "test" else "train")
     else:
-        splits = ("test",)
-        if split != "test":
-            splits = info.train_splits + (info.extra_splits if extra else ())
-        images, labels = _from_tfds(info, splits, data_dir)
+        training = info.train_splits + (info.extra_splits if extra else ())
+        splits = ("test",) if split == "test" else training
+        images, labels = read_splits(info, splits, data_dir)
     if split != "test" and validation:
         if not 0 < validation < len(images):
             raise ValueError(
@@ -155,87 +157,3 @@ def _digits(split):
     )
     train_images, test_images, train_labels, test_labels = parts
     return (test_images, test_labels) if split == "test" else (train_images, train_labels)
-
-
-def _from_tfds(info, splits, data_dir):
-    import tensorflow_datasets as tfds
-
-    builder = _builder(tfds, info, data_dir)
-    for split in splits:
-        if split not in builder.info.splits:
-            hint = ""
-            if split in info.extra_splits:
-                hint = "; `--no-data.extra` trains on `train` alone (a worse network: 96 %)"
-            raise DataError(
-                f"{info.name} in {builder.data_path} has no split {split!r}, only "
-                f"{sorted(builder.info.splits)}. Prepare it with TFDS{hint}."
-            )
-    if builder.info.features["label"].num_classes != info.classes:
-        raise DataError(
-            f"{info.name} in {builder.data_path}: the field 'label' should have {info.classes} "
-            f"classes, and has {builder.info.features['label'].num_classes}."
-        )
-    parts = [_read(tfds, builder, split) for split in splits]
-    images = np.concatenate([images for images, _ in parts]) if len(parts) > 1 else parts[0][0]
-    labels = np.concatenate([labels for _, labels in parts])
-    return images, labels.astype("int32")
-
-
-def _builder(tfds, info, data_dir):
-    if data_dir is not None and not Path(data_dir).is_dir():
-        raise DataError(
-            f"The data directory {os.fspath(data_dir)!r} does not exist. Give the directory that "
-            f"holds {info.name}/, or make it first to have TFDS download {info.name} into it."
-        )
-    builder = tfds.builder(info.name, data_dir=data_dir)
-    if builder.info.splits:
-        return builder
-    try:
-        builder.download_and_prepare()
-    except Exception as error:
-        where = os.path.dirname(os.path.dirname(str(builder.data_path)))
-        raise DataError(
-            f"{info.name} is not prepared in {where}, and TFDS could not download it: "
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}. Give the "
-            f"directory that holds {info.name}/ with --data-dir or TFDS_DATA_DIR, or go online."
-        ) from error
-    return builder
-
-
-def _read(tfds, builder, split):
-    import tensorflow as tf
-
-    dataset = builder.as_dataset(split=split, shuffle_files=False)
-    count = builder.info.splits[split].num_examples
-    images = np.empty((count, *builder.info.features["image"].shape), "uint8")
-    labels = np.empty((count,), "int64")
-    position = 0
-    try:
-        for batch in tfds.as_numpy(dataset.batch(1000).prefetch(2)):
-            n = len(batch["label"])
-            images[position : position + n] = batch["image"]
-            labels[position : position + n] = batch["label"]
-            position += n
-    except (tf.errors.OpError, ValueError) as error:
-        path = _unreadable_file(tf, builder.info.splits[split].filepaths)
-        raise DataError(
-            f"{builder.name}, split {split!r}: {path or builder.data_path} cannot be read "
-            f"({type(error).__name__}). Delete the folder {builder.data_path} and prepare "
-            "the dataset anew."
-        ) from error
-    if position != count:
-        raise DataError(
-            f"{builder.name}, split {split!r}: {builder.data_path} holds {position} examples, and "
-            f"its dataset_info.json says {count}. Delete the folder and prepare the dataset anew."
-        )
-    return images, labels
-
-
-def _unreadable_file(tf, paths):
-    for path in paths:
-        try:
-            for _ in tf.data.TFRecordDataset(os.fspath(path)):
-                pass
-        except tf.errors.OpError:
-            return os.fspath(path)
-    return None

@@ -1,11 +1,14 @@
 """Arrays in memory -> batches, the same on tf.data and from NumPy, resumable at any step."""
 
-import math
-
 import keras
 import numpy as np
 
-from keras_wrn.data.augment import crop_and_flip, draw_crop
+from keras_wrn.data.augment import check_padding, crop_and_flip, draw_crop
+from keras_wrn.data.evaluation import EvalBatches as EvalBatches
+from keras_wrn.data.evaluation import check_backend, check_images, check_labels, one_hot, unsharded
+from keras_wrn.data.evaluation import eval_arrays as eval_arrays
+from keras_wrn.data.evaluation import eval_dataset as eval_dataset
+from keras_wrn.data.mixing import Heavy, change_batch, change_pixels
 
 DRAWS = 3  # columns of one image's row of draws: top, left, flip
 
@@ -30,6 +33,9 @@ def epoch_draws(seed, epoch, count):
 class Batches:
     """Training batches as a function of the step: what every road below shares.
 
+    In this order: RandAugment on pixels of 0..255, crop and flip, normalisation, cutout, and last
+    mixup and CutMix on images and labels.
+
     Args:
         images: uint8 or float32 (n, height, width, channels).
         labels: int (n,).
@@ -39,24 +45,53 @@ class Batches:
         padding: int, of the reflect-pad crop; 0 for none.
         horizontal_flip: bool.
         seed: int.
+        cutout: int, the side in pixels of the square erased from each image; 0 for none.
+        mixup: float, alpha of mixup's Beta distribution; 0 for none.
+        cutmix: float, alpha of CutMix's Beta distribution; 0 for none. With mixup on too, each
+            batch has one of the two, by a coin.
+        rand_augment: float in [0, 1], strength of RandAugment, two operations an image; 0 for none.
+            Only with `dataset`, on RGB, and not with ZCA.
+
+    Raises:
+        ValueError: a value out of range; the message says what was expected.
+
+    Example:
+
+    ```python
+    images, labels = keras_wrn.data.load_arrays("digits", "train")
+    info = keras_wrn.data.dataset_info("digits")
+    preprocessing = keras_wrn.data.default_preprocessing(info)
+    batches = keras_wrn.data.Batches(
+        images, labels, info.classes, batch_size=64, preprocessing=preprocessing, cutmix=1.0
+    )
+    x, y = next(iter(batches.dataset(start_step=30, epochs=2)))   # (64, 32, 32, 3), (64, 10)
+    ```
     """
 
     def __init__(
         self, images, labels, classes, *, batch_size, preprocessing, padding=4,
-        horizontal_flip=True, seed=0,
+        horizontal_flip=True, seed=0, cutout=0, mixup=0.0, cutmix=0.0, rand_augment=0.0,
     ):  # fmt: skip
+        check_images(images, labels)
         check_labels(labels, classes)
         if not 0 < batch_size <= len(images):
             raise ValueError(
                 f"`batch_size` should be between 1 and the {len(images)} training images. "
                 f"Received: batch_size={batch_size!r}"
             )
-        if padding >= min(images.shape[1:3]):
+        size = images.shape[1:3]
+        check_padding(padding, size)
+        self.heavy = Heavy(cutout, mixup, cutmix, rand_augment)
+        if cutout > min(size):
             raise ValueError(
-                f"`padding` should be below the image size {images.shape[1:3]}. "
-                f"Received: padding={padding!r}"
+                f"`cutout` should be at most the image size {size}. Received: cutout={cutout!r}"
             )
         self.whitened = preprocessing.zca is not None
+        if rand_augment and (self.whitened or images.shape[-1] != 3):
+            raise ValueError(
+                "`rand_augment` should be 0 with ZCA whitening and with images that are not RGB: "
+                f"it works on 3 channels of 0..255. Received: rand_augment={rand_augment!r}"
+            )
         self.images = _whiten(preprocessing, images) if self.whitened else images
         self.labels = np.asarray(labels, "int32")
         self.classes = classes
@@ -66,6 +101,7 @@ class Batches:
         self.horizontal_flip = horizontal_flip
         self.seed = seed
         self.steps_per_epoch = len(images) // batch_size
+        self.layers = self.heavy.layers()
 
     def augment(self, images, draws):
         """Crop, flip and normalise a batch, given its images and their rows of draws."""
@@ -81,39 +117,82 @@ class Batches:
         order = order.reshape(self.steps_per_epoch, self.batch_size)
         return order, draws[order]
 
+    def plan(self, epoch):
+        """All that is drawn for one epoch, as a dict of arrays that begin with (steps,).
+
+        `order` and `draws` as above, and what `Heavy.draws` adds.
+        """
+        order, draws = self.draws(epoch)
+        size = self.images.shape[1:3]
+        heavy = self.heavy.draws(self.seed, epoch, len(self.images), order, size)
+        return {"order": order, "draws": draws, **heavy}
+
+    def batch(self, images, labels, plan):
+        """Turn one step's images and one-hot labels into a batch, as its part of `plan` says."""
+        images = change_pixels(self.layers, images, plan)
+        images = self.augment(images, plan["draws"])
+        return change_batch(self.layers, images, labels, plan)
+
     def dataset(self, start_step=0, epochs=1):
         """A `tf.data.Dataset` of (images, one-hot labels) from a step to the end of the run.
 
         Args:
             start_step: int, the first step, counted from the start of the run.
             epochs: int, the epochs of the whole run.
+
+        Raises:
+            ValueError: the step is not one of the run, or the Keras backend is not TensorFlow.
         """
+        check_backend("Batches.dataset", "Batches.arrays")
         import tensorflow as tf
 
+        self._check_step(start_step, epochs)
         images, labels = tf.constant(self.images), tf.constant(self.labels)
         first_epoch, skip = divmod(start_step, self.steps_per_epoch)
+        example = self.plan(first_epoch)
+        types = [part.dtype for part in example.values()]
 
-        def indices_of(epoch):
-            order, draws = tf.numpy_function(self.draws, [epoch], [tf.int64, tf.float32])
-            order.set_shape((self.steps_per_epoch, self.batch_size))
-            draws.set_shape((self.steps_per_epoch, self.batch_size, DRAWS))
-            return tf.data.Dataset.from_tensor_slices((order, draws))
+        def plan_of(epoch):
+            parts = tf.numpy_function(lambda e: list(self.plan(e).values()), [epoch], types)
+            for part, array in zip(parts, example.values(), strict=True):
+                part.set_shape(array.shape)
+            return tf.data.Dataset.from_tensor_slices(dict(zip(example, parts, strict=True)))
 
-        def batch_of(order, draws):
-            x = self.augment(tf.gather(images, order), draws)
+        def batch_of(plan):
+            order = plan["order"]
+            targets = tf.one_hot(tf.gather(labels, order), self.classes)
+            x, y = self.batch(tf.gather(images, order), targets, plan)
             x.set_shape((self.batch_size, *images.shape[1:]))
-            return x, tf.one_hot(tf.gather(labels, order), self.classes)
+            return x, y
 
-        remaining = (epochs - first_epoch) * self.steps_per_epoch - skip
-        dataset = tf.data.Dataset.range(first_epoch, epochs).flat_map(indices_of).skip(skip)
+        remaining = epochs * self.steps_per_epoch - start_step
+        dataset = tf.data.Dataset.range(first_epoch, epochs).flat_map(plan_of).skip(skip)
         dataset = dataset.map(batch_of, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         # An unknown cardinality would make Keras count one step too many at each epoch's end.
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(remaining))
-        return _unsharded(tf, dataset).prefetch(2)
+        return unsharded(tf, dataset).prefetch(2)
 
     def arrays(self, start_step=0, epochs=1):
-        """The same batches as NumPy arrays, for the JAX and torch backends: a PyDataset."""
+        """The same batches as NumPy arrays, for the JAX and torch backends: a PyDataset.
+
+        Raises:
+            ValueError: the step is not one of the run, or RandAugment is on: its amounts are
+                TensorFlow's random numbers.
+        """
+        self._check_step(start_step, epochs)
+        if self.heavy.rand_augment:
+            raise ValueError(
+                "`rand_augment` needs the TensorFlow backend and `dataset`; everything else works "
+                f"from arrays too. Received: rand_augment={self.heavy.rand_augment!r}"
+            )
         return ArrayBatches(self, start_step, epochs * self.steps_per_epoch)
+
+    def _check_step(self, start_step, epochs):
+        if not 0 <= start_step <= epochs * self.steps_per_epoch:
+            raise ValueError(
+                f"`start_step` should be in 0..{epochs * self.steps_per_epoch}, {epochs} epochs of "
+                f"{self.steps_per_epoch} steps. Received: start_step={start_step!r}"
+            )
 
 
 class ArrayBatches(keras.utils.PyDataset):
@@ -124,7 +203,7 @@ class ArrayBatches(keras.utils.PyDataset):
         self.batches = batches
         self.start_step = start_step
         self.end_step = end_step
-        self._epoch = None, None
+        self._epoch, self._plan = None, {}
 
     def __len__(self):
         return self.end_step - self.start_step
@@ -132,83 +211,15 @@ class ArrayBatches(keras.utils.PyDataset):
     def __getitem__(self, index):
         batches = self.batches
         epoch, step = divmod(self.start_step + index, batches.steps_per_epoch)
-        if self._epoch[0] != epoch:
-            self._epoch = epoch, batches.draws(epoch)
-        order, draws = (part[step] for part in self._epoch[1])
-        x = batches.augment(batches.images[order], draws)
-        return x, _one_hot(batches.labels[order], batches.classes)
-
-
-def eval_arrays(images, labels, classes, *, batch_size, replicas=1):
-    """Split images into equal batches that drop none, whatever their number.
-
-    Every batch has the same size, a multiple of `replicas`; what is missing is filled up with
-    black images of weight 0. The weight of a real image is (images with the filling) / (images):
-    so Keras' loss, a mean over the batch's rows, averages to the exact mean over the images.
-
-    Returns:
-        images (batches, size, height, width, channels), one-hot labels (batches, size, classes),
-        weights float32 (batches, size).
-    """
-    check_labels(labels, classes)
-    count = len(images)
-    batches = math.ceil(count / batch_size)
-    size = math.ceil(count / batches / replicas) * replicas
-    missing = batches * size - count
-    weights = np.full(count, batches * size / count, "float32")
-    parts = images, _one_hot(labels, classes), weights
-    if missing:
-        parts = [np.pad(p, [(0, missing)] + [(0, 0)] * (p.ndim - 1)) for p in parts]
-    return tuple(p.reshape(batches, size, *p.shape[1:]) for p in parts)
-
-
-def eval_dataset(images, labels, classes, *, batch_size, preprocessing, replicas=1):
-    """A `tf.data.Dataset` of (images, one-hot labels, weights) in order; see `eval_arrays`."""
-    import tensorflow as tf
-
-    parts = eval_arrays(images, labels, classes, batch_size=batch_size, replicas=replicas)
-    dataset = tf.data.Dataset.from_tensor_slices(parts)
-    dataset = dataset.map(lambda x, y, w: (preprocessing.normalize(x), y, w))
-    return _unsharded(tf, dataset).prefetch(2)
-
-
-class EvalBatches(keras.utils.PyDataset):
-    """The batches of `eval_dataset` as NumPy arrays, for the JAX and torch backends."""
-
-    def __init__(self, images, labels, classes, *, batch_size, preprocessing):
-        super().__init__()
-        self.parts = eval_arrays(images, labels, classes, batch_size=batch_size)
-        self.preprocessing = preprocessing
-
-    def __len__(self):
-        return len(self.parts[0])
-
-    def __getitem__(self, index):
-        x, y, weights = (part[index] for part in self.parts)
-        return self.preprocessing.normalize(x), y, weights
-
-
-def check_labels(labels, classes):
-    """Raise a ValueError unless every label is below the number of classes."""
-    low, high = int(np.min(labels)), int(np.max(labels))
-    if low < 0 or high >= classes:
-        raise ValueError(
-            f"The field 'label' should be in 0..{classes - 1}, one of the model's {classes} "
-            f"classes. Received: labels {low} to {high}. Give the model `classes={high + 1}`."
-        )
-
-
-def _one_hot(labels, classes):
-    return np.eye(classes, dtype="float32")[labels]
+        if self._epoch != epoch:
+            self._epoch, self._plan = epoch, batches.plan(epoch)
+        plan = {name: part[step] for name, part in self._plan.items()}
+        order = plan["order"]
+        targets = one_hot(batches.labels[order], batches.classes)
+        batch = batches.batch(batches.images[order], targets, plan)
+        return tuple(keras.ops.convert_to_numpy(part) for part in batch)
 
 
 def _whiten(preprocessing, images, batch=1000):
     parts = [preprocessing.normalize(images[i : i + batch]) for i in range(0, len(images), batch)]
     return np.concatenate(parts)
-
-
-def _unsharded(tf, dataset):
-    # A strategy splits each batch over its replicas; there are no files to share out.
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return dataset.with_options(options)

@@ -1,16 +1,15 @@
 """How images become what a network was trained on: size, mean and std, or GCN and ZCA."""
 
 import dataclasses
-import hashlib
 import json
-import os
 from pathlib import Path
 
 import keras
 import numpy as np
 
-GCN_SCALE = 55.0  # pylearn2's make_cifar10_gcn_whitened, which the authors' whitened sets come from
-ZCA_BIAS = 0.1
+from keras_wrn.data.zca import UNREADABLE, ZCA
+
+KINDS = ("meanstd", "scale", "zca")
 JSON_FILE = "preprocessing.json"
 ZCA_FILE = "zca.npz"
 
@@ -47,7 +46,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
-    zca: "ZCA | None" = None
+    zca: ZCA | None = None
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self):
@@ -127,93 +126,60 @@ class Preprocessing:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: the matrices are not those of the JSON file.
+            ValueError: a file is damaged, or the matrices are not those of the JSON file.
         """
         directory = Path(directory)
-        config = json.loads((directory / JSON_FILE).read_text())
-        stored = config["zca"]
-        preprocessing = cls.from_config(config)
+        try:
+            config = json.loads((directory / JSON_FILE).read_text())
+            stored = config["zca"]
+            preprocessing = cls.from_config(config)
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{directory / JSON_FILE} is not what `Preprocessing.save` writes: {error}"
+            ) from error
         if stored is None:
             return preprocessing
-        zca = ZCA.load(directory / stored["file"])
+        path = directory / stored["file"]
+        try:
+            zca = ZCA.load(path)
+        except UNREADABLE as error:
+            raise ValueError(f"{path}, the whitening, cannot be read: {error}") from error
         if zca.digest != stored["sha256"]:
             raise ValueError(
-                f"{directory / stored['file']} is not the file {JSON_FILE} was saved with. "
+                f"{path} is not the file {JSON_FILE} was saved with. "
                 f"Expected sha256 {stored['sha256']}. Received: {zca.digest}"
             )
         return dataclasses.replace(preprocessing, zca=zca)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ZCA:
-    """Global contrast normalisation, then ZCA whitening, of images of one size.
-
-    An image is brought to mean 0 and length 55, as in pylearn2's script; then x becomes
-    (x - mean) @ matrix, with matrix = U (S + 0.1)^(-1/2) U' from the covariance U S U' of the
-    training images.
+def default_preprocessing(info, kind="meanstd", train_images=None):
+    """Return the `Preprocessing` of a dataset.
 
     Args:
-        mean: float32 (d,), d = height x width x channels.
-        matrix: float32 (d, d).
+        info: `DatasetInfo`.
+        kind: "meanstd" for the authors' constants, "scale" to divide by 255, "zca" for GCN and
+            ZCA whitening.
+        train_images: uint8 (n, height, width, channels), which "zca" is fitted on.
+
+    Raises:
+        ValueError: an unknown kind, or "zca" without images.
+
+    Example:
+
+    ```python
+    info = keras_wrn.data.dataset_info("cifar10")
+    preprocessing = keras_wrn.data.default_preprocessing(info, "scale")
+    ```
     """
-
-    mean: np.ndarray
-    matrix: np.ndarray
-
-    @classmethod
-    def fit(cls, images, cache_dir=None):
-        """Fit on training images (n, height, width, channels) of 0..255.
-
-        The result is cached by the images' hash in `cache_dir`: None for
-        `keras_wrn` in Keras' own directory (KERAS_HOME or ~/.keras), False for no cache.
-        """
-        if cache_dir is None:
-            cache_dir = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras_wrn"
-        path = None
-        if cache_dir is not False:
-            key = hashlib.sha256(repr((images.shape, str(images.dtype))).encode())
-            key.update(np.ascontiguousarray(images))
-            path = Path(cache_dir) / f"zca-{key.hexdigest()[:16]}.npz"
-            if path.exists():
-                return cls.load(path)
-        x = _contrast_normalize(images.astype("float32")).reshape(len(images), -1)
-        mean = x.mean(axis=0, dtype="float64")
-        x = x - mean.astype("float32")
-        covariance = (x.T @ x).astype("float64") / len(x) + ZCA_BIAS * np.eye(x.shape[1])
-        values, vectors = np.linalg.eigh(covariance)
-        matrix = (vectors / np.sqrt(values)) @ vectors.T
-        zca = cls(mean.astype("float32"), matrix.astype("float32"))
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            zca.save(path)
-        return zca
-
-    def __call__(self, images):
-        """Whiten float32 images (batch, height, width, channels) of 0..255, to the same shape."""
-        xp = np if isinstance(images, np.ndarray) else keras.ops
-        x = xp.reshape(_contrast_normalize(images), (-1, len(self.mean)))
-        return xp.reshape(xp.matmul(x - self.mean, self.matrix), (-1, *images.shape[1:]))
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(self.mean.tobytes() + self.matrix.tobytes()).hexdigest()
-
-    def save(self, path):
-        """Write the two arrays to a `.npz` file, aside first and then renamed."""
-        temporary = Path(path).with_suffix(f".{os.getpid()}.tmp")
-        with open(temporary, "wb") as file:
-            np.savez(file, mean=self.mean, matrix=self.matrix)
-        os.replace(temporary, path)
-
-    @classmethod
-    def load(cls, path):
-        with np.load(path) as arrays:
-            return cls(arrays["mean"], arrays["matrix"])
-
-
-def _contrast_normalize(images):
-    xp = np if isinstance(images, np.ndarray) else keras.ops
-    axes = tuple(range(1, len(images.shape)))
-    images = images - xp.mean(images, axis=axes, keepdims=True)
-    length = xp.sqrt(xp.sum(images * images, axis=axes, keepdims=True))
-    return images * (GCN_SCALE / xp.where(length < 1e-8, xp.ones_like(length), length))
+    if kind not in KINDS:
+        raise ValueError(f"The kind should be one of {KINDS}. Received: kind={kind!r}")
+    if kind == "zca" and train_images is None:
+        raise ValueError("The kind 'zca' is fitted on `train_images`. Received: None")
+    channels = len(info.mean)
+    return Preprocessing(
+        size=info.size,
+        mean=info.mean if kind == "meanstd" else (0.0,) * channels,
+        std=info.std if kind == "meanstd" else (1.0,) * channels,
+        zca=ZCA.fit(train_images) if kind == "zca" else None,
+        class_names=info.class_names,
+    )

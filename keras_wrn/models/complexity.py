@@ -18,7 +18,7 @@ def count_macs(model) -> int:
     Example:
 
     ```python
-    keras_wrn.models.count_macs(keras_wrn.WideResNet(28, 10))   # 5,243,330,560: 5.243 G
+    keras_wrn.models.count_macs(keras_wrn.WideResNet(28, 10))   # 5243328768
     ```
     """
     if None in model.input_shape[1:]:

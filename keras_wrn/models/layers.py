@@ -155,6 +155,8 @@ def conv(x, filters, kernel_size, strides=1, strided_padding="torch", *, name):
 
 def batch_norm(x, gamma_initializer="ones", *, name):
     """Normalise x (batch, height, width, channels) over all but its channels."""
+    # A copy: an initializer that serves two layers draws the same numbers twice.
+    gamma_initializer = keras.initializers.get(gamma_initializer).clone()
     return BatchNormalization(gamma_initializer=gamma_initializer, name=name)(x)
 
 
@@ -162,7 +164,7 @@ def classifier(x, classes, activation, *, name="predictions"):
     """The fully connected layer on top, at least in float32 under a mixed precision policy."""
     low = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
     return keras.layers.Dense(
-        classes,
+        int(classes),
         activation=activation,
         kernel_initializer=DENSE_INITIALIZER.clone(),
         dtype="float32" if low else None,

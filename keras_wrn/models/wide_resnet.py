@@ -101,10 +101,10 @@ def WideResNet(
                 dropout=dropout,
                 activation=activation,
                 strided_padding=strided_padding,
-                gamma_initializer=gamma.clone(),
+                gamma_initializer=gamma,
                 name=f"group{group}_block{index}",
             )
-    x = batch_norm(x, gamma.clone(), name="bn_final")
+    x = batch_norm(x, gamma, name="bn_final")
     x = keras.layers.Activation(activation, name="act_final")(x)
     outputs = head(x, include_top, pooling, classes, classifier_activation)
 

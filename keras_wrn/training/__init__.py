@@ -1,5 +1,6 @@
 """A recipe becomes a run."""
 
+from keras_wrn.training.errors import Diverged, RunError, Stopped
 from keras_wrn.training.optimizer import SGD
 from keras_wrn.training.recipe import (
     DataConfig,
@@ -9,12 +10,13 @@ from keras_wrn.training.recipe import (
     Recipe,
     ScheduleConfig,
 )
-from keras_wrn.training.run import RunError, build_model, run
+from keras_wrn.training.run import build_model, run
 from keras_wrn.training.schedules import OneCycle
 
 __all__ = [
     "SGD",
     "DataConfig",
+    "Diverged",
     "ExportConfig",
     "ModelConfig",
     "OneCycle",
@@ -22,6 +24,7 @@ __all__ = [
     "Recipe",
     "RunError",
     "ScheduleConfig",
+    "Stopped",
     "build_model",
     "run",
 ]

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -11,21 +12,7 @@ import keras
 import numpy as np
 
 from keras_wrn.training.checkpoint import restore_metrics
-
-
-class Stopped(Exception):
-    """The run was asked to stop by a signal, and has saved its state."""
-
-    def __init__(self, signum, path):
-        super().__init__(
-            f"Stopped by {signal.Signals(signum).name}; the state is saved in {path}. Continue "
-            "with --resume."
-        )
-        self.signum = signum
-
-
-class Diverged(Exception):
-    """The loss is no longer a number."""
+from keras_wrn.training.errors import Diverged, Stopped
 
 
 class RunLog:
@@ -78,6 +65,8 @@ class RunCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.handlers = {}
+        if threading.current_thread() is not threading.main_thread():
+            return  # only the main thread may handle signals
         for signum in (signal.SIGTERM, signal.SIGINT):
             self.handlers[signum] = signal.signal(signum, self._on_signal)
 

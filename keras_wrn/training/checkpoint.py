@@ -9,11 +9,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_wrn.training.errors import CheckpointError
+
 PATTERN = re.compile(r"step-(\d{8})\.npz")
-
-
-class CheckpointError(Exception):
-    """A checkpoint that is damaged or belongs to another network."""
 
 
 class Checkpoints:
@@ -109,7 +107,9 @@ def _variables(model):
         ("metric", [v for metric in model.metrics for v in metric.variables]),
     ):
         for index, variable in enumerate(variables):
-            yield f"{kind}:{index:04d}:{variable.path.replace('/', '.')}", variable
+            # Keras numbers its seed generators through the process: that number is no identity.
+            path = re.sub(r"seed_generator_\d+", "seed_generator", variable.path)
+            yield f"{kind}:{index:04d}:{path.replace('/', '.')}", variable
 
 
 def write_json(path, value):

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-# A fall of the rate from one step to the next by more than this share counts as a drop of a step
-# schedule. Smooth schedules fall by far less in a step, and never clear the momentum.
+# A constant rate that falls by more than this share is a drop of a step schedule. The rate of a
+# smooth schedule differs at every step; near its end it falls as steeply, and that is no drop.
 DROP = 0.1
 
 
@@ -29,8 +29,8 @@ class SGD(keras.optimizers.Optimizer):
             not once per replica.
         decay_norm_and_bias: bool, whether vectors (gamma, beta, biases) decay too. The authors
             decay all parameters.
-        reset_momentum_on_drop: bool, whether v is cleared when the rate falls by more than 10 %
-            from one step to the next, as the authors' Lua code does at each milestone.
+        reset_momentum_on_drop: bool, whether v is cleared when a constant rate falls by more than
+            10 %, as the authors' Lua code does at each milestone. Smooth schedules keep v.
         lr_multipliers: dict from a prefix of a layer's name to the factor on its rate, such as
             `{"group1": 0.1}`. The longest matching prefix counts.
         **kwargs: those of `keras.optimizers.Optimizer` (`clipnorm`, `use_ema`, ...).
@@ -96,8 +96,8 @@ class SGD(keras.optimizers.Optimizer):
         ]
         self.multipliers = [self._multiplier(v.path) for v in variables]
         if self.reset_momentum_on_drop:
-            self.last_rate = self.add_variable(
-                (), aggregation="only_first_replica", name="last_learning_rate"
+            self.last_rates = self.add_variable(
+                (2,), aggregation="only_first_replica", name="last_learning_rates"
             )
 
     def _multiplier(self, path):
@@ -108,7 +108,14 @@ class SGD(keras.optimizers.Optimizer):
         rate = self.learning_rate
         super().apply(grads, trainable_variables)
         if self.reset_momentum_on_drop:
-            self.last_rate.assign(ops.cast(rate, self.last_rate.dtype))
+            rate = ops.cast(rate, self.last_rates.dtype)
+            last = self.last_rates[1]
+            self.last_rates.assign(ops.stack([ops.where(last > 0, last, rate), rate]))
+
+    def _is_drop(self, rate):
+        before, last = self.last_rates[0], self.last_rates[1]
+        fell = ops.cast(rate, self.last_rates.dtype) < (1 - DROP) * last
+        return ops.logical_and(fell, ops.equal(before, last))
 
     def update_step(self, gradient, variable, learning_rate):
         """Update one variable from its gradient; both have the variable's shape."""
@@ -116,17 +123,15 @@ class SGD(keras.optimizers.Optimizer):
         velocity = self.momentums[index]
         dtype = velocity.dtype
         rate = ops.cast(learning_rate, dtype)
-        momentum = ops.cast(self.momentum, dtype)
         gradient = ops.cast(gradient, dtype)
         if self.decays[index]:
-            gradient = gradient + ops.cast(self.decays[index], dtype) * variable
-        kept = momentum * velocity
+            gradient = gradient + self.decays[index] * variable
+        kept = self.momentum * velocity
         if self.reset_momentum_on_drop:
-            dropped = rate < (1 - DROP) * ops.cast(self.last_rate, dtype)
-            kept = ops.where(dropped, ops.zeros_like(kept), kept)
+            kept = ops.where(self._is_drop(rate), ops.zeros_like(kept), kept)
         new_velocity = kept + gradient
         self.assign(velocity, new_velocity)
-        step = gradient + momentum * new_velocity if self.nesterov else new_velocity
+        step = gradient + self.momentum * new_velocity if self.nesterov else new_velocity
         self.assign_sub(variable, self.multipliers[index] * rate * step)
 
     def get_config(self):

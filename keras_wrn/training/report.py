@@ -1,21 +1,26 @@
 """Logs of runs -> curves and tables."""
 
+import json
+import os
+import statistics
 from pathlib import Path
 
 from keras_wrn.training.callbacks import RunLog
 
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
 
 def plot_curves(run_dir):
     """Draw error, loss and learning rate over the epochs of a run into its curves.png."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     run_dir = Path(run_dir)
     lines = RunLog.read(run_dir / "log.jsonl")
     epochs = [line["epoch"] for line in lines]
-    figure, (errors, losses, rates) = plt.subplots(1, 3, figsize=(12, 3.6))
+    figure = Figure(figsize=(12, 3.6))
+    FigureCanvasAgg(figure)
+    errors, losses, rates = figure.subplots(1, 3)
     for axes, key, label in (
         (errors, "accuracy", "training (augmented)"),
         (errors, "val_accuracy", "held out"),
@@ -27,10 +32,10 @@ def plot_curves(run_dir):
         if key.endswith("accuracy"):
             values = [100 * (1 - value) for value in values]
         axes.plot(epochs, values, label=label, marker="." if len(epochs) < 4 else None)
-    errors.set(title=f"Error: {100 * (1 - lines[-1]['val_accuracy']):.2f} %", ylabel="%")
+    errors.set_title(f"Error in %: {100 * (1 - lines[-1]['val_accuracy']):.2f} at the end")
     errors.set_ylim(0, None)
-    losses.set(title="Loss")
-    rates.set(title="Learning rate of the epoch's last step")
+    losses.set_title("Loss")
+    rates.set_title("Learning rate")
     for axes in (errors, losses):
         axes.legend()
     for axes in (errors, losses, rates):
@@ -38,5 +43,68 @@ def plot_curves(run_dir):
         axes.grid(alpha=0.3)
     figure.suptitle(run_dir.name)
     figure.tight_layout()
-    figure.savefig(run_dir / "curves.png", dpi=120)
-    plt.close(figure)
+    figure.savefig(run_dir / "curves.png", dpi=100)
+
+
+def results_table(paths) -> str:
+    """Make the Markdown table of finished runs: one row for each recipe and number of epochs.
+
+    Args:
+        paths: run directories, or folders of run directories.
+
+    Raises:
+        ValueError: there is no finished run below the paths.
+    """
+    groups: dict = {}
+    for path in paths:
+        for found in sorted([*Path(path).glob("summary.json"), *Path(path).glob("*/summary.json")]):
+            summary = json.loads(found.read_text())
+            recipe = json.loads((found.parent / "recipe.json").read_text())
+            key = summary["recipe"], summary["epochs"], summary["data"]["split"]
+            groups.setdefault(key, []).append((summary, recipe, found.parent))
+    if not groups:
+        raise ValueError(f"There is no finished run below {', '.join(map(str, paths))}")
+    rows = [
+        "| recipe | data | params | epochs | seeds | test error (%) | published (%) | PFLOP | "
+        "hours | machine, precision | logs |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (name, epochs, split), runs in sorted(groups.items()):
+        runs.sort(key=lambda run: run[0]["seed"])
+        summary, recipe, _ = runs[0]
+        errors = [run[0]["test_error"] for run in runs]
+        each = ", ".join(f"{error:.2f}" for error in errors)
+        error = f"{statistics.mean(errors):.2f} ({each})" if len(errors) > 1 else each
+        published = recipe["paper_error"]
+        data = summary["data"]
+        links = ", ".join(f"[{run[0]['seed']}]({os.path.relpath(run[2])})" for run in runs)
+        hours = statistics.mean(run[0]["seconds"] for run in runs) / 3600
+        cells = (
+            f"`{name}`",
+            data["dataset"] + ("" if split == "test" else f" ({split} split)"),
+            f"{summary['params']:,}",
+            str(epochs),
+            ", ".join(str(run[0]["seed"]) for run in runs),
+            error,
+            "" if published is None else f"{published:.2f} ({recipe['source']})",
+            f"{summary['flops'] / 1e15:.3g}",
+            f"{hours:.2g}",
+            f"{summary['versions']['machine']}, {summary['precision']}",
+            links,
+        )
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def write_between_markers(path, table):
+    """Put a table between the results markers of a Markdown file.
+
+    Raises:
+        ValueError: the file has no such markers.
+    """
+    text = Path(path).read_text()
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"{path} should have the markers {BEGIN} and {END} once each")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    Path(path).write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}")

@@ -3,34 +3,29 @@
 import contextlib
 import dataclasses
 import json
-import os
-import platform
-import shutil
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_wrn.data import datasets, pipeline
-from keras_wrn.data.preprocess import ZCA, Preprocessing
+from keras_wrn.data import datasets
+from keras_wrn.data.evaluation import EvalBatches, eval_dataset
+from keras_wrn.data.pipeline import Batches
+from keras_wrn.data.preprocess import Preprocessing, default_preprocessing
 from keras_wrn.models.complexity import count_macs
 from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.models.wide_resnet import WideResNet
 from keras_wrn.training import devices, report
 from keras_wrn.training.callbacks import RunLog, run_callbacks
 from keras_wrn.training.checkpoint import Checkpoints, write_json
+from keras_wrn.training.directory import check_disk, open_directory
 from keras_wrn.training.optimizer import SGD
 from keras_wrn.training.recipe import Recipe, smoke
 from keras_wrn.training.schedules import build_schedule
 
 EVAL_BATCH = 500
 SMOKE_IMAGES = 64
-
-
-class RunError(Exception):
-    """A run that cannot start, or cannot go on; the message says why and what to do."""
 
 
 def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=False) -> dict:
@@ -50,7 +45,11 @@ def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=Fa
         tensorboard/, checkpoints/, preprocessing.json, model.keras and export/.
 
     Raises:
-        RunError: the directory cannot be used, or the loss became NaN.
+        FileExistsError: the directory is not empty, and this is no resume.
+        ValueError: a setting cannot be, or differs from what the directory was started with.
+        RunError: the directory cannot be written to, its disk is too full, no checkpoint can be
+            read, or the loss became NaN (`Diverged`).
+        Stopped: SIGTERM or SIGINT came; the state is saved.
         DataError: the dataset is missing or unreadable.
 
     Example:
@@ -65,13 +64,12 @@ def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=Fa
     if (run_dir / "summary.json").exists() and resume:
         print(f"{run_dir} is a finished run.")
         return json.loads((run_dir / "summary.json").read_text())
-    _open_directory(run_dir, recipe, resume)
+    open_directory(run_dir, recipe, resume)
     _seed(recipe)
     data = _load_data(recipe, data_dir, made_up)
     precision = devices.resolve_precision(recipe.precision)
     strategy = devices.make_strategy(recipe.strategy)
     replicas = strategy.num_replicas_in_sync if strategy else 1
-    _write_json_once(run_dir / "versions.json", versions())
     with devices.precision_scope(precision):
         model = _train(recipe, run_dir, data, strategy, replicas)
     final = _final_model(recipe, model, data.preprocessing)
@@ -82,7 +80,8 @@ def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=Fa
     _export(recipe, final, run_dir / "export")
     write_json(run_dir / "summary.json", summary)
     split = "validation" if recipe.data.validation else "test"
-    print(f"{recipe.name}: {summary['test_error']:.2f} % {split} error after {recipe.epochs} epochs")
+    error = f"{summary['test_error']:.2f} % {split} error"
+    print(f"{recipe.name}: {error} after {recipe.epochs} epochs; see {run_dir}")
     return summary
 
 
@@ -92,49 +91,6 @@ class _Data:
     test: tuple
     classes: int
     preprocessing: Preprocessing
-
-
-def _open_directory(run_dir, recipe, resume):
-    occupied = run_dir.is_dir() and any(run_dir.iterdir())
-    if occupied and not resume:
-        raise RunError(
-            f"The run directory {run_dir} is not empty. Continue it with --resume, or give "
-            "another one with --run-dir."
-        )
-    stored = run_dir / "recipe.json"
-    if occupied and stored.exists():
-        before, now = json.loads(stored.read_text()), json.loads(recipe.to_json())
-        changes = list(_changes(before, now))
-        if changes:
-            raise RunError(
-                f"{run_dir} was started with another recipe: {'; '.join(changes)}. Resume with "
-                "the same flags, or give another --run-dir."
-            )
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        stored.write_text(recipe.to_json())
-    except OSError as error:
-        raise RunError(f"The run directory {run_dir} cannot be written to: {error}") from error
-
-
-def _changes(before, now, prefix=""):
-    for key in sorted(set(before) | set(now)):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _changes(old, new, f"{prefix}{key}.")
-        elif old != new:
-            yield f"{prefix}{key} was {old!r}, is {new!r}"
-
-
-def _check_disk(run_dir, params):
-    # Weights and momentum in each of three checkpoints, model, SavedModel and .tflite.
-    needed = params * 4 * (2 * 3 + 3) + 2**24
-    free = shutil.disk_usage(run_dir).free
-    if free < needed:
-        raise RunError(
-            f"{run_dir} needs {needed / 1e6:.0f} MB for checkpoints and artifacts, and its disk "
-            f"has {free / 1e6:.0f} MB free."
-        )
 
 
 def _seed(recipe):
@@ -158,14 +114,7 @@ def _load_data(recipe, data_dir, made_up):
         train = datasets.load_arrays(info.name, "train", data_dir=data_dir, **settings)
         held_out = "validation" if recipe.data.validation else "test"
         test = datasets.load_arrays(info.name, held_out, data_dir=data_dir, **settings)
-    scaled = recipe.data.preprocessing == "scale"
-    preprocessing = Preprocessing(
-        size=info.size,
-        mean=(0.0,) * 3 if scaled else info.mean,
-        std=(1.0,) * 3 if scaled else info.std,
-        zca=ZCA.fit(train[0]) if recipe.data.preprocessing == "zca" else None,
-        class_names=info.class_names,
-    )
+    preprocessing = default_preprocessing(info, recipe.data.preprocessing, train[0])
     return _Data(train, test, info.classes, preprocessing)
 
 
@@ -180,19 +129,24 @@ def build_model(recipe: Recipe, *, classes: int, size: int = 32, classifier_acti
 
 
 def _train(recipe, run_dir, data, strategy, replicas):
-    batches = pipeline.Batches(
+    settings = recipe.data
+    batches = Batches(
         *data.train,
         data.classes,
         batch_size=recipe.batch_size,
         preprocessing=data.preprocessing,
-        padding=recipe.data.crop_padding,
-        horizontal_flip=recipe.data.horizontal_flip,
+        padding=settings.crop_padding,
+        horizontal_flip=settings.horizontal_flip,
         seed=recipe.seed,
+        cutout=settings.cutout,
+        mixup=settings.mixup,
+        cutmix=settings.cutmix,
+        rand_augment=settings.rand_augment,
     )
     steps = batches.steps_per_epoch
     if recipe.batch_size % replicas:
-        raise RunError(
-            f"batch_size should be a multiple of the {replicas} replicas. Received: "
+        raise ValueError(
+            f"`batch_size` should be a multiple of the {replicas} replicas. Received: "
             f"{recipe.batch_size}. Nearest: {round(recipe.batch_size / replicas) * replicas}"
         )
     with strategy.scope() if strategy else contextlib.nullcontext():
@@ -201,15 +155,16 @@ def _train(recipe, run_dir, data, strategy, replicas):
             for layer in model.layers:
                 if isinstance(layer, BatchNormalization):
                     layer.synchronized = True
-        _check_disk(run_dir, model.count_params())
+        check_disk(run_dir, model.count_params())
         _compile(model, recipe, steps)
+        print(_opening_lines(recipe, model, data, replicas))
         checkpoints = Checkpoints(run_dir / "checkpoints")
         step, extras = checkpoints.restore(model)
     log = RunLog(run_dir / "log.jsonl", keep_epochs=step // steps)
     test = _eval_batches(data, replicas)
 
-    def fit(start, end_epoch):
-        """Train from a step to the end of an epoch."""
+    def fit(start, end_epoch, extras):
+        """Train from a step to the end of an epoch; `extras` are of a checkpoint inside one."""
         first, done = divmod(start, steps)
         model.fit(
             _train_batches(batches, start, end_epoch),
@@ -226,10 +181,25 @@ def _train(recipe, run_dir, data, strategy, replicas):
     if step:
         print(f"Resuming {run_dir} after step {step} of {recipe.epochs * steps}.")
     if step % steps:
-        step = fit(step, step // steps + 1)
+        step = fit(step, step // steps + 1, extras)
     if step < recipe.epochs * steps:
-        fit(step, recipe.epochs)
+        fit(step, recipe.epochs, {})
     return model
+
+
+def _opening_lines(recipe, model, data, replicas):
+    lines = [
+        f"{recipe.name}: {model.name}, {model.count_params():,} weights, {len(data.train[0]):,} "
+        f"training and {len(data.test[0]):,} held-out images of {recipe.data.dataset}, "
+        f"{devices.resolve_precision(recipe.precision)}"
+    ]
+    if replicas > 1:
+        norm = "synchronised" if recipe.sync_batch_norm else "of each replica, averaged"
+        lines.append(
+            f"{replicas} replicas of {recipe.batch_size // replicas} images: batch norm "
+            f"statistics are {norm}; jit_compile is off, it fails on several replicas"
+        )
+    return "\n".join(lines)
 
 
 def _compile(model, recipe, steps):
@@ -257,8 +227,8 @@ def _train_batches(batches, start, epochs):
 def _eval_batches(data, replicas):
     settings = {"batch_size": EVAL_BATCH, "preprocessing": data.preprocessing}
     if keras.backend.backend() == "tensorflow":
-        return pipeline.eval_dataset(*data.test, data.classes, replicas=replicas, **settings)
-    return pipeline.EvalBatches(*data.test, data.classes, **settings)
+        return eval_dataset(*data.test, data.classes, replicas=replicas, **settings)
+    return EvalBatches(*data.test, data.classes, **settings)
 
 
 def _final_model(recipe, model, preprocessing):
@@ -302,34 +272,14 @@ def _summarize(recipe, run_dir, final, data, precision, strategy):
     }
 
 
-def versions():
-    """The machine and the versions of what computes, as a dict of str."""
-    found = {"python": platform.python_version(), "machine": _machine()}
-    for package in ("keras", "tensorflow", "tensorflow-datasets", "jax", "torch", "numpy"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    found["backend"] = keras.backend.backend()
-    return found
-
-
-def _machine():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
-
-
-def _write_json_once(path, value):
-    if not path.exists():
-        write_json(path, value)
-
-
 def _export(recipe, final, directory):
     if keras.backend.backend() != "tensorflow":
         print(f"No artifacts are exported on the {keras.backend.backend()} backend.")
         return
-    del final, directory
+    from keras_wrn.export import export_litert, export_saved_model
+
+    directory.mkdir(exist_ok=True)
+    if recipe.export.saved_model:
+        export_saved_model(final, directory / "saved_model", overwrite=True)
+    if recipe.export.litert:
+        export_litert(final, directory / "model.tflite", overwrite=True)

@@ -1,0 +1,65 @@
+# Needs Python 3.11 to 3.13 and make, nothing else: every target sets up what it uses.
+#
+#   make quickstart   train on handwritten digits, export, classify: about three minutes
+#   make test         all tests; choose some with ARGS="tests/models -k shapes"
+#   make lint         ruff and mypy
+#   make clean        remove what these targets made
+#
+# PYTHON=python3.12 names the interpreter, VENV=dir the environment, EXTRAS=test,parity,jax,litert
+# what setup.py installs for the tests.
+
+SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(or $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
+	$(shell $(p) -c '$(SUITS)' 2>/dev/null && echo $(p)))),python3)
+VENV ?= .venv
+EXTRAS ?= test
+ARGS ?=
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+NEEDS := setup.py pyproject.toml constraints.txt
+
+# TensorFlow's remarks on start-up hide what is being said here.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: quickstart test lint clean
+
+quickstart: saved_models/digits_wrn10_1
+	$(BIN)/keras-wrn predict --dataset digits --model runs/quickstart \
+		--show-dir runs/quickstart/pictures
+	@echo
+	@echo "Trained:    runs/quickstart (log.jsonl, curves.png, model.keras, summary.json)"
+	@echo "Exported:   saved_models/digits_wrn10_1"
+	@echo "Classified: runs/quickstart/pictures/predictions.png"
+
+saved_models/digits_wrn10_1: runs/quickstart/summary.json
+	$(BIN)/keras-wrn export runs/quickstart --out $@
+
+runs/quickstart/summary.json: | $(VENV)/installed
+	$(BIN)/keras-wrn train digits_wrn10_1 --run-dir runs/quickstart --resume
+
+test: $(VENV)/installed-$(EXTRAS)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed-$(EXTRAS)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/installed: $(NEEDS)
+	@$(PYTHON) -c '$(SUITS)' 2>/dev/null || { \
+		echo "keras_wrn needs Python 3.11, 3.12 or 3.13. Received: $(PYTHON)," \
+		"`$(PYTHON) --version 2>&1`."; \
+		echo "Install one of them and name it: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV): 600 MB of TensorFlow and what else setup.py names"
+	$(INSTALL) .
+	@touch $@
+
+$(VENV)/installed-$(EXTRAS): $(VENV)/installed
+	$(INSTALL) ".[$(EXTRAS)]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf runs/quickstart saved_models/digits_wrn10_1

@@ -1,0 +1,106 @@
+"""Labelled images in equal batches for evaluation: none dropped, whatever their number."""
+
+import math
+
+import keras
+import numpy as np
+
+
+def eval_arrays(images, labels, classes, *, batch_size, replicas=1):
+    """Split images into equal batches that drop none, whatever their number.
+
+    Every batch has the same size, a multiple of `replicas`; what is missing is filled up with
+    black images of weight 0. The weight of a real image is (images with the filling) / (images):
+    so Keras' loss, a mean over the batch's rows, averages to the exact mean over the images.
+
+    Args:
+        images: (n, height, width, channels).
+        labels: int (n,).
+        classes: int.
+        batch_size: int, the most images of a batch before it is brought to a multiple of
+            `replicas`.
+        replicas: int.
+
+    Returns:
+        images (batches, size, height, width, channels), one-hot labels (batches, size, classes),
+        weights float32 (batches, size).
+    """
+    check_images(images, labels)
+    check_labels(labels, classes)
+    count = len(images)
+    batches = math.ceil(count / batch_size)
+    size = math.ceil(count / batches / replicas) * replicas
+    missing = batches * size - count
+    weights = np.full(count, batches * size / count, "float32")
+    parts = [images, one_hot(labels, classes), weights]
+    if missing:
+        parts = [np.pad(p, [(0, missing)] + [(0, 0)] * (p.ndim - 1)) for p in parts]
+    return tuple(p.reshape(batches, size, *p.shape[1:]) for p in parts)
+
+
+def eval_dataset(images, labels, classes, *, batch_size, preprocessing, replicas=1):
+    """A `tf.data.Dataset` of (images, one-hot labels, weights) in order; see `eval_arrays`."""
+    check_backend("eval_dataset", "EvalBatches")
+    import tensorflow as tf
+
+    parts = eval_arrays(images, labels, classes, batch_size=batch_size, replicas=replicas)
+    dataset = tf.data.Dataset.from_tensor_slices(parts)
+    dataset = dataset.map(lambda x, y, w: (preprocessing.normalize(x), y, w))
+    return unsharded(tf, dataset).prefetch(2)
+
+
+class EvalBatches(keras.utils.PyDataset):
+    """The batches of `eval_dataset` as NumPy arrays, for the JAX and torch backends."""
+
+    def __init__(self, images, labels, classes, *, batch_size, preprocessing):
+        super().__init__()
+        self.parts = eval_arrays(images, labels, classes, batch_size=batch_size)
+        self.preprocessing = preprocessing
+
+    def __len__(self):
+        return len(self.parts[0])
+
+    def __getitem__(self, index):
+        x, y, weights = (part[index] for part in self.parts)
+        return self.preprocessing.normalize(x), y, weights
+
+
+def check_backend(name, instead):
+    """Raise a ValueError unless Keras runs on TensorFlow, as the layers in `tf.data` need."""
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"`{name}` needs the TensorFlow backend; use `{instead}`, which makes the same batches "
+            f"from arrays. Received: the backend {keras.backend.backend()!r}"
+        )
+
+
+def check_images(images, labels):
+    """Raise a ValueError unless there are images (n, height, width, channels) with a label each."""
+    if np.ndim(images) != 4 or not len(images) or len(images) != len(labels):
+        raise ValueError(
+            "Expected images (n, height, width, channels), at least one, and as many labels. "
+            f"Received: images of shape {np.shape(images)}, labels of shape {np.shape(labels)}"
+        )
+
+
+def check_labels(labels, classes):
+    """Raise a ValueError unless every label is below the number of classes."""
+    low, high = int(np.min(labels)), int(np.max(labels))
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"The field 'label' should be in 0..{classes - 1}, one of the model's {classes} "
+            f"classes. Received: labels {low} to {high}. Give the model `classes={high + 1}`."
+        )
+
+
+def one_hot(labels, classes):
+    """float32 (n, classes), a NumPy array."""
+    return np.eye(classes, dtype="float32")[labels]
+
+
+def unsharded(tf, dataset):
+    """Keep a strategy from sharing out a dataset by files."""
+    # A strategy splits each batch over its replicas; there are no files to share out.
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options)

@@ -1,0 +1,118 @@
+"""One image as people hold it (a file, bytes, a PIL image, an array) -> the network's pixels."""
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+
+
+def image_pixels(image, preprocessing, what="the image"):
+    """Bring one image to the size that a network takes.
+
+    Args:
+        image: the path of an image file, its bytes, a `PIL.Image`, or an array (height, width,
+            channels) of 0..255. An array of the network's size is returned as it is; any other
+            image is resized and cropped by `preprocessing`.
+        preprocessing: `keras_wrn.Preprocessing`.
+        what: str, the image's name in messages.
+
+    Returns:
+        An array (size, size, channels) of 0..255, uint8 unless it was given otherwise.
+
+    Raises:
+        ValueError: an image that cannot be decoded, or an array of another rank, number of
+            channels or range.
+        FileNotFoundError: no such file.
+
+    Example:
+
+    ```python
+    preprocessing = keras_wrn.Preprocessing(size=32, crop=0.875)
+    image_pixels(np.zeros((480, 640, 3), "uint8"), preprocessing).shape   # (32, 32, 3)
+    ```
+    """
+    size, channels = preprocessing.size, preprocessing.channels
+    image = _read(image, what)
+    if isinstance(image, np.ndarray):
+        if image.shape[2] != channels:
+            raise ValueError(
+                f"Expected {what} with the model's {channels} channels. "
+                f"Received: shape {image.shape}"
+            )
+        if image.shape == (size, size, channels):
+            return image
+    if channels not in (1, 3):
+        raise ValueError(
+            "Only images of 1 or 3 channels can be read from files or resized. Expected "
+            f"{what} as an array ({size}, {size}, {channels})."
+        )
+    return preprocessing.prepare(_to_pil(image) if isinstance(image, np.ndarray) else image)
+
+
+def picture(image):
+    """Any image that `image_pixels` takes as a uint8 array to look at, in its own size."""
+    image = _read(image, "the image")
+    if isinstance(image, np.ndarray):
+        image = _to_pil(image)
+    return np.asarray(image.convert("RGB"))
+
+
+def check_array(image, what, rank=3):
+    """Return a NumPy array of images, of 0..255, or say what is wrong with it.
+
+    Raises:
+        ValueError: another rank or type, an empty array, or values outside of 0..255.
+    """
+    array = keras.ops.convert_to_numpy(image) if keras.ops.is_tensor(image) else np.asarray(image)
+    if array.ndim != rank or array.dtype.kind not in "uif" or 0 in array.shape:
+        shape = "(height, width, channels)" if rank == 3 else "(n, height, width, channels)"
+        raise ValueError(
+            f"Expected {what} as an array {shape} of 0..255"
+            f"{', or a path, bytes or PIL image' if rank == 3 else ''}. "
+            f"Received: {type(image).__name__} of shape {array.shape} and type {array.dtype}"
+        )
+    low, high = array.min(), array.max()
+    if not (low >= 0 and high <= 255):
+        raise ValueError(f"Expected pixels of 0..255 for {what}. Received: {low} to {high}")
+    if array.dtype.kind == "f" and 0 < high <= 1:
+        warnings.warn(
+            f"Pixels are expected in 0..255, and those of {what} are floats of {low:.3g} to "
+            f"{high:.3g}: multiply by 255 if they were scaled to 0..1.",
+            stacklevel=2,
+        )
+    return array
+
+
+def _read(image, what):
+    """A PIL image of a path, bytes or PIL image; a checked array of anything else."""
+    from PIL import Image
+
+    if isinstance(image, str | os.PathLike):
+        return _decode(Path(image).read_bytes(), f"the file {os.fspath(image)}")
+    if isinstance(image, bytes | bytearray | memoryview):
+        return _decode(bytes(image), what)
+    return image if isinstance(image, Image.Image) else check_array(image, what)
+
+
+def _decode(data, what):
+    from PIL import Image
+
+    try:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"Expected an image for {what}; it cannot be decoded: {reason}") from error
+    return image
+
+
+def _to_pil(array):
+    from PIL import Image
+
+    array = np.rint(array).astype("uint8")
+    if array.shape[2] not in (1, 3):
+        raise ValueError(f"Expected an image of 1 or 3 channels. Received: shape {array.shape}")
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)

@@ -1,0 +1,71 @@
+"""From a dataset's name to batches, in one call."""
+
+from keras_wrn.data.datasets import dataset_info, load_arrays
+from keras_wrn.data.pipeline import Batches, eval_dataset
+from keras_wrn.data.preprocess import default_preprocessing
+
+
+def load_dataset(
+    name, split, *, batch_size=128, epochs=1, seed=0, data_dir=None, extra=True, validation=0,
+    preprocessing=None, padding=None, horizontal_flip=None, cutout=0, mixup=0.0, cutmix=0.0,
+    rand_augment=0.0,
+):  # fmt: skip
+    """Make a `tf.data.Dataset` of batches, as a recipe trains or evaluates on.
+
+    The training split is shuffled and augmented anew in each epoch, by `seed`, and loses its last
+    short batch. The test and validation splits come once, in order, whole: in equal batches, of
+    which the last is filled up with images of weight 0.
+
+    Args:
+        name: str, "cifar10", "cifar100", "svhn_cropped" or "digits"; see `load_arrays`.
+        split: "train", "test" or "validation".
+        batch_size: int.
+        epochs: int, passes over the training split.
+        seed: int, of order and augmentation.
+        data_dir: path or None, where TFDS keeps its data; see `load_arrays`.
+        extra: bool, whether the training split of SVHN has the `extra` images.
+        validation: int, training images held out as the "validation" split.
+        preprocessing: `Preprocessing`, None for the authors' constants. One with ZCA has to be
+            the one fitted on the training split, see `default_preprocessing`.
+        padding: int, of the reflect-pad crop, None for the dataset's own (CIFAR 4, SVHN 0).
+        horizontal_flip: bool, None for the dataset's own (CIFAR yes, the digits of SVHN no).
+        cutout, mixup, cutmix, rand_augment: heavier augmentation, off by default; see `Batches`.
+
+    Returns:
+        A `tf.data.Dataset`. Training: images float32 (batch, height, width, channels) and labels
+        float32 (batch, classes), one-hot or mixed. Otherwise also weights float32 (batch,), which
+        `model.evaluate` uses, see `eval_arrays`.
+
+    Raises:
+        DataError: the data is missing or unreadable.
+        ValueError: an argument out of range.
+
+    Example:
+
+    ```python
+    train = keras_wrn.data.load_dataset("digits", "train", batch_size=64, epochs=2)
+    images, labels = next(iter(train))   # (64, 32, 32, 3), (64, 10)
+    test = keras_wrn.data.load_dataset("digits", "test")
+    ```
+    """
+    info = dataset_info(name)
+    settings = {"data_dir": data_dir, "extra": extra, "validation": validation}
+    images, labels = load_arrays(name, split, **settings)
+    preprocessing = preprocessing or default_preprocessing(info)
+    settings = {"batch_size": batch_size, "preprocessing": preprocessing}
+    if split != "train":
+        return eval_dataset(images, labels, info.classes, **settings)
+    batches = Batches(
+        images,
+        labels,
+        info.classes,
+        padding=info.crop_padding if padding is None else padding,
+        horizontal_flip=info.horizontal_flip if horizontal_flip is None else horizontal_flip,
+        seed=seed,
+        cutout=cutout,
+        mixup=mixup,
+        cutmix=cutmix,
+        rand_augment=rand_augment,
+        **settings,
+    )
+    return batches.dataset(epochs=epochs)

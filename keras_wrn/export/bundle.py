@@ -1,0 +1,52 @@
+"""Numbered versions of a model's artifacts below one directory, as TF Serving reads them."""
+
+from pathlib import Path
+
+from keras_wrn.export.aside import written_aside
+from keras_wrn.export.litert import export_litert
+from keras_wrn.export.saved_model import export_saved_model
+
+FORMATS = ("saved_model", "litert")
+
+
+def export_version(model, directory, formats=FORMATS):
+    """Write a model's artifacts into `directory`/N, N the next free integer.
+
+    The version appears whole: everything is written to a hidden sibling first, which is then
+    renamed.
+
+    Args:
+        model: `keras.Model` with a `preprocessing`.
+        directory: path of the versions, made when needed.
+        formats: of "saved_model" (the version directory itself is the SavedModel) and "litert"
+            (model.tflite in it). The Keras file, model.keras, is always there.
+
+    Returns:
+        The path of the version.
+
+    Raises:
+        ValueError: an unknown format, or none; a model that cannot be exported.
+
+    Example:
+
+    ```python
+    keras_wrn.export.export_version(model, "saved_models/mine")   # saved_models/mine/1
+    ```
+    """
+    unknown = sorted(set(formats) - set(FORMATS))
+    if unknown or not formats:
+        raise ValueError(f"`formats` should be some of {FORMATS}. Received: {tuple(formats)}")
+    version = Path(directory) / str(_next(Path(directory)))
+    with written_aside(version, overwrite=False, is_ours=Path.is_dir, kind="a version") as new:
+        if "saved_model" in formats:
+            export_saved_model(model, new)
+        new.mkdir(exist_ok=True)
+        if "litert" in formats:
+            export_litert(model, new / "model.tflite")
+        model.save(new / "model.keras")
+    return version
+
+
+def _next(directory):
+    taken = [int(path.name) for path in directory.glob("*") if path.name.isdecimal()]
+    return max(taken, default=0) + 1

@@ -1,0 +1,188 @@
+"""The two ends of a finished network: pixels in, probabilities and logits out."""
+
+import contextlib
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_wrn.data.preprocess import Preprocessing
+
+TOLERANCE = 1e-4
+# Under mixed precision an artifact rounds at other places than the model does.
+LOW_TOLERANCE = 3e-2
+
+
+class ExportError(RuntimeError):
+    """An artifact that cannot be written here, or that does not compute what the model does."""
+
+
+def require_tensorflow():
+    """Raise an ExportError unless Keras runs on TensorFlow."""
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(
+            "Artifacts are written on the TensorFlow backend. Save the model as `.keras` and "
+            "export it in a process with KERAS_BACKEND=tensorflow. Received: "
+            f"KERAS_BACKEND={keras.backend.backend()}"
+        )
+
+
+@contextlib.contextmanager
+def full_float32():
+    """Switch off TensorFloat-32, whose rounding on a GPU is coarser than the tolerance."""
+    import tensorflow as tf
+
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(enabled)
+
+
+def resolve_preprocessing(model, preprocessing=None):
+    """The given preprocessing, or the model's own, once it is known to fit the model.
+
+    Raises:
+        ValueError: there is none, or its channels, size or classes are not the model's.
+    """
+    if preprocessing is None:
+        preprocessing = getattr(model, "preprocessing", None)
+    if preprocessing is None:
+        raise ValueError(
+            f"The model {model.name!r} has no preprocessing. Give "
+            "`preprocessing=keras_wrn.Preprocessing(size=..., mean=..., std=...)`, or set "
+            "`model.preprocessing`."
+        )
+    if not isinstance(preprocessing, Preprocessing):
+        raise ValueError(
+            "`preprocessing` should be a `keras_wrn.Preprocessing`. Received: "
+            f"preprocessing={preprocessing!r}"
+        )
+    shape = _image_shape(model)
+    names = preprocessing.class_names
+    if preprocessing.channels != shape[2]:
+        raise ValueError(
+            f"`preprocessing` should have a mean and std for each of the model's {shape[2]} "
+            f"channels. Received: mean={preprocessing.mean}"
+        )
+    if any(side not in (None, preprocessing.size) for side in shape[:2]):
+        raise ValueError(
+            f"`preprocessing` should be for the model's images, {shape[0]} x {shape[1]}. "
+            f"Received: size={preprocessing.size}"
+        )
+    pixels = preprocessing.size**2 * preprocessing.channels
+    if preprocessing.zca is not None and len(preprocessing.zca.mean) != pixels:
+        raise ValueError(
+            f"`preprocessing` should whiten the {pixels} values of the model's images. "
+            f"Received: ZCA of {len(preprocessing.zca.mean)} values"
+        )
+    if names and len(names) != model.output_shape[-1]:
+        raise ValueError(
+            f"`preprocessing` should name the model's {model.output_shape[-1]} classes, or none. "
+            f"Received: {len(names)} class names"
+        )
+    return preprocessing
+
+
+def _image_shape(model):
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4:
+        raise ValueError(
+            "Expected a functional model with one input, images (batch, height, width, channels). "
+            f"Received: {model!r} with input shape {shape}"
+        )
+    return shape[1:]
+
+
+def input_shape(model, preprocessing):
+    """(height, width, channels) of the images an artifact takes; None for any height or width."""
+    if preprocessing.zca is not None:
+        return preprocessing.size, preprocessing.size, preprocessing.channels
+    return _image_shape(model)
+
+
+def find_classifier(model):
+    """The fully connected layer that a model ends in.
+
+    Raises:
+        ValueError: the model ends in something else.
+    """
+    outputs = getattr(model, "outputs", None) or []
+    layer = outputs[0]._keras_history.operation if len(outputs) == 1 else None
+    if (
+        isinstance(layer, keras.layers.Dense)
+        and layer.activation in (keras.activations.softmax, keras.activations.linear)
+        and layer.quantization_mode is None
+        and len(layer.output.shape) == 2
+    ):
+        return layer
+    ends = f"{type(layer).__name__} layer {layer.name!r}" if layer else f"{len(outputs)} outputs"
+    if isinstance(layer, keras.layers.Dense):
+        ends += f" with activation {keras.activations.serialize(layer.activation)!r}"
+    raise ValueError(
+        "Expected a classifier: a functional model that ends in one `Dense` layer, not quantized, "
+        "with activation 'softmax' or None (`include_top=True`, `classifier_activation='softmax'` "
+        f"or None). Received: {getattr(model, 'name', model)!r}, which ends in {ends}"
+    )
+
+
+def classifier_outputs(model, preprocessing):
+    """The function that an artifact computes.
+
+    Args:
+        model: a functional `keras.Model` that ends in a `Dense` layer; see `find_classifier`.
+        preprocessing: `keras_wrn.Preprocessing`.
+
+    Returns:
+        A function from images (batch, height, width, channels) of 0..255 to a dict of
+        "probabilities" and "logits", float32 (batch, classes) whatever the model's precision.
+    """
+    dense = find_classifier(model)
+    trunk = keras.Model(model.input, dense.input)
+
+    def outputs(image):
+        features = trunk(preprocessing.normalize(image), training=False)
+        logits = ops.matmul(ops.cast(features, "float32"), ops.cast(dense.kernel, "float32"))
+        if dense.use_bias:
+            logits = logits + ops.cast(dense.bias, "float32")
+        return {"probabilities": ops.softmax(logits), "logits": logits}
+
+    return outputs
+
+
+class Verification:
+    """What an artifact should answer on a few random images.
+
+    Args:
+        model: the `keras.Model` exported.
+        preprocessing: `keras_wrn.Preprocessing`.
+    """
+
+    def __init__(self, model, preprocessing):
+        height, width, channels = input_shape(model, preprocessing)
+        shape = 2, height or preprocessing.size, width or preprocessing.size, channels
+        self.images = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
+        x = preprocessing.normalize(self.images)
+        answer = np.asarray(ops.convert_to_numpy(model(x, training=False)), "float32")
+        softmax = find_classifier(model).activation is keras.activations.softmax
+        outputs = classifier_outputs(model, preprocessing)(self.images)
+        self.expected = {name: ops.convert_to_numpy(value) for name, value in outputs.items()}
+        self.expected["probabilities" if softmax else "logits"] = answer
+        low = any(layer.compute_dtype in ("float16", "bfloat16") for layer in model.layers)
+        self.tolerance = LOW_TOLERANCE if low else TOLERANCE
+
+    def check(self, outputs, what):
+        """Compare an artifact's outputs on `images` with the model's.
+
+        Raises:
+            ExportError: they differ by more than the tolerance, or are not finite.
+        """
+        for name, expected in self.expected.items():
+            difference = np.abs(np.asarray(outputs[name], "float32") - expected).max()
+            limit = self.tolerance * max(1.0, np.abs(expected).max())
+            if not difference <= limit:
+                raise ExportError(
+                    f"{what} does not compute what the model does: its {name} should differ by "
+                    f"{limit:.1g} at most, and differ by {difference:.3g}. Nothing was written."
+                )

@@ -1,0 +1,138 @@
+"""Names of networks, and what is known of each: arguments, parameters, the paper's error."""
+
+import dataclasses
+import difflib
+import fnmatch
+
+from keras_wrn.models.wide_resnet import WideResNet
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInfo:
+    """One network of the catalogue.
+
+    Args:
+        name: str, such as "wrn_28_10".
+        arguments: dict, what `WideResNet` is called with.
+        params: int, trainable parameters with 10 classes.
+        paper_error: dict from "cifar10", "cifar100" or "svhn_cropped" to the paper's test error
+            in percent, without dropout and with mean/std preprocessing unless `note` says
+            otherwise. Empty where the paper has none.
+        note: str, where the error is from.
+    """
+
+    name: str
+    arguments: dict
+    params: int
+    paper_error: dict = dataclasses.field(default_factory=dict)
+    note: str = ""
+
+
+def _wrn(depth, width, params, cifar10=None, cifar100=None, note="", suffix="", **arguments):
+    errors = {"cifar10": cifar10, "cifar100": cifar100}
+    return ModelInfo(
+        name=f"wrn_{depth}_{width}{suffix}",
+        arguments={"depth": depth, "width": width, **arguments},
+        params=params,
+        paper_error={name: error for name, error in errors.items() if error is not None},
+        note=note,
+    )
+
+
+TABLE_2 = "Table 2: ZCA, median of 5"
+TABLE_3 = "Table 3: ZCA, median of 5"
+TABLE_4 = "Table 4: ZCA"
+TABLE_5 = "Table 5: mean/std, median of 5"
+TABLE_6 = "Table 6: mean/std"
+
+CATALOG = {
+    info.name: info
+    for info in (
+        _wrn(10, 1, 77_850),
+        _wrn(16, 1, 175_066),
+        _wrn(16, 2, 691_674),
+        _wrn(16, 4, 2_748_890, 5.02, 24.03, TABLE_6),
+        _wrn(16, 8, 10_961_370, 4.27, 20.43, TABLE_5),
+        _wrn(16, 10, 17_116_634, 4.56, 21.59, TABLE_4),
+        _wrn(22, 2, 1_079_642),
+        _wrn(22, 2, 1_145_498, 5.78, None, TABLE_2, "_b313", block="B313"),
+        _wrn(22, 4, 4_298_970),
+        _wrn(22, 8, 17_158_106, 4.38, 21.22, TABLE_4),
+        _wrn(22, 10, 26_797_914, 4.44, 20.75, TABLE_4),
+        _wrn(28, 2, 1_467_610, 5.73, None, TABLE_2),
+        _wrn(28, 4, 5_849_050),
+        _wrn(28, 8, 23_354_842),
+        _wrn(28, 10, 36_479_194, 4.00, 19.25, TABLE_5),
+        _wrn(28, 12, 52_517_850, 4.33, 20.43, TABLE_4),
+        _wrn(34, 10, 46_160_474),
+        _wrn(40, 1, 563_930, 6.85, 30.89, TABLE_4),
+        _wrn(40, 2, 2_243_546, 5.33, 26.04, TABLE_4),
+        _wrn(40, 2, 1_429_082, 6.06, None, TABLE_2, "_b131", block="B131"),
+        _wrn(40, 2, 1_211_354, 5.78, None, TABLE_2, "_b31", block="B31"),
+        _wrn(40, 2, 1_297_370, 6.42, None, TABLE_2, "_b13", block="B13"),
+        _wrn(40, 2, 1_343_066, 5.86, None, TABLE_2, "_b311", block="B311"),
+        _wrn(40, 2, 2_243_546, 6.69, None, TABLE_3, "_b3", block="B3", num_blocks=12),
+        _wrn(40, 2, 2_243_546, 5.65, None, TABLE_3, "_b333", block="B333", num_blocks=4),
+        _wrn(40, 2, 2_243_546, 5.93, None, TABLE_3, "_b3333", block="B3333", num_blocks=3),
+        _wrn(40, 4, 8_949_210, 4.53, 21.18, TABLE_5),
+        _wrn(40, 8, 35_748_314, 4.66, None, TABLE_4),
+        _wrn(40, 10, 55_841_754, 3.8, 18.3, "Table 9: dropout 0.3, a single run"),
+        _wrn(52, 1, 758_362, 6.43, 29.89, TABLE_6),
+        _wrn(70, 16, 266_796_506),
+    )
+}
+
+
+def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
+    """Return the names of the catalogue that match a shell pattern, sorted.
+
+    Args:
+        pattern: str, such as "wrn_28_*".
+        pretrained: bool, only those with published weights. There are none yet.
+
+    Example:
+
+    ```python
+    keras_wrn.list_models("wrn_16_*")   # ['wrn_16_1', 'wrn_16_10', 'wrn_16_2', ...]
+    ```
+    """
+    return [] if pretrained else sorted(fnmatch.filter(CATALOG, pattern))
+
+
+def model_info(name: str) -> ModelInfo:
+    """Return what the catalogue knows of a name.
+
+    Raises:
+        ValueError: an unknown name; the message has the nearest known ones.
+    """
+    if name not in CATALOG:
+        near = difflib.get_close_matches(str(name), CATALOG, 3)
+        hint = f" Did you mean {', '.join(near)}?" if near else " See keras_wrn.list_models()."
+        raise ValueError(f"Unknown model.{hint} Received: {name!r}")
+    return CATALOG[name]
+
+
+def create_model(name: str, *, pretrained: bool = False, **overrides):
+    """Build a network by its name in the catalogue.
+
+    Args:
+        name: str, one of `list_models()`.
+        pretrained: bool; there are no published weights yet, so True is an error.
+        **overrides: arguments of `keras_wrn.WideResNet` that differ from the catalogue's.
+
+    Returns:
+        A functional `keras.Model`; see `keras_wrn.WideResNet`.
+
+    Raises:
+        ValueError: an unknown name, an argument that cannot be built, or `pretrained`.
+
+    Example:
+
+    ```python
+    model = keras_wrn.create_model("wrn_16_4", classes=100, dropout=0.3)
+    ```
+    """
+    info = model_info(name)
+    if pretrained:
+        raise ValueError(f"There are no published weights for {name!r} yet. Received: True")
+    return WideResNet(**{**info.arguments, **overrides})

@@ -1,0 +1,261 @@
+"""What a trained network says of images: predictions, a picture of them, and its accuracy."""
+
+import math
+import os
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_wrn.data.images import check_array, image_pixels, picture
+from keras_wrn.data.pipeline import check_labels
+from keras_wrn.export.head import find_classifier, resolve_preprocessing
+from keras_wrn.training.checkpoint import write_json
+
+MODEL_FILE = "model.keras"
+RESULTS_FILE = "results.json"
+BATCH = 32
+RIGHT, WRONG = "#1a7f37", "#cf222e"
+
+
+def load_model(model_or_name):
+    """Return the model itself, or the one of a `.keras` file or of a run directory.
+
+    Raises:
+        ValueError: there is no such model, or its file cannot be read.
+    """
+    if isinstance(model_or_name, keras.Model):
+        return model_or_name
+    path = Path(model_or_name) if isinstance(model_or_name, str | os.PathLike) else None
+    if path is not None and path.is_dir():
+        path = path / MODEL_FILE
+    if path is None or path.suffix != ".keras" or not path.is_file():
+        raise ValueError(
+            f"Expected a Keras model, a `.keras` file, or a run directory that holds {MODEL_FILE}. "
+            f"Received: {model_or_name!r}"
+        )
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is damaged: it is not the archive that `model.save` writes.")
+    return keras.models.load_model(path, compile=False)
+
+
+def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=None):
+    """Classify one image, or several.
+
+    Args:
+        model_or_name: a `keras.Model` that ends in a `Dense` layer, the path of a `.keras` file,
+            or a run directory (which holds model.keras).
+        image_or_images: one image or a list of them. An image is the path of an image file, its
+            bytes, a `PIL.Image`, or an array (height, width, channels) of 0..255, uint8 or float.
+            An array (batch, height, width, channels) is a list of images. Arrays of the model's
+            size are taken as they are; any other image is resized and cropped.
+        top_k: int, how many classes `top_k` lists at most.
+        preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
+
+    Returns:
+        For one image the dictionary of mmpretrain: `pred_label` (int), `pred_score` (float),
+        `pred_class` (str; the label's number where classes have no names), `pred_scores` (float32
+        (classes,), probabilities), and `top_k`, a list of {"label", "class", "score"}, best first.
+        For several, a list of such.
+
+    Raises:
+        ValueError: no such model, or an image that cannot be decoded or has another shape.
+        FileNotFoundError: no such image file.
+
+    Example:
+
+    ```python
+    images, labels = keras_wrn.data.load_arrays("digits", "test")
+    result = keras_wrn.inference_model("runs/digits_wrn10_1-seed0", images[0])
+    result["pred_class"], result["pred_score"]   # '7', 0.998
+    ```
+    """
+    if not isinstance(top_k, int) or top_k < 1:
+        raise ValueError(f"`top_k` should be a positive integer. Received: top_k={top_k!r}")
+    model, preprocessing = _open(model_or_name, preprocessing)
+    several = isinstance(image_or_images, list | tuple) or getattr(image_or_images, "ndim", 0) == 4
+    images = list(image_or_images) if several else [image_or_images]
+    pixels = [
+        image_pixels(image, preprocessing, f"image {index}" if several else "the image")
+        for index, image in enumerate(images)
+    ]
+    results = []
+    for start in range(0, len(pixels), BATCH):
+        logs = _log_probabilities(model, preprocessing, np.stack(pixels[start : start + BATCH]))
+        results += [_result(np.exp(row), preprocessing.class_names, top_k) for row in logs]
+    return results if several else results[0]
+
+
+def prediction_figure(images, results, path, true_labels=None):
+    """Write a PNG of images, each under its predicted class and score.
+
+    Args:
+        images: list of images, of the kinds that `inference_model` takes.
+        results: list of what `inference_model` returned for them.
+        path: the PNG file to write; its directory is made when needed.
+        true_labels: list of int labels or str class names, or None. Where known, the title is
+            green when the prediction is right, else red with the true class below (by its name,
+            when it is given so or is among the result's `top_k`).
+
+    Raises:
+        ValueError: the lists are empty, or their lengths differ.
+
+    Example:
+
+    ```python
+    results = keras_wrn.inference_model(model, images[:16])
+    keras_wrn.prediction_figure(images[:16], results, "predictions.png", labels[:16])
+    ```
+    """
+    # Drawn without pyplot, so that a notebook keeps its own backend.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    labels = [None] * len(images) if true_labels is None else list(true_labels)
+    if not len(images) or not len(images) == len(results) == len(labels):
+        raise ValueError(
+            "Expected as many results, and true labels if any, as images, and at least one. "
+            f"Received: {len(images)} images, {len(results)} results, {len(labels)} labels"
+        )
+    columns = min(8, math.ceil(math.sqrt(len(images))))
+    rows = math.ceil(len(images) / columns)
+    figure = Figure(figsize=(1.9 * columns, 2.2 * rows), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.08)
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.axis("off")
+    for axes, image, result, label in zip(grid, images, results, labels, strict=False):
+        axes.imshow(picture(image), interpolation="nearest")
+        title, color = _title(result, label)
+        axes.set_title(title, color=color, fontsize=9)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png", dpi=120)
+
+
+def evaluate(model_or_name, data, *, batch_size=500, preprocessing=None, directory=None):
+    """Measure a classifier on labelled images, single view, no image dropped.
+
+    Args:
+        model_or_name: as for `inference_model`.
+        data: tuple of images, uint8 or float (n, height, width, channels) of 0..255 and of the
+            model's size, and labels, int (n,).
+        batch_size: int.
+        preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
+        directory: path, where results.json is written, or None.
+
+    Returns:
+        dict of `images` (int), `accuracy` and `error` (percent), `loss` (mean negative log
+        likelihood), `top5_accuracy` (percent; with more than 5 classes only) and `per_class`, a
+        list of {"class", "images", "accuracy"} in the order of the labels, the accuracy None for
+        a class without images.
+
+    Raises:
+        ValueError: no such model, images of another shape, or labels that are no classes.
+
+    Example:
+
+    ```python
+    data = keras_wrn.data.load_arrays("cifar10", "test")
+    keras_wrn.evaluate("runs/cifar10_wrn16_2-seed0", data)["error"]
+    ```
+    """
+    model, preprocessing = _open(model_or_name, preprocessing)
+    images, labels = (np.asarray(part) for part in data)
+    classes = model.output_shape[-1]
+    _check_data(images, labels, classes, batch_size, preprocessing)
+    logs = []
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        # A short last batch is filled up: another shape would be compiled anew.
+        missing = min(batch_size, len(images)) - len(batch)
+        filled = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)])
+        logs.append(_log_probabilities(model, preprocessing, filled)[: len(batch)])
+    logs = np.concatenate(logs)
+    right = np.argmax(logs, axis=-1) == labels
+    accuracy = 100 * right.mean()
+    results = {
+        "images": len(images),
+        "accuracy": round(float(accuracy), 4),
+        "error": round(float(100 - accuracy), 4),
+        "loss": float(-logs[np.arange(len(labels)), labels].mean()),
+    }
+    if classes > 5:
+        best = np.argsort(-logs, axis=-1, kind="stable")[:, :5]
+        top5 = (best == labels[:, None]).any(axis=-1).mean()
+        results["top5_accuracy"] = round(float(100 * top5), 4)
+    names = preprocessing.class_names
+    results["per_class"] = [
+        _class_accuracy(_name(names, label), right[labels == label]) for label in range(classes)
+    ]
+    if directory is not None:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        write_json(Path(directory) / RESULTS_FILE, results)
+    return results
+
+
+def _open(model_or_name, preprocessing):
+    model = load_model(model_or_name)
+    find_classifier(model)
+    return model, resolve_preprocessing(model, preprocessing)
+
+
+def _log_probabilities(model, preprocessing, images):
+    """Logarithms of the probabilities, float64 (batch, classes), of images of the model's size."""
+    outputs = model.predict_on_batch(preprocessing.normalize(images)).astype("float64")
+    if not np.isfinite(outputs).all():
+        raise ValueError(f"The model {model.name!r} answers with NaN or infinity.")
+    if find_classifier(model).activation is keras.activations.softmax:
+        return np.log(np.maximum(outputs, np.finfo("float32").tiny))
+    outputs = outputs - outputs.max(axis=-1, keepdims=True)
+    return outputs - np.log(np.exp(outputs).sum(axis=-1, keepdims=True))
+
+
+def _result(scores, names, top_k):
+    best = [int(label) for label in np.argsort(-scores, kind="stable")[:top_k]]
+    top = [{"label": i, "class": _name(names, i), "score": float(scores[i])} for i in best]
+    return {
+        "pred_label": top[0]["label"],
+        "pred_score": top[0]["score"],
+        "pred_class": top[0]["class"],
+        "pred_scores": scores.astype("float32"),
+        "top_k": top,
+    }
+
+
+def _name(names, label):
+    return names[label] if names else str(label)
+
+
+def _class_accuracy(name, right):
+    accuracy = round(float(100 * right.mean()), 4) if len(right) else None
+    return {"class": name, "images": len(right), "accuracy": accuracy}
+
+
+def _check_data(images, labels, classes, batch_size, preprocessing):
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"`batch_size` should be positive. Received: batch_size={batch_size!r}")
+    check_array(images, "the images", rank=4)
+    expected = preprocessing.size, preprocessing.size, preprocessing.channels
+    if images.shape[1:] != expected:
+        raise ValueError(f"Expected images of shape {expected}. Received: {images.shape[1:]}")
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "ui":
+        raise ValueError(
+            f"Expected integer labels of shape {images.shape[:1]}, one an image. "
+            f"Received: {labels.dtype} of shape {labels.shape}"
+        )
+    check_labels(labels, classes)
+
+
+def _title(result, label):
+    title = f"{result['pred_class']}: {100 * result['pred_score']:.1f} %"
+    if label is None:
+        return title, "black"
+    if isinstance(label, str):
+        right, name = label == result["pred_class"], label
+    else:
+        right = int(label) == result["pred_label"]
+        known = {entry["label"]: entry["class"] for entry in result["top_k"]}
+        name = known.get(int(label), f"class {int(label)}")
+    return (title, RIGHT) if right else (f"{title}\n(is {name})", WRONG)

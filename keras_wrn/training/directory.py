@@ -1,0 +1,100 @@
+"""The run directory: whether it can be used, and what stands in it from the start."""
+
+import json
+import os
+import platform
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+import keras
+
+from keras_wrn.training.checkpoint import write_json
+from keras_wrn.training.errors import RunError
+
+NOT_TRAINING = "export", "paper_error", "source"  # fields of a recipe that may change on resume
+
+
+def open_directory(run_dir, recipe, resume):
+    """Make the directory and write recipe.json and versions.json, or say why that cannot be.
+
+    Raises:
+        FileExistsError: it is not empty, and this is no resume.
+        ValueError: it was started with another recipe; the message lists the differences.
+        RunError: it cannot be written to.
+    """
+    occupied = run_dir.is_dir() and any(run_dir.iterdir())
+    if occupied and not resume:
+        raise FileExistsError(
+            f"The run directory {run_dir} is not empty. Continue it with --resume, or give "
+            "another one with --run-dir."
+        )
+    stored = run_dir / "recipe.json"
+    if stored.exists():
+        before, now = json.loads(stored.read_text()), json.loads(recipe.to_json())
+        for field in NOT_TRAINING:
+            before.pop(field, None), now.pop(field, None)
+        changes = list(_changes(before, now))
+        if changes:
+            raise ValueError(
+                f"{run_dir} was started with another recipe: {'; '.join(changes)}. Resume with "
+                "the same flags, or give another --run-dir."
+            )
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if not stored.exists():
+            write_json(run_dir / "versions.json", versions())
+            stored.write_text(recipe.to_json())
+        probe = run_dir / f".writable-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise RunError(f"The run directory {run_dir} cannot be written to: {error}") from error
+
+
+def _changes(before, now, prefix=""):
+    for key in sorted(set(before) | set(now)):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _changes(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield f"{prefix}{key} was {old!r}, is {new!r}"
+
+
+def check_disk(run_dir, params):
+    """Raise a RunError unless the disk has room for the checkpoints and artifacts of a run.
+
+    Args:
+        run_dir: path, existing.
+        params: int, all weights of the network.
+    """
+    # Weights and momentum in each of three checkpoints; model.keras, SavedModel and .tflite.
+    needed = params * 4 * (2 * 3 + 3) + 2**24
+    free = shutil.disk_usage(run_dir).free
+    if free < needed:
+        raise RunError(
+            f"{run_dir} needs {needed / 1e6:.0f} MB for checkpoints and artifacts, and its disk "
+            f"has {free / 1e6:.0f} MB free."
+        )
+
+
+def versions():
+    """The machine and the versions of what computes, as a dict of str."""
+    found = {"python": platform.python_version(), "machine": _machine()}
+    packages = "keras-wrn", "keras", "tensorflow", "tensorflow-datasets", "jax", "torch", "numpy"
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    found["backend"] = keras.backend.backend()
+    return found
+
+
+def _machine():
+    names = []
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"

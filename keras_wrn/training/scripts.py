@@ -1,0 +1,34 @@
+"""The recipe scripts that come with the package."""
+
+import difflib
+import runpy
+from pathlib import Path
+
+import keras_wrn
+from keras_wrn.training.recipe import Recipe
+
+PACKAGE = Path(keras_wrn.__file__).parent
+
+
+def recipe_paths() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    # In a wheel they are the package keras_wrn.recipes; in a checkout the folder beside it.
+    for folder in (PACKAGE / "recipes", PACKAGE.parent / "recipes"):
+        paths = sorted(p for p in folder.glob("*.py") if not p.name.startswith("_"))
+        if paths:
+            return {path.stem: path for path in paths}
+    return {}
+
+
+def load_recipe(name: str) -> Recipe:
+    """Return the recipe of a name or of a script's path."""
+    paths = recipe_paths()
+    path = Path(name) if name.endswith(".py") else paths.get(name)
+    if path is None or not path.is_file():
+        near = difflib.get_close_matches(name, paths, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(paths)}"
+        raise ValueError(f"There is no recipe {name!r}{hint}")
+    recipe = runpy.run_path(str(path)).get("recipe")
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"{path} should define `recipe`, a keras_wrn.Recipe. Received: {recipe!r}")
+    return recipe

@@ -1,0 +1,155 @@
+"""What `keras-wrn` does besides training: each verb a function of its flags."""
+
+import ast
+import fnmatch
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from keras_wrn.training.recipe import Recipe
+from keras_wrn.training.scripts import recipe_paths
+
+
+def evaluate(
+    model: Annotated[Path, tyro.conf.Positional],
+    dataset: str | None = None,
+    split: Literal["test", "train"] = "test",
+    data_dir: Path | None = None,
+    out: Path | None = None,
+):
+    """Evaluate a run or a .keras file on a dataset.
+
+    Args:
+        model: A run directory or a .keras file.
+        dataset: cifar10, cifar100, svhn_cropped or digits; by default the run's own.
+        split: The split to evaluate on.
+        data_dir: Where TFDS keeps its data.
+        out: A directory to write results.json into.
+    """
+    from keras_wrn import predict as predicting
+    from keras_wrn.data import load_arrays
+
+    data = load_arrays(dataset or _dataset_of(model), split, data_dir=data_dir)
+    results = predicting.evaluate(model, data, directory=out)
+    print(f"images    {results['images']}\naccuracy  {results['accuracy']:.2f} %")
+    print(f"error     {results['error']:.2f} %\nloss      {results['loss']:.4f}")
+
+
+def predict(
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+    *,
+    model: Path,
+    dataset: str | None = None,
+    count: int = 16,
+    data_dir: Path | None = None,
+    top_k: int = 1,
+    show_dir: Path | None = None,
+):
+    """Classify image files, or held-out images of a dataset.
+
+    Args:
+        images: Image files.
+        model: A run directory or a .keras file.
+        dataset: Classify the first test images of this dataset instead of files.
+        count: How many of them.
+        data_dir: Where TFDS keeps its data.
+        top_k: How many classes to print for each image.
+        show_dir: A directory to write a picture of the images and their classes into.
+    """
+    from keras_wrn import predict as predicting
+    from keras_wrn.data import dataset_info, load_arrays
+
+    if bool(images) == bool(dataset):
+        raise ValueError("Give either image files or --dataset")
+    truth = None
+    if dataset:
+        inputs, labels = load_arrays(dataset, "test", data_dir=data_dir)
+        inputs = list(inputs[:count])
+        truth = [dataset_info(dataset).class_names[label] for label in labels[:count]]
+        names = [f"{dataset} test {i}" for i in range(len(inputs))]
+    else:
+        inputs, names = list(images), [str(path) for path in images]
+    results = predicting.inference_model(model, inputs, top_k=top_k)
+    width = max(map(len, names))
+    for i, (name, result) in enumerate(zip(names, results, strict=True)):
+        tops = "  ".join(f"{top['class']} {top['score']:.3f}" for top in result["top_k"])
+        print(f"{name:{width}}  {tops}" + (f"  (true: {truth[i]})" if truth else ""))
+    if show_dir is not None:
+        path = Path(show_dir) / "predictions.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        predicting.prediction_figure(inputs, results, path, true_labels=truth)
+        print(f"Picture: {path}")
+
+
+def export(
+    model: Annotated[Path, tyro.conf.Positional],
+    format: tuple[Literal["saved_model", "litert"], ...] = ("saved_model", "litert"),
+    out: Path | None = None,
+):
+    """Export a run or a .keras file as the next version below a directory.
+
+    Args:
+        model: A run directory or a .keras file.
+        format: The artifacts to write.
+        out: The directory of the versions; by default saved_models/<recipe>.
+    """
+    from keras_wrn import predict as predicting
+    from keras_wrn.export import export_version
+
+    version = export_version(
+        predicting.load_model(model), out or Path("saved_models") / _name_of(model), format
+    )
+    print(f"Exported {', '.join(format)} to {version}")
+
+
+def list_all(pattern: Annotated[str, tyro.conf.Positional] = "*"):
+    """List networks and recipes.
+
+    Args:
+        pattern: A shell pattern of names, such as "wrn_28_*".
+    """
+    from keras_wrn.models import list_models, model_info
+
+    print(f"{'network':16}{'parameters':>14}  error of the paper (%)")
+    for name in list_models(pattern):
+        info = model_info(name)
+        errors = ", ".join(f"{data} {error:.2f}" for data, error in info.paper_error.items())
+        print(f"{name:16}{info.params:14,}  {errors}{f'  ({info.note})' if info.note else ''}")
+    print("\nrecipe")
+    for name, path in recipe_paths().items():
+        if fnmatch.fnmatch(name, pattern):
+            doc = ast.get_docstring(ast.parse(path.read_text())) or ""
+            print(f"{name:24}{doc.partition(chr(10))[0]}")
+
+
+def report(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (Path("results"),),
+    readme: Path | None = None,
+):
+    """Write the results table from the logs of runs.
+
+    Args:
+        runs: Run directories, or folders of them.
+        readme: A Markdown file to write the table into, between its results markers; by default
+            the table is printed.
+    """
+    from keras_wrn.training import report as reporting
+
+    table = reporting.results_table(runs)
+    if readme is None:
+        print(table)
+    else:
+        reporting.write_between_markers(readme, table)
+
+
+def _dataset_of(model):
+    path = Path(model) / "recipe.json"
+    if not path.is_file():
+        raise ValueError(f"{model} is no run directory: give --dataset")
+    return Recipe.from_json(path.read_text()).data.dataset
+
+
+def _name_of(model):
+    path = Path(model) / "recipe.json"
+    return Recipe.from_json(path.read_text()).name if path.is_file() else Path(model).stem

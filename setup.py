@@ -1,0 +1,58 @@
+"""What keras_wrn is, what it needs and what its wheel carries."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "keras_wrn/__init__.py").read_text())[1]
+
+# Folders beside keras_wrn/ that are packages inside it once installed.
+CARRIED = {"keras_wrn.recipes": "recipes"}
+
+setup(
+    name="keras-wrn",
+    version=VERSION,
+    description="Wide Residual Networks for Keras 3: build, train, export",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    author="The keras_wrn authors",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["keras", "tensorflow", "wide residual network", "WRN", "image classification"],
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+    packages=[*find_packages(include=["keras_wrn", "keras_wrn.*"]), *CARRIED],
+    package_dir=CARRIED,
+    package_data={"keras_wrn": ["**/*.json"]},
+    entry_points={"console_scripts": ["keras-wrn = keras_wrn.cli:main"]},
+    python_requires=">=3.11,<3.14",
+    install_requires=[
+        "tensorflow>=2.21,<3",
+        "keras>=3.15.1,<4",
+        "tensorflow-datasets>=4.9.10,<5",
+        "keras-cv>=0.9,<1",
+        "importlib_resources>=6",  # TFDS prepares SVHN with it and does not declare it
+        "matplotlib>=3.9",
+        "numpy>=2.0",
+        "pillow>=11",
+        "requests>=2.32",
+        "scikit-learn>=1.5",
+        "scipy>=1.14",
+        "tensorboard>=2.20",  # TensorFlow no longer brings it
+        "tyro>=1.0,<2",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]"],
+        "jax": ["jax>=0.10"],
+        "litert": ["ai-edge-litert==2.3.*"],
+        "parity": ["torch>=2.13"],  # the reference of the tests against PyTorch
+        "test": ["mypy>=2.4", "pytest>=9", "ruff>=0.17,<0.18", "setuptools>=77"],
+    },
+)

@@ -1,0 +1,45 @@
+"""What the tests share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import pytest
+
+
+@pytest.fixture
+def set_policy():
+    """A function that sets the dtype policy ("float64" sets floatx too) until the test's end."""
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+
+    def set_policy(name):
+        if name == "float64":
+            keras.config.set_floatx(name)
+        keras.config.set_dtype_policy(name)
+
+    yield set_policy
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture(scope="session")
+def run_python():
+    """A function that runs code in a fresh Python with some environment; returns what it prints."""
+
+    def run_python(code, *args, **environment):
+        path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, args)],
+            env={**os.environ, "PYTHONPATH": path, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return done.stdout
+
+    return run_python

@@ -1,0 +1,53 @@
+"""A small network with statistics far from their initial values, and real images for it."""
+
+import os
+
+import keras
+import numpy as np
+import pytest
+
+import keras_wrn
+
+
+def randomize(model):
+    """Give every batch norm a scale, an offset and moving statistics of its own."""
+    generator = np.random.default_rng(0)
+    for variable in model.variables:
+        if variable.path.endswith(("moving_mean", "beta")):
+            variable.assign(generator.normal(0, 0.3, variable.shape))
+        elif variable.path.endswith(("moving_variance", "gamma")):
+            variable.assign(generator.uniform(0.5, 1.5, variable.shape))
+    return model
+
+
+def build(**arguments):
+    keras.utils.set_random_seed(1)
+    model = randomize(keras_wrn.WideResNet(10, 1, **{"dropout": 0.5, **arguments}))
+    model.preprocessing = keras_wrn.Preprocessing(
+        size=32, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25), class_names=tuple("abcdefghij")
+    )
+    return model
+
+
+@pytest.fixture(name="build", scope="session")
+def build_fixture():
+    return build
+
+
+@pytest.fixture(scope="session")
+def network():
+    return build()
+
+
+@pytest.fixture(scope="session", params=["digits", "cifar10"])
+def images(request):
+    if request.param == "cifar10" and "TFDS_DATA_DIR" not in os.environ:
+        pytest.skip("TFDS_DATA_DIR does not say where CIFAR-10 is")
+    return keras_wrn.data.load_arrays(request.param, "test")[0][:24]
+
+
+@pytest.fixture(scope="session")
+def zca():
+    train, _ = keras_wrn.data.load_arrays("digits", "train")
+    small = train[:64, ::4, ::4]
+    return keras_wrn.data.ZCA.fit(small, cache_dir=False), small

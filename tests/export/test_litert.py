@@ -1,0 +1,137 @@
+import os
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_wrn
+from keras_wrn.export import ExportError, export_litert, litert
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"
+)
+
+
+def run(path, images):
+    runner = litert.open_interpreter(path).get_signature_runner("serving_default")
+    return runner(image=images.astype("float32"))
+
+
+def answer(model, images):
+    """The Keras model's own probabilities, float32."""
+    x = model.preprocessing.normalize(images)
+    return np.asarray(keras.ops.cast(model(x, training=False), "float32"))
+
+
+@pytest.fixture(scope="module")
+def artifact(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("litert") / "nested" / "network.tflite"
+    export_litert(network, path)
+    return path
+
+
+def test_the_file_answers_as_the_model_on_real_images(network, artifact, images):
+    expected = answer(network, images)
+    outputs = run(artifact, images)
+    assert {name: value.dtype.name for name, value in outputs.items()} == {
+        "probabilities": "float32",
+        "logits": "float32",
+    }
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-4)
+    logits = outputs["logits"]
+    np.testing.assert_allclose(
+        logits - logits.mean(axis=-1, keepdims=True),
+        np.log(expected) - np.log(expected).mean(axis=-1, keepdims=True),
+        atol=1e-4,
+    )
+
+
+def test_any_batch_size_and_no_dropout(network, artifact):
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype="uint8")
+    expected = answer(network, images)
+    for count in (1, 5, 2):
+        outputs = run(artifact, images[:count])
+        np.testing.assert_allclose(outputs["probabilities"], expected[:count], atol=1e-4)
+
+
+def test_batch_norm_is_folded_and_no_variable_stays_outside(artifact):
+    names = [op["op_name"] for op in litert.open_interpreter(artifact)._get_ops_details()]
+    assert not {"READ_VARIABLE", "VAR_HANDLE", "RSQRT"} & set(names)
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter:UserWarning")
+def test_tensorflow_has_an_interpreter_where_the_package_is_absent(network, artifact, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    interpreter = litert.open_interpreter(artifact)
+    assert type(interpreter).__module__.startswith("tensorflow")
+    images = np.zeros((1, 32, 32, 3), "uint8")
+    probabilities = run(artifact, images)["probabilities"]
+    np.testing.assert_allclose(probabilities, answer(network, images), atol=1e-4)
+
+
+def test_zca_is_inside(build, zca, tmp_path):
+    whitening, images = zca
+    model = build(input_shape=(8, 8, 3))
+    model.preprocessing = keras_wrn.Preprocessing(size=8, zca=whitening)
+    export_litert(model, tmp_path / "m.tflite")
+    probabilities = run(tmp_path / "m.tflite", images)["probabilities"]
+    np.testing.assert_allclose(probabilities, answer(model, images), atol=1e-4)
+
+
+def test_a_model_in_mixed_precision_becomes_float32(build, network, tmp_path):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy(before)
+    for variable, value in zip(model.variables, network.variables, strict=True):
+        variable.assign(value)
+    export_litert(model, tmp_path / "m.tflite")
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8")
+    probabilities = run(tmp_path / "m.tflite", images)["probabilities"]
+    np.testing.assert_allclose(probabilities, answer(network, images), atol=1e-4)
+
+
+def test_an_existing_path_is_kept_unless_overwrite(network, tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_text("old")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        export_litert(network, path)
+    assert path.read_text() == "old"
+    export_litert(network, path, overwrite=True)
+    assert run(path, np.zeros((1, 32, 32, 3)))["logits"].shape == (1, 10)
+    directory = tmp_path / "d.tflite"
+    directory.mkdir()
+    with pytest.raises(FileExistsError, match="something else"):
+        export_litert(network, directory, overwrite=True)
+    assert sorted(os.listdir(tmp_path)) == ["d.tflite", "m.tflite"]
+
+
+def test_a_file_that_differs_is_not_left_behind(network, build, tmp_path, monkeypatch):
+    right = litert.convert
+    monkeypatch.setattr(
+        litert, "convert", lambda model, preprocessing: right(build(dropout=0.1), preprocessing)
+    )
+    network = keras.models.clone_model(network)  # with other weights
+    network.preprocessing = build().preprocessing
+    path = tmp_path / "m.tflite"
+    with pytest.raises(ExportError, match="does not compute what the model does"):
+        export_litert(network, path)
+    assert os.listdir(tmp_path) == []
+    path.write_text("old")
+    with pytest.raises(ExportError):
+        export_litert(network, path, overwrite=True)
+    assert os.listdir(tmp_path) == ["m.tflite"]
+    assert path.read_text() == "old"
+
+
+def test_what_cannot_be_exported_is_said(network, build, tmp_path):
+    with pytest.raises(ValueError, match=r"end in '\.tflite'"):
+        export_litert(network, tmp_path / "m.lite")
+    with pytest.raises(ValueError, match="has no preprocessing"):
+        export_litert(keras_wrn.WideResNet(10, 1), tmp_path / "m.tflite")
+    with pytest.raises(ValueError, match="Expected a classifier"):
+        export_litert(build(include_top=False, pooling="avg"), tmp_path / "m.tflite")
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,87 @@
+import pytest
+from test_parameters import COUNTS, TABLE_2, TABLE_3, build, trainable
+
+from keras_wrn.models import ImageModel, count_macs, create_model, list_models, model_info
+from keras_wrn.models.catalog import CATALOG
+
+SUFFIXED = [(f"wrn_{depth}_2_{block.lower()}", n) for block, depth, n in TABLE_2 if block != "B33"]
+SUFFIXED += [(f"wrn_40_2_{block.lower()}", 2_243_546) for block, _ in TABLE_3 if block != "B33"]
+PLAIN = [(f"wrn_{depth}_{width}", params) for depth, width, params, _ in COUNTS]
+
+
+@pytest.mark.parametrize(("name", "params"), PLAIN + SUFFIXED)
+def test_every_network_of_the_paper_has_a_name(name, params):
+    info = model_info(name)
+    assert info.params == params
+    depth, width = name.split("_")[1:3]
+    assert (info.arguments["depth"], info.arguments["width"]) == (int(depth), int(width))
+
+
+def test_nothing_else_is_in_the_catalogue():
+    assert set(CATALOG) == {name for name, _ in PLAIN + SUFFIXED}
+
+
+@pytest.mark.parametrize("name", ["wrn_10_1", *(name for name, _ in SUFFIXED)])
+def test_arguments_build_the_network_they_describe(name):
+    info = model_info(name)
+    assert trainable(build(**info.arguments)) == info.params
+
+
+# Tables 2, 3, 4, 5 and 6 of the paper.
+@pytest.mark.parametrize(
+    ("name", "errors"),
+    [
+        ("wrn_28_10", {"cifar10": 4.00, "cifar100": 19.25}),
+        ("wrn_40_4", {"cifar10": 4.53, "cifar100": 21.18}),
+        ("wrn_16_8", {"cifar10": 4.27, "cifar100": 20.43}),
+        ("wrn_16_4", {"cifar10": 5.02, "cifar100": 24.03}),
+        ("wrn_28_12", {"cifar10": 4.33, "cifar100": 20.43}),
+        ("wrn_40_8", {"cifar10": 4.66}),
+        ("wrn_22_2_b313", {"cifar10": 5.78}),
+        ("wrn_40_2_b131", {"cifar10": 6.06}),
+        ("wrn_40_2_b3333", {"cifar10": 5.93}),
+        ("wrn_16_2", {}),
+    ],
+)
+def test_the_papers_error(name, errors):
+    assert model_info(name).paper_error == errors
+
+
+def test_list_models_matches_a_shell_pattern():
+    assert list_models("wrn_16_*") == [f"wrn_16_{k}" for k in (1, 10, 2, 4, 8)]
+    assert list_models() == sorted(CATALOG)
+    assert list_models("resnet*") == []
+    assert list_models(pretrained=True) == []
+
+
+def test_create_model_takes_overrides():
+    model = create_model("wrn_10_1", classes=7, dropout=0.3, input_shape=(8, 8, 1))
+    assert isinstance(model, ImageModel)
+    assert model.name == "wrn_10_1"
+    assert model.output_shape == (None, 7)
+    assert model.get_layer("group3_block1_dropout2").rate == 0.3
+
+
+def test_an_unknown_name_is_an_error_with_the_nearest_names():
+    with pytest.raises(ValueError, match=r"Did you mean wrn_28_10.*Received: 'wrn28_10'"):
+        create_model("wrn28_10")
+    with pytest.raises(ValueError, match=r"list_models.*Received: 'x'"):
+        model_info("x")
+
+
+def test_pretrained_is_an_error_while_there_are_no_weights():
+    with pytest.raises(ValueError, match="no published weights"):
+        create_model("wrn_10_1", pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "giga"),
+    [(16, 2, 0.101), (28, 4, 0.846), (40, 4, 1.299), (16, 8, 1.548), (28, 10, 5.243)],
+)
+def test_multiply_accumulates_of_one_image(depth, width, giga):
+    assert round(count_macs(build(depth, width)) / 1e9, 3) == giga
+
+
+def test_multiply_accumulates_need_a_size():
+    with pytest.raises(ValueError, match=r"fixed input size.*None"):
+        count_macs(build(10, 1, input_shape=(None, None, 3)))

@@ -1,0 +1,158 @@
+"""The command line: verbs, flags, exit codes and one-line errors."""
+
+import json
+
+import keras
+import pytest
+
+from keras_wrn import cli, training
+from keras_wrn.training.errors import Diverged, Stopped
+from keras_wrn.training.scripts import recipe_paths
+
+needs_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="exports need the TensorFlow backend"
+)
+
+
+def call(capsys, *args):
+    """Run the command line; return exit code, output and the lines of the error output."""
+    try:
+        cli.main(list(args))
+        code = 0
+    except SystemExit as stop:
+        code = stop.code
+    captured = capsys.readouterr()
+    errors = [line for line in captured.err.splitlines() if line.startswith("keras-wrn: error")]
+    return code, captured.out, errors
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("trian",), "did you mean 'train'?"),
+        (("train", "digits_wrn10"), "did you mean 'digits_wrn10_1'?"),
+        (("train", "absent.py"), "absent.py"),
+        (("train", "digits_wrn10_1", "--epohcs", "3"), "--epohcs"),
+        (("train", "digits_wrn10_1", "--optimizer.lr", "3"), "--optimizer.lr"),
+        (("train", "digits_wrn10_1", "--epochs", "many"), "'many'"),
+        (("train", "digits_wrn10_1", "--epochs", "0"), "received 0"),
+        (("train", "digits_wrn10_1", "--precision", "int8"), "int8"),
+        (("train", "digits_wrn10_1", "--model.depth", "17"), "Nearest valid value: 16"),
+        (("train", "cifar10_wrn16_2", "--data-dir", "absent"), "'absent' does not exist"),
+        (("predict", "--model", "absent"), "Give either image files or --dataset"),
+        (("predict", "x.jpg", "--model", "absent"), "absent"),
+        (("evaluate", "absent"), "absent"),
+        (("export", "absent", "--format", "onxn"), "onxn"),
+        (("report", "absent"), "no finished run below absent"),
+    ],
+)
+def test_wrong_use_exits_with_2_and_one_line(capsys, tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = call(capsys, *args)
+    assert code == 2
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert "model.keras" not in {path.name for path in tmp_path.rglob("*")}
+
+
+def test_no_verb_prints_the_usage(capsys):
+    code, out, _ = call(capsys)
+    assert code == 2
+    for verb in ("train", "evaluate", "predict", "export", "report", "list"):
+        assert f"  {verb} " in out
+    assert call(capsys, "--help")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(Diverged("nan"), 1), (Stopped(15, "x"), 143), (Stopped(2, "x"), 130)]
+)
+def test_a_failing_run_exits_with_its_code(capsys, monkeypatch, error, code):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(training, "run", fail)
+    assert call(capsys, "train", "digits_wrn10_1")[0] == code
+
+
+def test_flags_override_any_field(monkeypatch, tmp_path):
+    received = {}
+    monkeypatch.setattr(
+        training, "run", lambda recipe, **options: received.update(options, r=recipe)
+    )
+    cli.main(
+        ["train", "cifar10_wrn28_10", "--epochs", "30", "--optimizer.learning-rate", "0.05",
+         "--model.dropout", "0.3", "--data.no-horizontal-flip", "--schedule.milestones", "0.5",
+         "0.75", "--strategy", "none", "--run-dir", str(tmp_path), "--deterministic", "--resume"]
+    )  # fmt: skip
+    recipe = received["r"]
+    assert (recipe.epochs, recipe.optimizer.learning_rate, recipe.model.dropout) == (30, 0.05, 0.3)
+    assert recipe.optimizer.momentum == 0.9 and recipe.optimizer.reset_momentum_on_drop
+    assert not recipe.data.horizontal_flip and recipe.schedule.milestones == (0.5, 0.75)
+    assert recipe.strategy == "none" and recipe.deterministic
+    assert received["run_dir"] == tmp_path and received["resume"] and not received["made_up"]
+
+
+def test_help_explains_every_field_of_a_recipe(capsys):
+    code, out, _ = call(capsys, "train", "cifar10_wrn28_10", "--help")
+    assert code == 0
+    for flag in ("--epochs", "--optimizer.learning-rate", "--data.cutout", "--schedule.kind",
+                 "--run-dir", "--resume", "--smoke", "--data-dir", "--deterministic"):  # fmt: skip
+        assert flag in out
+    assert "Coupled weight decay" in out
+
+
+def test_list_shows_networks_with_the_papers_errors_and_recipes(capsys):
+    code, out, _ = call(capsys, "list")
+    assert code == 0
+    line = next(line for line in out.splitlines() if line.startswith("wrn_28_10"))
+    assert "36,479,194" in line and "cifar10 4.00" in line and "cifar100 19.25" in line
+    assert "svhn_wrn16_8" in out
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("name", sorted(recipe_paths()))
+def test_every_recipe_runs_its_smoke_test_without_data(capsys, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "no data"))
+    run_dir = tmp_path / "run"
+    code, _, errors = call(
+        capsys, "train", name, "--smoke", "--run-dir", str(run_dir), "--export.no-litert"
+    )
+    assert (code, errors) == (0, [])
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert summary["recipe"] == f"{name}-smoke"
+    assert (run_dir / "export" / "saved_model").is_dir()
+    assert not (run_dir / "export" / "model.tflite").exists()
+
+
+@needs_tensorflow
+def test_a_run_is_evaluated_predicted_exported_and_reported(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--epochs", "1", "--schedule.kind", "cosine", "--export.no-litert"]
+    assert call(capsys, "train", "digits_wrn10_1", "--run-dir", "runs/d", *flags)[0] == 0
+    summary = json.loads((tmp_path / "runs/d/summary.json").read_text())
+
+    code, out, _ = call(capsys, "evaluate", "runs/d", "--out", "evaluated")
+    assert code == 0 and f"{summary['test_accuracy']:.2f} %" in out
+    results = json.loads((tmp_path / "evaluated/results.json").read_text())
+    assert results["accuracy"] == pytest.approx(summary["test_accuracy"])
+
+    code, out, _ = call(capsys, "predict", "--model", "runs/d", "--dataset", "digits",
+                        "--count", "5", "--show-dir", "pictures")  # fmt: skip
+    assert code == 0 and out.count("(true: ") == 5
+    assert (tmp_path / "pictures/predictions.png").read_bytes().startswith(b"\x89PNG")
+
+    for version in ("1", "2"):
+        code, out, _ = call(capsys, "export", "runs/d")
+        assert code == 0
+        folder = tmp_path / "saved_models/digits_wrn10_1" / version
+        assert {"saved_model.pb", "variables", "model.tflite", "model.keras"} <= {
+            path.name for path in folder.iterdir()
+        }
+    assert {path.name for path in folder.parent.iterdir()} == {"1", "2"}
+
+    readme = tmp_path / "README.md"
+    readme.write_text("a\n<!-- results: begin -->\nold\n<!-- results: end -->\nb\n")
+    assert call(capsys, "report", "runs", "--readme", str(readme))[0] == 0
+    text = readme.read_text()
+    assert text.startswith("a\n") and text.endswith("\nb\n") and "old" not in text
+    assert f"| {summary['test_error']:.2f} |" in text and "`digits_wrn10_1`" in text

@@ -1,0 +1,125 @@
+"""Recipes, their schedules, and the scripts that come with the package."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from keras_wrn.training import OptimizerConfig, Recipe, ScheduleConfig
+from keras_wrn.training.recipe import smoke
+from keras_wrn.training.schedules import OneCycle, build_schedule
+from keras_wrn.training.scripts import load_recipe, recipe_paths
+
+NAMES = [
+    "cifar100_wrn28_10", "cifar10_wrn16_2", "cifar10_wrn22_4", "cifar10_wrn28_10",
+    "cifar10_wrn28_4", "cifar10_wrn40_2", "digits_wrn10_1", "svhn_wrn16_8",
+]  # fmt: skip
+
+
+def rates(recipe, steps=390):
+    config = recipe.schedule
+    schedule = build_schedule(config, recipe.optimizer.learning_rate, recipe.epochs, steps)
+    return np.array([float(schedule(step)) for step in range(0, recipe.epochs * steps, steps // 2)])
+
+
+def test_all_recipes_are_there():
+    assert sorted(recipe_paths()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipe_is_named_as_its_file_and_states_its_command(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    text = recipe_paths()[name].read_text()
+    assert f"python recipes/{name}.py" in text
+    assert "Expected:" in text
+    assert "Cost:" in text
+    if recipe.paper_error is not None:
+        assert f"{recipe.paper_error:.2f} % error" in text
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_paper_schedule_of_cifar():
+    recipe = load_recipe("cifar10_wrn28_10")
+    schedule = build_schedule(recipe.schedule, 0.1, 200, 390)
+    # 59 epochs at 0.1, 60 at 0.02, 40 at 0.004, 41 at 0.0008; exact at the step
+    for epoch, before, after in ((59, 0.1, 0.02), (119, 0.02, 0.004), (159, 0.004, 0.0008)):
+        assert float(schedule(epoch * 390 - 1)) == pytest.approx(before)
+        assert float(schedule(epoch * 390)) == pytest.approx(after)
+    optimizer = recipe.optimizer
+    assert (optimizer.momentum, optimizer.nesterov, optimizer.weight_decay) == (0.9, True, 5e-4)
+    assert optimizer.decay_norm_and_bias and optimizer.reset_momentum_on_drop
+
+
+def test_paper_schedule_of_svhn():
+    recipe = load_recipe("svhn_wrn16_8")
+    schedule = build_schedule(recipe.schedule, recipe.optimizer.learning_rate, 160, 10)
+    assert [float(schedule(e * 10)) for e in (78, 79, 118, 119, 159)] == pytest.approx(
+        [0.01, 0.001, 0.001, 0.0001, 0.0001]
+    )
+    assert recipe.model.dropout == 0.4
+    assert recipe.data.crop_padding == 0 and not recipe.data.horizontal_flip
+    assert recipe.data.preprocessing == "scale" and recipe.data.extra
+
+
+def test_milestones_scale_with_the_epochs():
+    recipe = dataclasses.replace(load_recipe("cifar10_wrn28_10"), epochs=30)
+    schedule = build_schedule(recipe.schedule, 0.1, 30, 10)
+    values = [float(schedule(epoch * 10)) for epoch in range(30)]
+    # round(59/200 * 30) = 9, round(119/200 * 30) = 18, round(159/200 * 30) = 24
+    assert values == pytest.approx([0.1] * 9 + [0.02] * 9 + [0.004] * 6 + [0.0008] * 6)
+
+
+def test_one_cycle_rises_then_falls_to_zero():
+    schedule = OneCycle(peak=0.4, total_steps=100, warmup=0.2, start=0.1)
+    values = np.array([float(schedule(step)) for step in range(101)])
+    assert values[0] == pytest.approx(0.04)
+    assert values.argmax() == 20 and values[20] == pytest.approx(0.4)
+    assert np.all(np.diff(values[:21]) > 0) and np.all(np.diff(values[20:]) < 0)
+    assert values[99] == pytest.approx(0.4 / 80) and values[100] == 0
+    np.testing.assert_allclose(np.diff(values[20:]), -0.4 / 80, atol=1e-6)
+    assert OneCycle.from_config(schedule.get_config())(33) == schedule(33)
+
+
+def test_cosine_ends_near_zero_and_starts_from_warmup():
+    config = ScheduleConfig(kind="cosine", warmup=0.1)
+    schedule = build_schedule(config, 0.2, 10, 10)
+    values = [float(schedule(step)) for step in range(100)]
+    assert values[0] == 0 and max(values) == pytest.approx(0.2)
+    assert values[10] == pytest.approx(0.2) and values[-1] < 0.002
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "`epochs` should be 1 or more, received 0"),
+        ({"batch_size": 0}, "`batch_size`"),
+        ({"label_smoothing": 1.0}, "`label_smoothing`"),
+        ({"optimizer": OptimizerConfig(learning_rate=0)}, "`optimizer.learning_rate`"),
+        ({"optimizer": OptimizerConfig(momentum=1.0)}, "`optimizer.momentum`"),
+        ({"schedule": ScheduleConfig(milestones=(0.5, 0.2))}, "`schedule.milestones`"),
+        ({"schedule": ScheduleConfig(milestones=(1.5,))}, "`schedule.milestones`"),
+        ({"epochs": 1}, "too short for the milestones"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe("r", **changes)
+
+
+def test_unknown_dataset_lists_the_known_ones():
+    with pytest.raises(ValueError, match="cifar10"):
+        dataclasses.replace(Recipe("r"), data=dataclasses.replace(Recipe("r").data, dataset="x"))
+
+
+def test_smoke_shrinks_any_recipe():
+    for name in NAMES:
+        recipe = smoke(load_recipe(name))
+        assert recipe.epochs == 2 and recipe.model.depth == 10
+        assert recipe.data.dataset == load_recipe(name).data.dataset
+
+
+def test_unknown_field_in_json_is_refused():
+    text = Recipe("r").to_json().replace('"epochs"', '"epohcs"')
+    with pytest.raises(ValueError, match="epohcs"):
+        Recipe.from_json(text)

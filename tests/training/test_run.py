@@ -1,0 +1,241 @@
+"""A recipe becomes a run directory: what it holds, and how a run ends early."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_wrn.training import (
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    Recipe,
+    ScheduleConfig,
+    directory,
+    run,
+)
+from keras_wrn.training import callbacks as run_callbacks
+from keras_wrn.training.errors import CheckpointError, Diverged, RunError, Stopped
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="exports need the TensorFlow backend"
+)
+
+TINY = Recipe(
+    name="tiny",
+    model=ModelConfig(depth=10, width=1, dropout=0.2),
+    data=DataConfig(dataset="digits", preprocessing="scale", crop_padding=2),
+    optimizer=OptimizerConfig(learning_rate=0.05),
+    schedule=ScheduleConfig(kind="one_cycle"),
+    epochs=2,
+    batch_size=16,
+    precision="float32",
+)
+
+
+def weights(run_dir):
+    return [np.asarray(w) for w in keras.models.load_model(run_dir / "model.keras").weights]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "straight"
+    return run_dir, run(TINY, run_dir=run_dir, made_up=True)
+
+
+def test_directory_holds_what_makes_the_number_believable(finished):
+    run_dir, summary = finished
+    stored = json.loads((run_dir / "summary.json").read_text())
+    assert stored == summary
+    assert {"recipe", "seed", "epochs", "test_error", "test_accuracy", "params", "flops",
+            "seconds", "precision", "devices", "versions", "data"} <= set(summary)  # fmt: skip
+    assert summary["test_error"] == pytest.approx(100 - summary["test_accuracy"])
+    assert summary["params"] == 77_850
+    assert summary["flops"] == 6 * 12_501_632 * 64 * 2
+    assert Recipe.from_json((run_dir / "recipe.json").read_text()).model.depth == 10
+    lines = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert [line["step"] for line in lines] == [4, 8]
+    for key in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds",
+                "images_per_second"):  # fmt: skip
+        assert all(key in line for line in lines)
+    # 8 steps, 2 of them up: the last one of the straight line down is a sixth of the peak
+    assert lines[-1]["learning_rate"] == pytest.approx(0.05 / 6, abs=1e-6)
+    assert (run_dir / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list((run_dir / "tensorboard").rglob("events*"))
+    assert "keras" in json.loads((run_dir / "versions.json").read_text())
+    assert (run_dir / "export" / "saved_model" / "saved_model.pb").exists()
+    assert (run_dir / "export" / "model.tflite").exists()
+
+
+def test_trained_model_carries_its_preprocessing_and_ends_in_probabilities(finished):
+    run_dir, _ = finished
+    model = keras.models.load_model(run_dir / "model.keras")
+    assert model.preprocessing.class_names == tuple("0123456789")
+    images = np.zeros((2, 32, 32, 3), "uint8")
+    outputs = model.predict(model.preprocessing.normalize(images), verbose=0)
+    np.testing.assert_allclose(outputs.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_finished_run_is_not_trained_again(finished, capsys):
+    run_dir, summary = finished
+    before = (run_dir / "model.keras").stat().st_mtime_ns
+    assert run(TINY, run_dir=run_dir, made_up=True, resume=True) == summary
+    assert (run_dir / "model.keras").stat().st_mtime_ns == before
+
+
+def test_same_seed_same_run_other_seed_other_run(finished, tmp_path):
+    again = run(TINY, run_dir=tmp_path / "again", made_up=True)
+    assert again["last_epoch"]["loss"] == finished[1]["last_epoch"]["loss"]
+    other = dataclasses.replace(TINY, seed=1)
+    other = run(other, run_dir=tmp_path / "other", made_up=True)
+    assert other["last_epoch"]["loss"] != finished[1]["last_epoch"]["loss"]
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 6])
+def test_a_stopped_run_continues_as_if_never_stopped(finished, tmp_path, monkeypatch, step):
+    original = run_callbacks.RunCallback.on_train_batch_end
+
+    def stop_at_step(self, batch, logs=None):
+        if self.step + 1 == step:
+            signal.raise_signal(signal.SIGTERM)
+        original(self, batch, logs)
+
+    monkeypatch.setattr(run_callbacks.RunCallback, "on_train_batch_end", stop_at_step)
+    run_dir = tmp_path / "stopped"
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped) as stopped:
+        run(TINY, run_dir=run_dir, made_up=True)
+    assert stopped.value.signum == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == handler
+    monkeypatch.undo()
+    summary = run(TINY, run_dir=run_dir, made_up=True, resume=True)
+    for straight, resumed in zip(weights(finished[0]), weights(run_dir), strict=True):
+        np.testing.assert_array_equal(straight, resumed)
+    timed = {"seconds", "images_per_second"}
+    for a, b in zip(
+        (finished[0] / "log.jsonl").read_text().splitlines(),
+        (run_dir / "log.jsonl").read_text().splitlines(),
+        strict=True,
+    ):
+        a, b = json.loads(a), json.loads(b)
+        assert {k: v for k, v in a.items() if k not in timed} == {
+            k: v for k, v in b.items() if k not in timed
+        }
+    assert summary["test_error"] == finished[1]["test_error"]
+
+
+def test_nan_stops_the_run_and_says_where(tmp_path):
+    optimizer = dataclasses.replace(TINY.optimizer, learning_rate=1e30)
+    recipe = dataclasses.replace(TINY, optimizer=optimizer)
+    with pytest.raises(Diverged, match=r"epoch \d, step \d of 4"):
+        run(recipe, run_dir=tmp_path / "nan", made_up=True)
+
+
+def test_occupied_directory_is_refused_and_untouched(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="--resume"):
+        run(TINY, run_dir=tmp_path, made_up=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_unwritable_directory_is_found_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        run(TINY, run_dir=tmp_path / "file" / "run", made_up=True)
+
+
+def test_full_disk_is_found_before_training(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
+    monkeypatch.setattr(directory.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(keras.Model, "fit", lambda *a, **k: pytest.fail("training started"))
+    with pytest.raises(RunError, match="MB free"):
+        run(TINY, run_dir=tmp_path / "run", made_up=True)
+
+
+def test_resume_with_another_recipe_lists_the_differences(finished, tmp_path):
+    run_dir = tmp_path / "copy"
+    shutil.copytree(finished[0], run_dir)
+    (run_dir / "summary.json").unlink()
+    changed = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, dropout=0.5))
+    with pytest.raises(ValueError, match=r"model\.dropout was 0\.2, is 0\.5"):
+        run(changed, run_dir=run_dir, made_up=True, resume=True)
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(finished, tmp_path, capsys):
+    run_dir = tmp_path / "copy"
+    shutil.copytree(finished[0], run_dir)
+    (run_dir / "summary.json").unlink()
+    newest = sorted((run_dir / "checkpoints").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    summary = run(TINY, run_dir=run_dir, made_up=True, resume=True)
+    assert f"{newest} is damaged" in capsys.readouterr().out
+    assert summary["test_error"] == finished[1]["test_error"]
+    for path in (run_dir / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    (run_dir / "summary.json").unlink()
+    with pytest.raises(CheckpointError, match="No checkpoint can be read"):
+        run(TINY, run_dir=run_dir, made_up=True, resume=True)
+
+
+def test_trains_on_digits_with_a_validation_split(tmp_path):
+    data = dataclasses.replace(TINY.data, validation=200)
+    recipe = dataclasses.replace(TINY, data=data, epochs=1, batch_size=128)
+    summary = run(recipe, run_dir=tmp_path / "run")
+    assert summary["data"] == {
+        "dataset": "digits", "train_images": 1237, "test_images": 200, "split": "validation",
+    }  # fmt: skip
+
+
+def test_command_line_stops_on_sigterm_with_143_and_resumes(tmp_path):
+    command = [sys.executable, "-m", "keras_wrn", "train", "digits_wrn10_1", "--epochs", "40",
+               "--schedule.warmup", "0.1", "--run-dir", str(tmp_path / "run")]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("Epoch 2/"):
+            break
+    process.send_signal(signal.SIGTERM)
+    process.stdout.read()
+    assert process.wait(120) == 143
+    assert list((tmp_path / "run" / "checkpoints").iterdir())
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "is not empty" in again.stderr.splitlines()[-1]
+
+
+MIRRORED = """
+import dataclasses, sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tests.training.test_run import TINY
+from keras_wrn.training import run
+model = dataclasses.replace(TINY.model, dropout=0.0)
+run(dataclasses.replace(TINY, model=model, strategy=sys.argv[1]), run_dir=sys.argv[2], made_up=True)
+"""
+
+
+def test_two_replicas_train_as_one_device(tmp_path):
+    outputs = {}
+    for strategy in ("none", "mirrored"):
+        result = subprocess.run(
+            [sys.executable, "-c", MIRRORED, strategy, str(tmp_path / strategy)],
+            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()},
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr[-2000:]
+        outputs[strategy] = result.stdout
+    assert "2 replicas" in outputs["mirrored"]
+    summaries = [json.loads((tmp_path / s / "summary.json").read_text()) for s in outputs]
+    assert [len(summary["devices"]) for summary in summaries] == [1, 2]
+    for key in ("loss", "val_loss"):
+        one, two = (summary["last_epoch"][key] for summary in summaries)
+        assert two == pytest.approx(one, abs=1e-4)
+    for one, two in zip(weights(tmp_path / "none"), weights(tmp_path / "mirrored"), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-4 * max(1, np.abs(one).max()))
