@@ -15,6 +15,7 @@ import tyro
 
 from keras_wrn import verbs
 from keras_wrn.data import DataError
+from keras_wrn.export import ExportError
 from keras_wrn.training.errors import RunError, Stopped
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.scripts import load_recipe, recipe_paths
@@ -141,7 +142,7 @@ def _exit_codes():
         yield
     except (ValueError, DataError, FileExistsError, FileNotFoundError) as error:
         _fail(str(error), USE_ERROR)
-    except RunError as error:
+    except (RunError, ExportError) as error:
         _fail(str(error), RUN_ERROR)
     except Stopped as stopped:
         _fail(str(stopped), 128 + stopped.signum)

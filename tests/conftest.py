@@ -34,10 +34,10 @@ def run_python():
         path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
         done = subprocess.run(
             [sys.executable, "-c", code, *map(str, args)],
-            env={**os.environ, "PYTHONPATH": path, **environment},
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
         assert done.returncode == 0, done.stderr[-4000:]
         return done.stdout

@@ -75,14 +75,12 @@ class ReflectPadCrop(keras.layers.Layer):
         self.horizontal_flip = horizontal_flip
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.autocast = False
-        self._convert_input_args = False
+        self.autocast = False  # images keep their dtype
 
     def call(self, images, training=None):
         check_padding(self.padding, images.shape[1:3])
         if not training:
             return images
-        images = ops.convert_to_tensor(images)
         batch = ops.shape(images)[0]
         draws = keras.random.uniform((batch, 3), dtype="float32", seed=self.seed_generator)
         offsets, flips = draw_crop(draws, self.padding, self.horizontal_flip)

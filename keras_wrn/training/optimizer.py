@@ -109,8 +109,7 @@ class SGD(keras.optimizers.Optimizer):
         super().apply(grads, trainable_variables)
         if self.reset_momentum_on_drop:
             rate = ops.cast(rate, self.last_rates.dtype)
-            last = self.last_rates[1]
-            self.last_rates.assign(ops.stack([ops.where(last > 0, last, rate), rate]))
+            self.last_rates.assign(ops.stack([self.last_rates[1], rate]))
 
     def _is_drop(self, rate):
         before, last = self.last_rates[0], self.last_rates[1]

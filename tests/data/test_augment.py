@@ -14,7 +14,7 @@ from keras_wrn.data.augment import crop_and_flip, draw_crop
 from keras_wrn.data.pipeline import epoch_draws
 
 
-def draws_of(outputs, size=9, padding=4):
+def draws_of(outputs, size=12, padding=4):
     """Find (top, left, flip) of each crop of `coordinates`; an impossible crop is a KeyError."""
     known = {}
     options = list(itertools.product(range(9), range(9), range(2)))
@@ -65,7 +65,7 @@ def in_tf_data(layer, images):
     "call", [in_a_model, in_tf_data, lambda layer, x: layer(x, training=True).numpy()]
 )
 def test_the_layer_gives_each_image_an_offset_and_a_coin_of_its_own(call):
-    images = coordinates(128, 9)
+    images = coordinates(128, 12)
     outputs = call(ReflectPadCrop(4, seed=1), images)
     np.testing.assert_array_equal(outputs[..., 2], images[..., 2])  # no image in another's place
     draws = draws_of(outputs)
@@ -77,16 +77,16 @@ def test_the_layer_gives_each_image_an_offset_and_a_coin_of_its_own(call):
 
 
 def test_keras_random_crop_has_one_offset_for_the_whole_batch_and_ours_has_not():
-    images = coordinates(64, 9)
+    images = coordinates(64, 12)
     padded = np.pad(images, [(0, 0), (4, 4), (4, 4), (0, 0)], mode="reflect")
-    theirs = keras.layers.RandomCrop(9, 9, seed=0)(padded, training=True).numpy()
+    theirs = keras.layers.RandomCrop(12, 12, seed=0)(padded, training=True).numpy()
     ours = ReflectPadCrop(4, seed=0)(images, training=True).numpy()
     assert len(np.unique(draws_of(theirs), axis=0)) == 1
     assert len(np.unique(draws_of(ours), axis=0)) > 40
 
 
 def layer_draws(count):
-    outputs = ReflectPadCrop(4, seed=0)(coordinates(count, 9), training=True).numpy()
+    outputs = ReflectPadCrop(4, seed=0)(coordinates(count, 12), training=True).numpy()
     return draws_of(outputs)
 
 
@@ -104,13 +104,13 @@ def test_all_offsets_and_both_coins_are_equally_likely(draw):
 
 
 def test_without_flip_none_is_mirrored():
-    outputs = ReflectPadCrop(4, horizontal_flip=False, seed=0)(coordinates(64, 9), training=True)
+    outputs = ReflectPadCrop(4, horizontal_flip=False, seed=0)(coordinates(64, 12), training=True)
     assert draws_of(outputs.numpy())[:, 2].sum() == 0
 
 
 def test_outside_training_images_pass_unchanged_also_from_a_saved_model(tmp_path):
-    images = coordinates(8, 9)
-    inputs = keras.Input((9, 9, 3))
+    images = coordinates(8, 12)
+    inputs = keras.Input((12, 12, 3))
     model = keras.Model(inputs, ReflectPadCrop(2, horizontal_flip=False, seed=5)(inputs))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -124,7 +124,7 @@ def test_outside_training_images_pass_unchanged_also_from_a_saved_model(tmp_path
 def test_the_layer_keeps_the_images_type_under_a_mixed_policy():
     for dtype in ("uint8", "float32"):
         layer = ReflectPadCrop(4, seed=1, dtype="mixed_bfloat16")
-        outputs = layer(coordinates(64, 9).astype(dtype), training=True)
+        outputs = layer(coordinates(64, 12).astype(dtype), training=True)
         assert outputs.dtype == dtype
         draws_of(outputs.numpy().astype("float32"))  # pixels exact
 

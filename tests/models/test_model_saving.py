@@ -42,9 +42,8 @@ def assert_same_outputs(model, loaded, images=IMAGES):
     )
 
 
-@pytest.mark.parametrize("block", ["B33", "B131"])
-def test_a_network_survives_its_file(block, tmp_path):
-    model = build(block=block)
+def test_a_network_survives_its_file(tmp_path):
+    model = build(block="B131")
     loaded = save_and_load(model, tmp_path)
     assert type(loaded) is ImageModel
     assert loaded.preprocessing is None
@@ -80,15 +79,6 @@ def test_whitening_matrices_are_part_of_the_file(tmp_path):
     assert_same_outputs(model, loaded)
 
 
-def test_a_copy_has_the_preprocessing_too():
-    model = build()
-    model.preprocessing = PLAIN
-    clone = keras.models.clone_model(model)
-    clone.set_weights(model.get_weights())
-    assert clone.preprocessing == PLAIN
-    assert_same_outputs(model, clone)
-
-
 def test_a_submodel_is_plain_and_works(tmp_path):
     model = build()
     features = keras.Model(model.input, model.get_layer("group2_block1_add").output)
@@ -102,10 +92,11 @@ def test_weights_come_from_a_file(suffix, tmp_path):
     model = build()
     path = tmp_path / f"model{suffix}"
     (model.save_weights if suffix == ".weights.h5" else model.save)(path)
-    loaded = WideResNet(10, 2, 0.3, input_shape=(8, 8, 3), weights=path)
+    # Dropout has no weights: a network without it is the same network.
+    loaded = WideResNet(10, 2, input_shape=(8, 8, 3), weights=path)
     assert_same_outputs(model, loaded)
     with pytest.raises(ValueError):
-        WideResNet(10, 1, 0.3, input_shape=(8, 8, 3), weights=path)
+        WideResNet(10, 2, 0.3, input_shape=(8, 8, 3), classes=7, weights=path)
 
 
 def test_a_compiled_network_goes_on_as_if_never_saved(tmp_path):

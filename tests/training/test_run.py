@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -11,32 +10,14 @@ import sys
 import keras
 import numpy as np
 import pytest
+from tiny import TINY
 
-from keras_wrn.training import (
-    DataConfig,
-    ModelConfig,
-    OptimizerConfig,
-    Recipe,
-    ScheduleConfig,
-    directory,
-    run,
-)
+from keras_wrn.training import Recipe, directory, run
 from keras_wrn.training import callbacks as run_callbacks
 from keras_wrn.training.errors import CheckpointError, Diverged, RunError, Stopped
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports need the TensorFlow backend"
-)
-
-TINY = Recipe(
-    name="tiny",
-    model=ModelConfig(depth=10, width=1, dropout=0.2),
-    data=DataConfig(dataset="digits", preprocessing="scale", crop_padding=2),
-    optimizer=OptimizerConfig(learning_rate=0.05),
-    schedule=ScheduleConfig(kind="one_cycle"),
-    epochs=2,
-    batch_size=16,
-    precision="float32",
 )
 
 
@@ -215,22 +196,17 @@ import dataclasses, sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tests.training.test_run import TINY
+from tiny import TINY
 from keras_wrn.training import run
 model = dataclasses.replace(TINY.model, dropout=0.0)
 run(dataclasses.replace(TINY, model=model, strategy=sys.argv[1]), run_dir=sys.argv[2], made_up=True)
 """
 
 
-def test_two_replicas_train_as_one_device(tmp_path):
+def test_two_replicas_train_as_one_device(tmp_path, run_python):
     outputs = {}
     for strategy in ("none", "mirrored"):
-        result = subprocess.run(
-            [sys.executable, "-c", MIRRORED, strategy, str(tmp_path / strategy)],
-            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()},
-        )  # fmt: skip
-        assert result.returncode == 0, result.stderr[-2000:]
-        outputs[strategy] = result.stdout
+        outputs[strategy] = run_python(MIRRORED, strategy, tmp_path / strategy)
     assert "2 replicas" in outputs["mirrored"]
     summaries = [json.loads((tmp_path / s / "summary.json").read_text()) for s in outputs]
     assert [len(summary["devices"]) for summary in summaries] == [1, 2]

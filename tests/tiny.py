@@ -1,0 +1,14 @@
+"""A recipe that trains in seconds."""
+
+from keras_wrn.training import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
+
+TINY = Recipe(
+    name="tiny",
+    model=ModelConfig(depth=10, width=1, dropout=0.2),
+    data=DataConfig(dataset="digits", preprocessing="scale", crop_padding=2),
+    optimizer=OptimizerConfig(learning_rate=0.05),
+    schedule=ScheduleConfig(kind="one_cycle"),
+    epochs=2,
+    batch_size=16,
+    precision="float32",
+)

@@ -1,0 +1,66 @@
+"""Which precision and devices a run uses, and what low precision leaves in the result."""
+
+import dataclasses
+import importlib.util
+import json
+
+import keras
+import numpy as np
+import pytest
+from tiny import TINY
+
+from keras_wrn.training import devices, run
+
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="about TensorFlow's graph rewrite"
+)
+
+
+@tensorflow_only
+@pytest.mark.parametrize(("has", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_bfloat16_where_the_processor_has_it(monkeypatch, has, expected):
+    monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda: has)
+    assert devices.resolve_precision("auto") == expected
+    assert devices.resolve_precision("float16") == "float16"
+
+
+@tensorflow_only
+def test_scope_sets_policy_or_rewrite_and_restores_both():
+    import tensorflow as tf
+
+    rewrite = "auto_mixed_precision_onednn_bfloat16"
+    with devices.precision_scope("bfloat16"):
+        assert tf.config.optimizer.get_experimental_options()[rewrite]
+        assert keras.config.dtype_policy().name == "float32"
+    assert not tf.config.optimizer.get_experimental_options()[rewrite]
+    with pytest.raises(KeyError), devices.precision_scope("float16"):
+        assert keras.config.dtype_policy().name == "mixed_float16"
+        raise KeyError
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@tensorflow_only
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_low_precision_run_ends_in_a_float32_network(tmp_path, precision):
+    summary = run(
+        dataclasses.replace(TINY, precision=precision), run_dir=tmp_path / "run", made_up=True
+    )
+    assert summary["precision"] == precision
+    assert np.isfinite(summary["last_epoch"]["loss"])
+    model = keras.models.load_model(tmp_path / "run" / "model.keras")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def test_runs_on_jax_from_arrays(tmp_path, run_python):
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed")
+    code = (
+        "from tiny import TINY\nfrom keras_wrn.training import run\n"
+        f"run(TINY, run_dir={str(tmp_path / 'run')!r}, made_up=True)"
+    )
+    out = run_python(code, KERAS_BACKEND="jax")
+    assert "No artifacts are exported on the jax backend" in out
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["versions"]["backend"] == "jax"
+    assert (tmp_path / "run" / "model.keras").exists()

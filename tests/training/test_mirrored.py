@@ -1,0 +1,77 @@
+"""A step on two replicas is the step of one device on the whole batch."""
+
+import numpy as np
+import pytest
+
+# In float64, where nothing but a mistake can tell the two apart. The first run has synchronised
+# batch norm; the second only looks at the moving statistics of one that is not.
+TRAIN = """
+import sys
+import keras, numpy as np, tensorflow as tf
+from keras_wrn.models import BatchNormalization, WideResNet
+from keras_wrn.training import SGD
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+keras.config.set_floatx("float64")
+generator = np.random.default_rng(0)
+images = generator.normal(size=(24, 8, 8, 3)) + np.arange(24)[:, None, None, None] / 8
+labels = generator.integers(0, 10, 24)
+
+def train(strategy):
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = WideResNet(10, 1, input_shape=(8, 8, 3))
+        for layer in model.layers:
+            if isinstance(layer, BatchNormalization):
+                layer.synchronized = strategy.num_replicas_in_sync > 1
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 0.02])
+        optimizer = SGD(rate, weight_decay=0.1, reset_momentum_on_drop=True)
+        model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)
+    model.fit(images, labels, batch_size=8, shuffle=False, verbose=0)
+    return model
+
+def statistics(strategy):
+    with strategy.scope():
+        layer = BatchNormalization()
+        layer.build((None, 8, 8, 3))
+    def step(context):
+        half = 12 * tf.cast(context.replica_id_in_sync_group, "int32")
+        layer(tf.constant(images)[half:half + 12], training=True)
+    tf.function(lambda: strategy.run(lambda: step(tf.distribute.get_replica_context())))()
+    return layer.moving_mean.numpy(), layer.moving_variance.numpy()
+
+two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+assert two.num_replicas_in_sync == 2
+one = train(tf.distribute.get_strategy())
+mirrored = train(two)
+arrays = {"images": images}
+arrays["mean"], arrays["variance"] = statistics(two)
+for i, (a, b) in enumerate(zip(one.weights, mirrored.weights)):
+    assert a.path == b.path
+    arrays[f"one{i}"], arrays[f"two{i}"] = a.numpy(), b.numpy()
+np.savez(sys.argv[1], **arrays)
+"""
+
+
+@pytest.fixture(scope="module")
+def results(run_python, tmp_path_factory):
+    path = tmp_path_factory.mktemp("mirrored") / "results.npz"
+    run_python(TRAIN, path)
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def test_weight_decay_counts_once(results):
+    count = sum(name.startswith("one") for name in results)
+    assert count == 44
+    for i in range(count):
+        np.testing.assert_allclose(results[f"two{i}"], results[f"one{i}"], atol=1e-9)
+
+
+def test_statistics_that_are_not_synchronised_are_averaged(results):
+    halves = results["images"].reshape(2, -1, 3)
+    mean = halves.mean(axis=1).mean(axis=0)
+    variance = halves.var(axis=1, ddof=1).mean(axis=0)
+    np.testing.assert_allclose(results["mean"], 0.1 * mean, rtol=1e-9)
+    np.testing.assert_allclose(results["variance"], 0.9 + 0.1 * variance, rtol=1e-9)
