@@ -136,7 +136,7 @@ def test_models_come_from_files_and_run_directories(model, digits, tmp_path):
 
 def test_a_model_of_logits_answers_in_probabilities(model, digits):
     twin = keras_wrn.WideResNet(10, 1, classifier_activation=None)
-    twin.set_weights(model.get_weights()[: len(twin.weights)])
+    twin.layers[-1].bias.assign(np.full(10, 1000))  # exp() of it is infinite
     logits = keras.Model(model.inputs, twin(model.inputs[0]))
     with pytest.raises(ValueError, match="Expected a classifier"):
         inference_model(logits, digits[0][0], preprocessing=model.preprocessing)
@@ -144,14 +144,14 @@ def test_a_model_of_logits_answers_in_probabilities(model, digits):
     result = inference_model(twin, digits[0][0], preprocessing=given)
     scores = keras.ops.softmax(twin(given.normalize(digits[0][:1]), training=False))
     np.testing.assert_allclose(
-        result["pred_scores"], keras.ops.convert_to_numpy(scores)[0], atol=1e-5
+        result["pred_scores"], keras.ops.convert_to_numpy(scores)[0], atol=1e-4
     )
     labels = digits[1]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(
         labels, twin(given.normalize(digits[0]), training=False)
     )
     results = evaluate(twin, digits, preprocessing=given)
-    assert results["loss"] == pytest.approx(float(keras.ops.convert_to_numpy(loss)), rel=1e-4)
+    assert results["loss"] == pytest.approx(float(keras.ops.convert_to_numpy(loss)), rel=1e-3)
 
 
 def test_an_image_that_is_none_is_said(model, tmp_path):

@@ -79,6 +79,12 @@ def dataset_info(name: str) -> DatasetInfo:
 
     Raises:
         ValueError: an unknown name; the message lists the known ones.
+
+    Example:
+
+    ```python
+    keras_wrn.data.dataset_info("cifar10").class_names   # ("airplane", "automobile", ...)
+    ```
     """
     if name not in DATASETS:
         raise ValueError(f"Unknown dataset. Expected one of {sorted(DATASETS)}. Received: {name!r}")

@@ -24,6 +24,17 @@ def eval_arrays(images, labels, classes, *, batch_size, replicas=1):
     Returns:
         images (batches, size, height, width, channels), one-hot labels (batches, size, classes),
         weights float32 (batches, size).
+
+    Raises:
+        ValueError: images and labels do not fit together, or a label is no class.
+
+    Example:
+
+    ```python
+    images, labels = keras_wrn.data.load_arrays("digits", "test")   # 360
+    x, y, weights = keras_wrn.data.eval_arrays(images, labels, 10, batch_size=128, replicas=2)
+    weights.shape, (weights > 0).sum()   # (3, 120), 360
+    ```
     """
     check_images(images, labels)
     check_labels(labels, classes)
@@ -39,7 +50,18 @@ def eval_arrays(images, labels, classes, *, batch_size, replicas=1):
 
 
 def eval_dataset(images, labels, classes, *, batch_size, preprocessing, replicas=1):
-    """A `tf.data.Dataset` of (images, one-hot labels, weights) in order; see `eval_arrays`."""
+    """A `tf.data.Dataset` of (images, one-hot labels, weights) in order; see `eval_arrays`.
+
+    Example:
+
+    ```python
+    images, labels = keras_wrn.data.load_arrays("digits", "test")
+    preprocessing = keras_wrn.Preprocessing(32)
+    dataset = keras_wrn.data.eval_dataset(
+        images, labels, 10, batch_size=128, preprocessing=preprocessing
+    )
+    ```
+    """
     check_backend("eval_dataset", "EvalBatches")
     import tensorflow as tf
 

@@ -31,7 +31,8 @@ def image_pixels(image, preprocessing, what="the image"):
 
     ```python
     preprocessing = keras_wrn.Preprocessing(size=32, crop=0.875)
-    image_pixels(np.zeros((480, 640, 3), "uint8"), preprocessing).shape   # (32, 32, 3)
+    photo = np.zeros((480, 640, 3), "uint8")
+    keras_wrn.data.images.image_pixels(photo, preprocessing).shape   # (32, 32, 3)
     ```
     """
     size, channels = preprocessing.size, preprocessing.channels

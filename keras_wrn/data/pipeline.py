@@ -158,6 +158,7 @@ class Batches:
                 part.set_shape(array.shape)
             return tf.data.Dataset.from_tensor_slices(dict(zip(example, parts, strict=True)))
 
+        @tf.autograph.experimental.do_not_convert
         def batch_of(plan):
             order = plan["order"]
             targets = tf.one_hot(tf.gather(labels, order), self.classes)

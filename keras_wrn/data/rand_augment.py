@@ -68,7 +68,9 @@ class RandAugment:
 
         self.strength = strength
         self.layers = _layers(strength)
-        self._traced = tf.function(self._augment)  # once, for all datasets of a run
+        self._traced = tf.function(
+            self._augment, autograph=False
+        )  # once, for all datasets of a run
 
     def __call__(self, images, operations, seed):
         """Augment one batch.
@@ -97,7 +99,8 @@ class RandAugment:
                 self._apply(name, tf.gather(images, place), seeds)
                 for name, place in zip(OPERATIONS, places, strict=True)
             ]
-            images = tf.dynamic_stitch(places, parts)
+            # Interpolation can leave 0..255 by a rounding error.
+            images = tf.clip_by_value(tf.dynamic_stitch(places, parts), 0, 255)
         images.set_shape(shape)
         return images
 

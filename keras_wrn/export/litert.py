@@ -47,6 +47,8 @@ def export_litert(model, path, *, preprocessing=None, overwrite=False):
     Example:
 
     ```python
+    from ai_edge_litert.interpreter import Interpreter
+
     model = keras_wrn.WideResNet(16, 2)
     model.preprocessing = keras_wrn.Preprocessing(size=32, mean=(0.5,) * 3, std=(0.25,) * 3)
     keras_wrn.export.export_litert(model, "wrn_16_2.tflite")

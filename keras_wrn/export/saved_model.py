@@ -1,7 +1,5 @@
 """A finished model as a TensorFlow SavedModel, ready for TF Serving."""
 
-import keras
-
 from keras_wrn.export.aside import written_aside
 from keras_wrn.export.head import (
     Verification,
@@ -43,11 +41,13 @@ def export_saved_model(model, path, *, preprocessing=None, overwrite=False):
         ExportError: Keras is not on TensorFlow, or the SavedModel does not compute what the model
             does.
 
-    Source: https://www.tensorflow.org/guide/saved_model and `keras.export.ExportArchive`.
+    Source: https://www.tensorflow.org/guide/saved_model.
 
     Example:
 
     ```python
+    import tensorflow as tf
+
     model = keras_wrn.WideResNet(16, 2)
     model.preprocessing = keras_wrn.Preprocessing(size=32, mean=(0.5,) * 3, std=(0.25,) * 3)
     keras_wrn.export.export_saved_model(model, "wrn_16_2")
@@ -85,18 +85,15 @@ def write_saved_model(model, preprocessing, directory):
         image = tf.pad(image, [[0, missing], [0, 0], [0, 0], [0, 0]])
         return {name: output[:count] for name, output in outputs(image).items()}
 
-    def serving_default(image):
-        return serve(image)
-
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8, name="image")])
     def serve_uint8(image):
         return serve(tf.cast(image, tf.float32))
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    for endpoint, dtype in ((serving_default, tf.float32), (serve_uint8, tf.uint8)):
-        signature = [tf.TensorSpec(shape, dtype, name="image")]
-        archive.add_endpoint(endpoint.__name__, endpoint, input_signature=signature)
-    archive.write_out(str(directory), verbose=False)
+    # Not keras.export.ExportArchive: Keras 3.15 stores every variable twice.
+    module = tf.Module()
+    module.model_variables = [variable.value for variable in model.variables]
+    signatures = {"serving_default": serve, "serve_uint8": serve_uint8}
+    tf.saved_model.save(module, str(directory), signatures=signatures)
 
 
 def _verify(directory, verification):

@@ -92,7 +92,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return y
 
     def _decomposed(self, inputs, training):
-        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        # Not keras.backend.result_type: off TensorFlow it takes float64 down to float32.
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        x = ops.cast(inputs, "float64" if dtype == "float64" else "float32")
         mean, variance = self.moving_mean, self.moving_variance
         if training:
             axes = self._reduction_axes

@@ -64,7 +64,7 @@ def results(run_python, tmp_path_factory):
 
 def test_weight_decay_counts_once(results):
     count = sum(name.startswith("one") for name in results)
-    assert count == 44
+    assert count == 39
     for i in range(count):
         np.testing.assert_allclose(results[f"two{i}"], results[f"one{i}"], atol=1e-9)
 
