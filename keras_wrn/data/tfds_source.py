@@ -131,8 +131,9 @@ def _read(info, builder, split):
     count = builder.info.splits[split].num_examples
     images = np.empty((count, *builder.info.features["image"].shape), "uint8")
     labels = np.empty((count,), "int64")
-    position, failure = 0, None
+    position = 0
     try:
+        # TFDS counts: a number of examples that is not `count` is an error too.
         dataset = builder.as_dataset(split=split, shuffle_files=False)
         for batch in tfds.as_numpy(dataset.batch(1000).prefetch(2)):
             n = len(batch["label"])
@@ -140,16 +141,12 @@ def _read(info, builder, split):
             labels[position : position + n] = batch["label"]
             position += n
     except (tf.errors.OpError, ValueError) as error:
-        failure = error
-    if failure or position != count:
         problem = _broken_file(tf, builder.info.splits[split])
-        if problem is None:
-            reason = _first_line(failure) if failure else f"{position} of {count} examples"
-            problem = f"{builder.data_path} cannot be read ({reason})"
+        problem = problem or f"{builder.data_path} cannot be read ({_first_line(error)})"
         raise DataError(
             f"{info.name}, split {split!r}: {problem}. Delete the folder {builder.data_path} and "
             "prepare the dataset anew."
-        ) from failure
+        ) from error
     if count and not 0 <= labels.min() <= labels.max() < info.classes:
         raise DataError(
             f"{info.name}, split {split!r} in {builder.data_path}: the field 'label' should be in "

@@ -36,8 +36,8 @@ def apply(layer, images, *names):
     return apply_each(layer, images, choice)
 
 
-def apply_each(layer, images, choice):
-    result = layer(tf.constant(images), tf.constant(choice), tf.constant([1, 2])).numpy()
+def apply_each(layer, images, choice, seed=(1, 2)):
+    result = layer(tf.constant(images), tf.constant(choice), tf.constant(seed)).numpy()
     assert result.shape == images.shape and result.dtype == "float32"
     assert result.min() >= 0 and result.max() <= 255
     return result
@@ -73,6 +73,16 @@ def test_amounts_are_an_images_own(strongest, name):
     results = apply(strongest, copies(made_up(1, SIZE)[0][0]), name)
     distinct = len(np.unique(results.reshape(COUNT, -1), axis=0))
     assert distinct == 1 if name in ("auto_contrast", "equalize") else distinct > 50
+
+
+def test_amounts_follow_from_the_seed(strongest):
+    images, _ = made_up(COUNT, SIZE)
+    choice = np.full((COUNT, 1), OPERATIONS.index("brightness"), "int32")
+    one, same_one, other, another = (
+        apply_each(strongest, images, choice, seed) for seed in ((1, 2), (1, 2), (1, 3), (2, 2))
+    )
+    np.testing.assert_array_equal(one, same_one)
+    assert not np.array_equal(one, other) and not np.array_equal(one, another)
 
 
 def test_the_other_images_do_not_matter(strongest):
