@@ -9,6 +9,7 @@ round times some steps of the one, then of the other; the result is the median o
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -24,27 +25,34 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import keras_wrn
 from keras_wrn.training import devices
 from keras_wrn.training.directory import versions
-from tests.reference_torch import TorchWideResNet
+from tests.reference_torch import WideResNet as TorchWideResNet
 
 
-def ours(depth, width, images, labels, precision):
+def ours(depth, width, images, labels):
     """Return a function that makes one step and waits for it."""
-    with devices.precision_scope(precision):
-        model = keras_wrn.WideResNet(depth, width, classifier_activation=None)
-        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-        model.compile(keras_wrn.SGD(0.1), loss, jit_compile=False)
-        x, y = tf.constant(images), tf.one_hot(labels, 10)
-        iterator = iter(tf.data.Dataset.from_tensors((x, y)).repeat())
-        train = model.make_train_function()
-        step = lambda: train(iterator)  # noqa: E731
-        for _ in range(3):  # traced and rewritten here, inside the precision's scope
-            step()
+    model = keras_wrn.WideResNet(depth, width, classifier_activation=None)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    model.compile(keras_wrn.SGD(0.1), loss, jit_compile=False)
+    x, y = tf.constant(images), tf.one_hot(labels, 10)
+    iterator = iter(tf.data.Dataset.from_tensors((x, y)).repeat())
+    model.make_train_function()
+
+    def step():
+        model.train_function(iterator)
+
+    for _ in range(3):
+        step()
     return step
 
 
 def theirs(depth, width, images, labels, precision):
     """Return a function that makes one step of the PyTorch reference."""
-    model = TorchWideResNet(depth, width).to(memory_format=torch.channels_last).train()
+    torch.set_num_threads(os.cpu_count())
+    model = (
+        TorchWideResNet((depth - 4) // 6, width, watch=False)
+        .to(memory_format=torch.channels_last)
+        .train()
+    )
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4
     )
@@ -88,9 +96,10 @@ def main():
     generator = np.random.default_rng(0)
     images = generator.standard_normal((args.batch_size, 32, 32, 3), dtype="float32")
     labels = generator.integers(0, 10, args.batch_size)
-    settings = args.depth, args.width, images, labels, precision
-    steps = {"keras_wrn": ours(*settings), "pytorch": theirs(*settings)}
-    rounds = [{n: seconds(s, args.steps) for n, s in steps.items()} for _ in range(args.rounds)]
+    settings = args.depth, args.width, images, labels
+    with devices.precision_scope(precision):
+        steps = {"keras_wrn": ours(*settings), "pytorch": theirs(*settings, precision)}
+        rounds = [{n: seconds(s, args.steps) for n, s in steps.items()} for _ in range(args.rounds)]
     ratios = sorted(r["keras_wrn"] / r["pytorch"] for r in rounds)
     result = {
         "what": f"WRN-{args.depth}-{args.width} training step, batch {args.batch_size}",

@@ -18,8 +18,9 @@ STATISTICS = {"moving_mean": "running_mean", "moving_variance": "running_var"}
 class Block(nn.Module):
     """BN-ReLU before each convolution; the shortcut is x, or a 1x1 that reads the first ReLU."""
 
-    def __init__(self, channels, filters, kernels, stride):
+    def __init__(self, channels, filters, kernels, stride, watch):
         super().__init__()
+        self.watch = watch
         self.count = len(kernels)
         self.margin = None
         self.shortcut = None
@@ -38,23 +39,26 @@ class Block(nn.Module):
         margins = []
         for i in range(1, self.count + 1):
             x = getattr(self, f"bn{i}")(x)
-            margins.append(x.detach().abs().min().item())
+            if self.watch:
+                margins.append(x.detach().abs().min().item())
             x = torch.relu(x)
             if i == 1 and self.shortcut is not None:
                 shortcut = self.shortcut(x)
             x = getattr(self, f"conv{i}")(x)
-        self.margin = min(margins)
+        self.margin = min(margins, default=None)
         return x + shortcut
 
 
 class WideResNet(nn.Module):
     """WRN with `num_blocks` blocks a group; (batch, channels, height, width) -> logits.
 
-    `margin` is how far the last batch kept from the kink of every ReLU, in either direction.
+    With `watch`, `margin` is how far the last batch kept from the kink of every ReLU, in either
+    direction.
     """
 
-    def __init__(self, num_blocks, width, kernels=(3, 3), classes=10, channels=3):
+    def __init__(self, num_blocks, width, kernels=(3, 3), classes=10, channels=3, watch=True):
         super().__init__()
+        self.watch = watch
         self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
         self.trunk = []
         inputs = 16
@@ -62,7 +66,7 @@ class WideResNet(nn.Module):
             for index in range(1, num_blocks + 1):
                 stride = 2 if group > 1 and index == 1 else 1
                 name = f"group{group}_block{index}"
-                self.add_module(name, Block(inputs, base * width, kernels, stride))
+                self.add_module(name, Block(inputs, base * width, kernels, stride, watch))
                 self.trunk.append(name)
                 inputs = base * width
         self.bn_final = nn.BatchNorm2d(inputs, eps=1e-5, momentum=0.1)
@@ -73,8 +77,9 @@ class WideResNet(nn.Module):
         for name in self.trunk:
             x = getattr(self, name)(x)
         x = self.bn_final(x)
-        margins = [getattr(self, name).margin for name in self.trunk]
-        self.margin = min(*margins, x.detach().abs().min().item())
+        if self.watch:
+            margins = [getattr(self, name).margin for name in self.trunk]
+            self.margin = min(*margins, x.detach().abs().min().item())
         return self.predictions(torch.relu(x).mean((2, 3)))
 
 

@@ -46,7 +46,8 @@ def precision_scope(precision):
     """Compute in a precision, while the weights stay float32.
 
     On a CPU with TensorFlow, bfloat16 comes from the oneDNN graph rewrite, which is faster there
-    than Keras' dtype policy; everywhere else from the policy. Restores both on leaving.
+    than Keras' dtype policy; everywhere else from the policy. Restores both on leaving, and a
+    function that was traced inside is rewritten only while it is called inside.
     """
     policy = keras.config.dtype_policy()
     if precision == "bfloat16" and uses_graph_rewrite():

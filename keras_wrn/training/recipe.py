@@ -5,6 +5,7 @@ import json
 from typing import Literal
 
 from keras_wrn.data.datasets import dataset_info
+from keras_wrn.data.mixing import Heavy
 from keras_wrn.training.schedules import epochs_of
 
 
@@ -167,9 +168,16 @@ class Recipe:
                 f"the epochs {ends}. Take more epochs, or `--schedule.kind one_cycle`"
             )
         yield from check(0 <= schedule.warmup < 1, "schedule.warmup", "in [0, 1)", schedule.warmup)
-        validation, padding = self.data.validation, self.data.crop_padding
+        data = self.data
+        validation, padding = data.validation, data.crop_padding
         yield from check(validation >= 0, "data.validation", "0 or more", validation)
         yield from check(padding >= 0, "data.crop_padding", "0 or more", padding)
+        try:
+            Heavy(data.cutout, data.mixup, data.cutmix, data.rand_augment)
+        except ValueError as error:
+            yield str(error)
+        if data.rand_augment and data.preprocessing == "zca":
+            yield "`data.rand_augment` works on pixels, and does not go with zca preprocessing"
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"

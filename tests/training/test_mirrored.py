@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-# In float64, where nothing but a mistake can tell the two apart. The first run has synchronised
-# batch norm; the second only looks at the moving statistics of one that is not.
+# In float64, where nothing but a mistake tells the two apart. The network that trains synchronises
+# its batch norm; one layer of its own shows what happens to statistics that are not synchronised.
 TRAIN = """
 import sys
 import keras, numpy as np, tensorflow as tf

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keras_wrn.training import OptimizerConfig, Recipe, ScheduleConfig
+from keras_wrn.training import DataConfig, OptimizerConfig, Recipe, ScheduleConfig
 from keras_wrn.training.recipe import smoke
 from keras_wrn.training.schedules import OneCycle, build_schedule
 from keras_wrn.training.scripts import load_recipe, recipe_paths
@@ -100,6 +100,10 @@ def test_cosine_ends_near_zero_and_starts_from_warmup():
         ({"schedule": ScheduleConfig(milestones=(0.5, 0.2))}, "`schedule.milestones`"),
         ({"schedule": ScheduleConfig(milestones=(1.5,))}, "`schedule.milestones`"),
         ({"epochs": 1}, "too short for the milestones"),
+        ({"data": DataConfig(cutout=-1)}, "`cutout`"),
+        ({"data": DataConfig(mixup=-0.1)}, "`mixup`"),
+        ({"data": DataConfig(rand_augment=2.0)}, "`rand_augment`"),
+        ({"data": DataConfig(rand_augment=0.5, preprocessing="zca")}, "zca"),
     ],
 )
 def test_bad_settings_are_refused_by_name(changes, message):
