@@ -42,7 +42,7 @@ setup(
         "matplotlib>=3.9",
         "numpy>=2.0",
         "pillow>=11",
-        "requests>=2.32",
+        "requests>=2.32.2",
         "scikit-learn>=1.5",
         "scipy>=1.14",
         "tensorboard>=2.20",  # TensorFlow no longer brings it
