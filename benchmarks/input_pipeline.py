@@ -10,7 +10,6 @@ augmentations too.
 
 import argparse
 import itertools
-import json
 import statistics
 import sys
 import time
@@ -20,8 +19,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.record import add_out, record
 from keras_wrn import data
-from keras_wrn.training.directory import versions
 
 HEAVY = {
     "cutout": {"cutout": 16},
@@ -63,7 +62,7 @@ def main():
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=7)
     parser.add_argument("--heavy", action="store_true", help="cutout, mixup, CutMix, RandAugment")
-    parser.add_argument("--out", type=Path, help="JSON file to write")
+    add_out(parser)
     args = parser.parse_args()
 
     images, labels = load(args)
@@ -88,12 +87,8 @@ def main():
         "what": f"training input, {len(images)} images of 32x32, batch {args.batch_size}",
         "epochs": args.epochs,
         "results": results,
-        "versions": versions(),
     }
-    print(json.dumps(result, indent=1))
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    record(result, args.out)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ round times some steps of the one, then of the other; the result is the median o
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -23,8 +22,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import keras_wrn
+from benchmarks.record import add_out, record
 from keras_wrn.training import devices
-from keras_wrn.training.directory import versions
 from tests.reference_torch import WideResNet as TorchWideResNet
 
 
@@ -89,7 +88,7 @@ def main():
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=4, help="steps of each in a round")
-    parser.add_argument("--out", type=Path, help="JSON file to write")
+    add_out(parser)
     args = parser.parse_args()
 
     precision = devices.resolve_precision(args.precision)
@@ -111,12 +110,8 @@ def main():
         "ratio_median": round(statistics.median(ratios), 3),
         "ratio_spread": [round(ratios[0], 3), round(ratios[-1], 3)],
         "rounds": args.rounds,
-        "versions": versions(),
     }
-    print(json.dumps(result, indent=1))
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    record(result, args.out)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from keras_wrn.data import Preprocessing
 from keras_wrn.export import export_litert, export_saved_model
 from keras_wrn.models import WideResNet, create_model, list_models
 from keras_wrn.predict import evaluate, inference_model, prediction_figure
-from keras_wrn.training import SGD, Recipe, run
+from keras_wrn.training import SGD, Recipe
+from keras_wrn.training.run import run
 
 __version__ = "0.1.0"
 

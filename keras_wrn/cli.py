@@ -76,7 +76,7 @@ def _train(args):
 def _train_recipe(recipe, args, prog):
     default = TrainOptions(recipe)
     options = _call(TrainOptions, args, prog, default=default)
-    from keras_wrn.training import run
+    from keras_wrn.training.run import run
 
     run(
         options.recipe,
@@ -100,7 +100,7 @@ VERBS = {
 def _usage():
     lines = ["usage: keras-wrn VERB ...", ""]
     for verb, function in VERBS.items():
-        doc = (function.__doc__ or TrainOptions.__doc__).splitlines()[0]
+        doc = (function.__doc__ or TrainOptions.__doc__ or "").partition("\n")[0]
         lines.append(f"  {verb:10}{doc}")
     return "\n".join([*lines, "", "`keras-wrn VERB --help` explains each."])
 

@@ -4,12 +4,13 @@ import math
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_wrn.data.evaluation import check_labels
 from keras_wrn.data.images import check_array, image_pixels, picture
-from keras_wrn.data.pipeline import check_labels
 from keras_wrn.export.head import find_classifier, resolve_preprocessing
 from keras_wrn.training.checkpoint import write_json
 
@@ -111,6 +112,7 @@ def prediction_figure(images, results, path, true_labels=None):
     # Drawn without pyplot, so that a notebook keeps its own backend.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     labels = [None] * len(images) if true_labels is None else list(true_labels)
     if not len(images) or not len(images) == len(results) == len(labels):
@@ -120,8 +122,8 @@ def prediction_figure(images, results, path, true_labels=None):
         )
     columns = min(8, math.ceil(math.sqrt(len(images))))
     rows = math.ceil(len(images) / columns)
-    figure = Figure(figsize=(1.9 * columns, 2.2 * rows), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.08)
+    layout = ConstrainedLayoutEngine(h_pad=0.08)
+    figure = Figure(figsize=(1.9 * columns, 2.2 * rows), layout=layout)
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
@@ -165,17 +167,17 @@ def evaluate(model_or_name, data, *, batch_size=500, preprocessing=None, directo
     images, labels = (np.asarray(part) for part in data)
     classes = model.output_shape[-1]
     _check_data(images, labels, classes, batch_size, preprocessing)
-    logs = []
+    parts = []
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         # A short last batch is filled up: another shape would be compiled anew.
         missing = min(batch_size, len(images)) - len(batch)
         filled = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)])
-        logs.append(_log_probabilities(model, preprocessing, filled)[: len(batch)])
-    logs = np.concatenate(logs)
+        parts.append(_log_probabilities(model, preprocessing, filled)[: len(batch)])
+    logs = np.concatenate(parts)
     right = np.argmax(logs, axis=-1) == labels
     accuracy = 100 * right.mean()
-    results = {
+    results: dict[str, Any] = {
         "images": len(images),
         "accuracy": round(float(accuracy), 4),
         "error": round(float(100 - accuracy), 4),

@@ -77,7 +77,6 @@ def predict(
         print(f"{name:{width}}  {tops}" + (f"  (true: {truth[i]})" if truth else ""))
     if show_dir is not None:
         path = Path(show_dir) / "predictions.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
         predicting.prediction_figure(inputs, results, path, true_labels=truth)
         print(f"Picture: {path}")
 

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 
-from keras_wrn.data.tfds_source import DataError as DataError
 from keras_wrn.data.tfds_source import read_splits
 
 DIGITS_SPLIT_SEED = 0

@@ -8,6 +8,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_wrn.data.preprocess import MAX_PIXELS
+
 
 def image_pixels(image, preprocessing, what="the image"):
     """Bring one image to the size that a network takes.
@@ -103,10 +105,15 @@ def _decode(data, what):
 
     try:
         image = Image.open(io.BytesIO(data))
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} is above {MAX_PIXELS:,} pixels")
         image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"Expected an image for {what}; it cannot be decoded: {reason}") from error
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+        pixels = np.asarray(image, "int64")
+        return Image.fromarray(np.clip((pixels + 128) // 257, 0, 255).astype("uint8"))
     return image
 
 

@@ -1,7 +1,8 @@
 """From a dataset's name to batches, in one call."""
 
 from keras_wrn.data.datasets import dataset_info, load_arrays
-from keras_wrn.data.pipeline import Batches, eval_dataset
+from keras_wrn.data.evaluation import eval_dataset
+from keras_wrn.data.pipeline import Batches
 from keras_wrn.data.preprocess import default_preprocessing
 
 

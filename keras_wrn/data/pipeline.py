@@ -4,10 +4,7 @@ import keras
 import numpy as np
 
 from keras_wrn.data.augment import check_padding, crop_and_flip, draw_crop
-from keras_wrn.data.evaluation import EvalBatches as EvalBatches
 from keras_wrn.data.evaluation import check_backend, check_images, check_labels, one_hot, unsharded
-from keras_wrn.data.evaluation import eval_arrays as eval_arrays
-from keras_wrn.data.evaluation import eval_dataset as eval_dataset
 from keras_wrn.data.mixing import Heavy, change_batch, change_pixels
 
 DRAWS = 3  # columns of one image's row of draws: top, left, flip

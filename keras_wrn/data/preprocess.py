@@ -12,6 +12,7 @@ from keras_wrn.data.zca import UNREADABLE, ZCA
 KINDS = ("meanstd", "scale", "zca")
 JSON_FILE = "preprocessing.json"
 ZCA_FILE = "zca.npz"
+MAX_PIXELS = 2**26  # of an image to decode, or once resized: 8192 x 8192
 
 
 @keras.saving.register_keras_serializable("keras_wrn")
@@ -87,13 +88,28 @@ class Preprocessing:
         return images * scale - shift
 
     def prepare(self, image):
-        """Resize and crop one PIL image to uint8 (size, size, channels)."""
+        """Resize and crop one PIL image to uint8 (size, size, channels).
+
+        Raises:
+            ValueError: this is for images of neither 1 nor 3 channels, or the image is so long
+                and thin that it would have more than `MAX_PIXELS` once resized.
+        """
         from PIL import Image
 
+        if self.channels not in (1, 3):
+            raise ValueError(
+                "Expected a preprocessing of 1 (grey) or 3 (RGB) channels. Received: mean and std "
+                f"of {self.channels}; give arrays of the model's size instead"
+            )
         image = image.convert("RGB" if self.channels == 3 else "L")
         short = max(self.size, round(self.size / self.crop))
         scale = short / min(image.size)
         width, height = (max(short, round(side * scale)) for side in image.size)
+        if width * height > MAX_PIXELS:
+            raise ValueError(
+                f"Expected an image of at most {MAX_PIXELS:,} pixels once its short side is "
+                f"{short}. Received: {image.size[0]} x {image.size[1]}"
+            )
         if (width, height) != image.size:
             resample = getattr(Image.Resampling, self.interpolation.upper())
             image = image.resize((width, height), resample)

@@ -102,7 +102,7 @@ class ZCA:
     @classmethod
     def load(cls, path):
         """Read what `save` wrote. A missing or damaged file raises one of `UNREADABLE`."""
-        with np.load(path) as arrays:
+        with open(path, "rb") as file, np.load(file) as arrays:
             return cls(arrays["mean"], arrays["matrix"])
 
 

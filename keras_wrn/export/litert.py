@@ -1,6 +1,7 @@
 """A finished model as a LiteRT (TensorFlow Lite) file, for phones and small machines."""
 
 import tempfile
+import warnings
 from pathlib import Path
 
 import keras
@@ -109,7 +110,10 @@ def open_interpreter(path):
         import tensorflow as tf
 
         Interpreter = tf.lite.Interpreter
-    return Interpreter(str(path), num_threads=1)
+    with warnings.catch_warnings():
+        # TensorFlow's says with each use that it will go, which is why ours comes second.
+        warnings.filterwarnings("ignore", "(?s).*tf.lite.Interpreter is deprecated")
+        return Interpreter(str(path), num_threads=1)
 
 
 def _verify(path, verification):

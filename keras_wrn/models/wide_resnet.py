@@ -214,7 +214,7 @@ def check_input_shape(input_shape, min_size=MIN_SIZE):
         valid = False
     if valid:
         return
-    nearest = (32, 32, 3)
+    nearest: tuple = (32, 32, 3)
     if isinstance(shape, tuple) and len(shape) == 3:
         nearest = (
             *(None if s is None else _nearest_int(s, min_size) for s in shape[:2]),

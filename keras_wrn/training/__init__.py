@@ -10,7 +10,7 @@ from keras_wrn.training.recipe import (
     Recipe,
     ScheduleConfig,
 )
-from keras_wrn.training.run import build_model, run
+from keras_wrn.training.run import build_model
 from keras_wrn.training.schedules import OneCycle
 
 __all__ = [
@@ -26,5 +26,4 @@ __all__ = [
     "ScheduleConfig",
     "Stopped",
     "build_model",
-    "run",
 ]

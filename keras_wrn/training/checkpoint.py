@@ -66,8 +66,8 @@ class Checkpoints:
         problems = []
         for path in reversed(self.paths()):
             try:
-                with np.load(path) as file:
-                    arrays = dict(file)
+                with open(path, "rb") as file, np.load(file) as archive:
+                    arrays = dict(archive)
                 break
             except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
                 problems.append(f"{path}: {error}")

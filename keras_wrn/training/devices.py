@@ -1,12 +1,9 @@
 """Which devices a run uses, and in which precision."""
 
 import contextlib
-import logging
 from pathlib import Path
 
 import keras
-
-log = logging.getLogger("keras_wrn")
 
 
 def resolve_precision(precision):
@@ -34,11 +31,17 @@ def _has_bfloat16():
 
 
 def _cpu_has_bfloat16():
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
+    flags = cpu_facts("flags")
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def cpu_facts(field):
+    """What Linux says of the first processor under "model name" or "flags"; elsewhere ""."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.split(":")[1].strip() for line in lines if line.startswith(field)), "")
 
 
 @contextlib.contextmanager

@@ -5,11 +5,11 @@ import os
 import platform
 import shutil
 from importlib import metadata
-from pathlib import Path
 
 import keras
 
 from keras_wrn.training.checkpoint import write_json
+from keras_wrn.training.devices import cpu_facts
 from keras_wrn.training.errors import RunError
 
 NOT_TRAINING = "export", "paper_error", "source"  # fields of a recipe that may change on resume
@@ -92,9 +92,4 @@ def versions():
 
 
 def _machine():
-    names = []
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+    return f"{cpu_facts('model name') or platform.machine()}, {os.cpu_count()} cores"

@@ -91,7 +91,9 @@ class SGD(keras.optimizers.Optimizer):
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")
         self.decays = [
-            self.coupled_weight_decay if self.decay_norm_and_bias or len(v.shape) > 1 else 0.0
+            self.coupled_weight_decay
+            if self._use_weight_decay(v) and (self.decay_norm_and_bias or len(v.shape) > 1)
+            else 0.0
             for v in variables
         ]
         self.multipliers = [self._multiplier(v.path) for v in variables]

@@ -71,7 +71,7 @@ def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=Fa
     strategy = devices.make_strategy(recipe.strategy)
     replicas = strategy.num_replicas_in_sync if strategy else 1
     with devices.precision_scope(precision):
-        model = _train(recipe, run_dir, data, strategy, replicas)
+        model = _train(recipe, run_dir, data, strategy, replicas, precision)
     final = _final_model(recipe, model, data.preprocessing)
     final.save(run_dir / "model.keras")
     data.preprocessing.save(run_dir)
@@ -87,8 +87,8 @@ def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=Fa
 
 @dataclasses.dataclass
 class _Data:
-    train: tuple
-    test: tuple
+    train: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
     classes: int
     preprocessing: Preprocessing
 
@@ -131,10 +131,12 @@ def build_model(recipe: Recipe, *, classes: int, size: int = 32, classifier_acti
     )
 
 
-def _train(recipe, run_dir, data, strategy, replicas):
+def _train(recipe, run_dir, data, strategy, replicas, precision):
     settings = recipe.data
+    images, labels = data.train
     batches = Batches(
-        *data.train,
+        images,
+        labels,
         data.classes,
         batch_size=recipe.batch_size,
         preprocessing=data.preprocessing,
@@ -160,7 +162,7 @@ def _train(recipe, run_dir, data, strategy, replicas):
                     layer.synchronized = True
         check_disk(run_dir, model.count_params())
         _compile(model, recipe, steps)
-        print(_opening_lines(recipe, model, data, replicas))
+        print(_opening_lines(recipe, model, data, replicas, precision))
         checkpoints = Checkpoints(run_dir / "checkpoints")
         step, extras = checkpoints.restore(model)
     log = RunLog(run_dir / "log.jsonl", keep_epochs=step // steps)
@@ -190,11 +192,11 @@ def _train(recipe, run_dir, data, strategy, replicas):
     return model
 
 
-def _opening_lines(recipe, model, data, replicas):
+def _opening_lines(recipe, model, data, replicas, precision):
     lines = [
         f"{recipe.name}: {model.name}, {model.count_params():,} weights, {len(data.train[0]):,} "
         f"training and {len(data.test[0]):,} held-out images of {recipe.data.dataset}, "
-        f"{devices.resolve_precision(recipe.precision)}"
+        f"{precision}"
     ]
     if replicas > 1:
         norm = "synchronised" if recipe.sync_batch_norm else "of each replica, averaged"
@@ -228,10 +230,11 @@ def _train_batches(batches, start, epochs):
 
 
 def _eval_batches(data, replicas):
+    images, labels = data.test
     settings = {"batch_size": EVAL_BATCH, "preprocessing": data.preprocessing}
     if keras.backend.backend() == "tensorflow":
-        return eval_dataset(*data.test, data.classes, replicas=replicas, **settings)
-    return EvalBatches(*data.test, data.classes, **settings)
+        return eval_dataset(images, labels, data.classes, replicas=replicas, **settings)
+    return EvalBatches(images, labels, data.classes, **settings)
 
 
 def _final_model(recipe, model, preprocessing):
@@ -244,20 +247,18 @@ def _final_model(recipe, model, preprocessing):
 
 
 def _summarize(recipe, run_dir, final, data, precision, strategy):
+    from keras_wrn.predict import evaluate
+
     lines = RunLog.read(run_dir / "log.jsonl")
-    images, labels = data.test
-    probabilities = final.predict(
-        data.preprocessing.normalize(images), batch_size=EVAL_BATCH, verbose=0
-    )
-    accuracy = float(np.mean(np.argmax(probabilities, axis=-1) == labels))
+    results = evaluate(final, data.test, batch_size=EVAL_BATCH)
     macs = count_macs(final)
     seen = recipe.epochs * (len(data.train[0]) // recipe.batch_size) * recipe.batch_size
     return {
         "recipe": recipe.name,
         "seed": recipe.seed,
         "epochs": recipe.epochs,
-        "test_error": round(100 * (1 - accuracy), 4),
-        "test_accuracy": round(100 * accuracy, 4),
+        "test_error": results["error"],
+        "test_accuracy": results["accuracy"],
         "last_epoch": lines[-1],
         "params": sum(int(np.prod(w.shape)) for w in final.trainable_weights),
         "macs": macs,
@@ -269,7 +270,7 @@ def _summarize(recipe, run_dir, final, data, precision, strategy):
         "data": {
             "dataset": recipe.data.dataset,
             "train_images": len(data.train[0]),
-            "test_images": len(images),
+            "test_images": results["images"],
             "split": "validation" if recipe.data.validation else "test",
         },
     }

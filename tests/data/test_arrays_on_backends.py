@@ -9,7 +9,7 @@ import hashlib, json, sys
 import numpy as np
 import keras
 from keras_wrn.data import Batches, Preprocessing
-from keras_wrn.data.pipeline import EvalBatches, eval_dataset
+from keras_wrn.data.evaluation import EvalBatches, eval_dataset
 
 images = np.random.default_rng(0).integers(0, 256, (48, 8, 8, 3), dtype="uint8")
 labels = np.arange(48) % 10

@@ -6,7 +6,7 @@ import pytest
 from data.helpers import made_up
 
 from keras_wrn.data import Preprocessing, eval_arrays, eval_dataset
-from keras_wrn.data.pipeline import EvalBatches
+from keras_wrn.data.evaluation import EvalBatches
 
 MEANSTD = Preprocessing(8, mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3))
 

@@ -112,5 +112,7 @@ def test_prepare_resizes_the_short_side_and_crops_the_centre():
     framed[4:36, 4:36] = pixels
     result = Preprocessing(32, crop=0.8).prepare(Image.fromarray(framed))
     np.testing.assert_array_equal(result, pixels)
+    with pytest.raises(ValueError, match=r"1 \(grey\) or 3 \(RGB\) channels. Received: .* of 2"):
+        Preprocessing(32, mean=(0.5,) * 2, std=(1,) * 2).prepare(Image.fromarray(pixels))
     grey = Preprocessing(32, mean=(0.5,), std=(1,)).prepare(Image.fromarray(pixels))
     assert grey.shape == (32, 32, 1)

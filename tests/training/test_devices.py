@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tiny import TINY
 
-from keras_wrn.training import devices, run
+from keras_wrn.training import devices
+from keras_wrn.training.run import run
 
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="about TensorFlow's graph rewrite"
@@ -56,7 +57,7 @@ def test_runs_on_jax_from_arrays(tmp_path, run_python):
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed")
     code = (
-        "from tiny import TINY\nfrom keras_wrn.training import run\n"
+        "from tiny import TINY\nfrom keras_wrn.training.run import run\n"
         f"run(TINY, run_dir={str(tmp_path / 'run')!r}, made_up=True)"
     )
     out = run_python(code, KERAS_BACKEND="jax")

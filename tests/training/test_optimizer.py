@@ -246,3 +246,16 @@ def test_jax_takes_the_same_steps(run_python, tmp_path):
     expected = follow_keras(optimizer, RATES)[-1]
     with np.load(tmp_path / "jax.npz") as found:
         assert difference([[found[f"arr_{i}"] for i in range(4)]], [expected]) <= 1e-6
+
+
+def test_variables_excluded_the_keras_way_do_not_decay():
+    def last(names):
+        optimizer = SGD(0.1, weight_decay=0.3)
+        optimizer.exclude_from_weight_decay(var_names=names)
+        return follow_keras(optimizer)[-1]
+
+    decayed, excluded = last([]), last(["gamma", "beta"])
+    same = [np.array_equal(a, b) for a, b in zip(decayed, excluded, strict=True)]
+    assert same == [True, False, False, True]
+    by_switch = follow_keras(SGD(0.1, weight_decay=0.3, decay_norm_and_bias=False))[-1]
+    assert all(np.array_equal(a, b) for a, b in zip(excluded, by_switch, strict=True))

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from tiny import TINY
 
-from keras_wrn.training import Recipe, directory, run
+from keras_wrn.training import Recipe, directory
 from keras_wrn.training import callbacks as run_callbacks
 from keras_wrn.training.errors import CheckpointError, Diverged, RunError, Stopped
+from keras_wrn.training.run import run
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports need the TensorFlow backend"
@@ -197,7 +198,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tiny import TINY
-from keras_wrn.training import run
+from keras_wrn.training.run import run
 model = dataclasses.replace(TINY.model, dropout=0.0)
 run(dataclasses.replace(TINY, model=model, strategy=sys.argv[1]), run_dir=sys.argv[2], made_up=True)
 """
