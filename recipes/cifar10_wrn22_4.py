@@ -14,7 +14,7 @@ from keras_wrn.training import ModelConfig, OptimizerConfig, Recipe, ScheduleCon
 recipe = Recipe(
     name="cifar10_wrn22_4",
     model=ModelConfig(depth=22, width=4),
-    optimizer=OptimizerConfig(learning_rate=0.3),
+    optimizer=OptimizerConfig(learning_rate=0.2),
     schedule=ScheduleConfig(kind="one_cycle", warmup=0.1),
     label_smoothing=0.1,
     epochs=200,
