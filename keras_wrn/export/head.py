@@ -1,6 +1,7 @@
 """The two ends of a finished network: pixels in, probabilities and logits out."""
 
 import contextlib
+import dataclasses
 
 import keras
 import numpy as np
@@ -40,8 +41,10 @@ def full_float32():
         tf.config.experimental.enable_tensor_float_32_execution(enabled)
 
 
-def resolve_preprocessing(model, preprocessing=None):
+def resolve_preprocessing(model, preprocessing=None, class_names=None):
     """The given preprocessing, or the model's own, once it is known to fit the model.
+
+    Where `class_names` are given, they take the place of its own.
 
     Raises:
         ValueError: there is none, or its channels, size or classes are not the model's.
@@ -59,6 +62,8 @@ def resolve_preprocessing(model, preprocessing=None):
             "`preprocessing` should be a `keras_wrn.Preprocessing`. Received: "
             f"preprocessing={preprocessing!r}"
         )
+    if class_names is not None:
+        preprocessing = dataclasses.replace(preprocessing, class_names=class_names)
     shape = _image_shape(model)
     names = preprocessing.class_names
     if preprocessing.channels != shape[2]:

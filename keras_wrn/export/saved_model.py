@@ -1,7 +1,12 @@
 """A finished model as a TensorFlow SavedModel, ready for TF Serving."""
 
+import numpy as np
+
 from keras_wrn.export.aside import written_aside
+from keras_wrn.export.decode import decode_images
+from keras_wrn.export.fold import fold_batch_norm as fold
 from keras_wrn.export.head import (
+    ExportError,
     Verification,
     classifier_outputs,
     find_classifier,
@@ -16,14 +21,24 @@ LABELS_FILE = "labels.txt"
 CONTENTS = {"assets", EXTRAS, "fingerprint.pb", "saved_model.pb", "variables"}
 
 
-def export_saved_model(model, path, *, preprocessing=None, overwrite=False):
+def export_saved_model(
+    model, path, *, preprocessing=None, class_names=None, top_k=5, fold_batch_norm=True,
+    overwrite=False,
+):  # fmt: skip
     """Write a model as a TensorFlow SavedModel that takes pixels.
 
-    It has two signatures. `serving_default` takes `image`, float32 (batch, height, width,
+    It has three signatures. `serving_default` takes `image`, float32 (batch, height, width,
     channels) of 0..255; `serve_uint8` takes `image` as uint8. Both return `probabilities` and
-    `logits`, float32 (batch, classes), whatever the model's precision; an empty batch is answered
-    with empty outputs. The directory `assets.extra` inside holds preprocessing.json, and
-    labels.txt with a class a line where the classes have names.
+    `logits`, float32 (batch, classes), whatever the model's precision.
+
+    `classify` takes `image_bytes`, str (batch,), encoded images of any size and of the kinds that
+    `decode_images` names. It returns, best first, `classes`, str (batch, k), the names or, without
+    names, the numbers of the classes; `scores`, float32 (batch, k); `indices`, int32 (batch, k);
+    and `valid`, bool (batch,). An image that cannot be decoded gets "", 0, -1 and False, and the
+    others their answers. A model of neither 1 nor 3 channels has no `classify`.
+
+    An empty batch is answered with empty outputs. The directory `assets.extra` inside holds
+    preprocessing.json, and labels.txt with a class a line where the classes have names.
 
     The SavedModel is written aside, loaded back, compared with the model on random images, and
     only then renamed to `path`.
@@ -33,10 +48,14 @@ def export_saved_model(model, path, *, preprocessing=None, overwrite=False):
             activation, such as `keras_wrn.WideResNet(16, 2)`.
         path: the directory to make.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
+        class_names: list of str in the order of the outputs, None for those of `preprocessing`.
+        top_k: int, how many classes `classify` lists, at most all.
+        fold_batch_norm: bool, whether batch norms move into the convolutions before them; see
+            `fold_batch_norm`.
         overwrite: bool, whether a SavedModel at `path`, with nothing beside it, may be replaced.
 
     Raises:
-        ValueError: the model is no classifier, or has no preprocessing.
+        ValueError: the model is no classifier, has no preprocessing, or another number of classes.
         FileExistsError: there is something at `path`, and not both a SavedModel and `overwrite`.
         ExportError: Keras is not on TensorFlow, or the SavedModel does not compute what the model
             does.
@@ -57,18 +76,21 @@ def export_saved_model(model, path, *, preprocessing=None, overwrite=False):
     """
     require_tensorflow()
     find_classifier(model)
-    preprocessing = resolve_preprocessing(model, preprocessing)
+    preprocessing = resolve_preprocessing(model, preprocessing, class_names)
+    if not isinstance(top_k, int) or top_k < 1:
+        raise ValueError(f"`top_k` should be a positive integer. Received: top_k={top_k!r}")
     with written_aside(path, overwrite=overwrite, is_ours=_is_ours, kind="a SavedModel") as new:
-        write_saved_model(model, preprocessing, new)
+        served = fold(model) if fold_batch_norm else model
+        write_saved_model(served, preprocessing, new, top_k)
         preprocessing.save(new / EXTRAS)
         if preprocessing.class_names:
             labels = "".join(f"{name}\n" for name in preprocessing.class_names)
             (new / EXTRAS / LABELS_FILE).write_text(labels)
         with full_float32():
-            _verify(new, Verification(model, preprocessing))
+            _verify(new, model, preprocessing)
 
 
-def write_saved_model(model, preprocessing, directory):
+def write_saved_model(model, preprocessing, directory, top_k=5):
     """Write the SavedModel itself, without a check."""
     import tensorflow as tf
 
@@ -89,20 +111,72 @@ def write_saved_model(model, preprocessing, directory):
     def serve_uint8(image):
         return serve(tf.cast(image, tf.float32))
 
+    names = preprocessing.class_names or tuple(map(str, range(model.output_shape[-1])))
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
+    def classify(image_bytes):
+        pixels, valid = decode_images(image_bytes, preprocessing)
+        probabilities = serve(pixels)["probabilities"]
+        scores, indices = tf.math.top_k(probabilities, min(top_k, len(names)))
+        classes = tf.gather(tf.constant(names), indices)
+        row = valid[:, tf.newaxis]
+        return {
+            "classes": tf.where(row, classes, ""),
+            "scores": tf.where(row, scores, 0.0),
+            "indices": tf.where(row, indices, -1),
+            "valid": valid,
+        }
+
     # Not keras.export.ExportArchive: Keras 3.15 stores every variable twice.
     module = tf.Module()
     module.model_variables = [variable.value for variable in model.variables]
     signatures = {"serving_default": serve, "serve_uint8": serve_uint8}
+    if preprocessing.channels in (1, 3):
+        signatures["classify"] = classify
     tf.saved_model.save(module, str(directory), signatures=signatures)
 
 
-def _verify(directory, verification):
+def _verify(directory, model, preprocessing):
     import tensorflow as tf
 
     signatures = tf.saved_model.load(str(directory)).signatures
+    verification = Verification(model, preprocessing)
     images = verification.images
     for name, batch in (("serving_default", images.astype("float32")), ("serve_uint8", images)):
         verification.check(signatures[name](image=batch), f"The SavedModel's {name}")
+    if "classify" in signatures:
+        _verify_classify(signatures, preprocessing, verification.tolerance)
+
+
+def _verify_classify(signatures, preprocessing, tolerance):
+    """Compare the answers on encoded images, one of them none, with those on their pixels."""
+    import tensorflow as tf
+
+    # A side that needs no resize: the pixels are then the same to the last bit.
+    side = max(preprocessing.size, round(preprocessing.size / preprocessing.crop))
+    shape = 2, side, side, preprocessing.channels
+    images = np.random.default_rng(1).integers(0, 256, shape, dtype="uint8")
+    encoded = [tf.io.encode_png(image).numpy() for image in images]
+    image_bytes = tf.constant([encoded[0], b"no image", encoded[1]])
+    found = signatures["classify"](image_bytes=image_bytes)
+    found = {name: value.numpy() for name, value in found.items()}
+    edge = (side - preprocessing.size) // 2
+    kept = slice(edge, edge + preprocessing.size)
+    served = signatures["serve_uint8"](image=images[:, kept, kept])
+    probabilities = served["probabilities"].numpy()
+    scores, indices = (found[name][[0, 2]] for name in ("scores", "indices"))
+    best = np.sort(probabilities, axis=-1)[:, ::-1][:, : scores.shape[1]]
+    right = (
+        found["valid"].tolist() == [True, False, True]
+        and np.abs(scores - best).max() <= tolerance
+        and np.abs(scores - np.take_along_axis(probabilities, indices, -1)).max() <= tolerance
+        and (found["indices"][1] == -1).all()
+    )
+    if not right:
+        raise ExportError(
+            "The SavedModel's classify does not answer as its serve_uint8 does. Nothing was "
+            f"written. It answers {found}, and {probabilities} were expected."
+        )
 
 
 def _is_ours(path):

@@ -4,6 +4,7 @@ import os
 import keras
 import numpy as np
 import pytest
+from encoded import ENCODED
 
 import keras_wrn
 from keras_wrn.export import ExportError, export_saved_model, saved_model
@@ -54,7 +55,7 @@ def test_both_signatures_answer_as_the_model_on_real_images(network, artifact, i
 @on_tensorflow
 def test_signatures_have_the_names_and_types_of_the_contract(artifact):
     signatures = load(artifact)
-    assert sorted(signatures) == ["serve_uint8", "serving_default"]
+    assert sorted(signatures) == ["classify", "serve_uint8", "serving_default"]
     for name, dtype in (("serving_default", "float32"), ("serve_uint8", "uint8")):
         (image,) = signatures[name].structured_input_signature[1].values()
         assert (image.name, image.dtype.name) == ("image", dtype)
@@ -64,6 +65,78 @@ def test_signatures_have_the_names_and_types_of_the_contract(artifact):
             "probabilities": ("float32", [None, 10]),
             "logits": ("float32", [None, 10]),
         }
+    (data,) = signatures["classify"].structured_input_signature[1].values()
+    assert (data.name, data.dtype.name, data.shape.as_list()) == ("image_bytes", "string", [None])
+    outputs = signatures["classify"].structured_outputs
+    assert {k: (v.dtype.name, v.shape.as_list()) for k, v in outputs.items()} == {
+        "classes": ("string", [None, 5]),
+        "scores": ("float32", [None, 5]),
+        "indices": ("int32", [None, 5]),
+        "valid": ("bool", [None]),
+    }
+
+
+@on_tensorflow
+def test_classify_says_what_the_package_itself_says(network, artifact):
+    names = ["jpeg", "png_alpha", "large", "webp"]
+    batch = [ENCODED[name] for name in names] + [b"no image"]
+    outputs = load(artifact)["classify"](image_bytes=np.array(batch, object))
+    outputs = {name: value.numpy() for name, value in outputs.items()}
+    assert outputs["valid"].tolist() == [True] * 4 + [False]
+    for row, result in enumerate(keras_wrn.inference_model(network, batch[:4])):
+        top = result["top_k"]
+        assert [name.decode() for name in outputs["classes"][row]] == [t["class"] for t in top]
+        assert outputs["indices"][row].tolist() == [t["label"] for t in top]
+        scores = [t["score"] for t in top]
+        np.testing.assert_allclose(outputs["scores"][row], scores, atol=2e-3)
+    assert outputs["classes"][4].tolist() == [b""] * 5
+    assert outputs["indices"][4].tolist() == [-1] * 5
+    assert outputs["scores"][4].tolist() == [0.0] * 5
+    empty = load(artifact)["classify"](image_bytes=np.array([], object))
+    assert {k: v.shape.as_list() for k, v in empty.items()} == {
+        "classes": [0, 5], "scores": [0, 5], "indices": [0, 5], "valid": [0],
+    }  # fmt: skip
+
+
+@on_tensorflow
+def test_classes_without_names_are_numbers_and_top_k_is_at_most_all(build, tmp_path):
+    model = build()
+    model.preprocessing = dataclasses.replace(model.preprocessing, class_names=(), crop=0.8)
+    export_saved_model(model, tmp_path / "m", top_k=20)
+    outputs = load(tmp_path / "m")["classify"](image_bytes=np.array([ENCODED["png"]], object))
+    assert sorted(map(int, outputs["classes"][0].numpy())) == list(range(10))
+    export_saved_model(model, tmp_path / "named", class_names=list("klmnopqrst"), top_k=1)
+    outputs = load(tmp_path / "named")["classify"](image_bytes=np.array([ENCODED["png"]], object))
+    assert outputs["classes"].shape == (1, 1)
+    assert (tmp_path / "named/assets.extra/labels.txt").read_text().split() == list("klmnopqrst")
+
+
+@on_tensorflow
+def test_two_channels_have_no_classify(build, tmp_path):
+    model = build(input_shape=(32, 32, 2))
+    model.preprocessing = keras_wrn.Preprocessing(32, mean=(0.5,) * 2, std=(1.0,) * 2)
+    export_saved_model(model, tmp_path / "m")
+    assert sorted(load(tmp_path / "m")) == ["serve_uint8", "serving_default"]
+
+
+@on_tensorflow
+def test_nothing_random_survives(tmp_path):
+    image = keras.Input((32, 32, 3), name="image")
+    x = keras.layers.RandomFlip()(image)
+    x = keras.layers.RandomTranslation(0.2, 0.2)(x)
+    x = keras.layers.GaussianNoise(0.5)(x)
+    x = keras.layers.SpatialDropout2D(0.5)(keras_wrn.data.ReflectPadCrop(4)(x))
+    trunk = keras_wrn.WideResNet(10, 1, dropout=0.5, include_top=False, pooling="avg")
+    x = keras.layers.AlphaDropout(0.5)(trunk(x))
+    model = keras.Model(image, keras.layers.Dense(10)(x))
+    export_saved_model(model, tmp_path / "m", preprocessing=keras_wrn.Preprocessing(32))
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8")
+    serve = load(tmp_path / "m")["serve_uint8"]
+    first, second = (serve(image=images)["logits"].numpy() for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    still = keras.Model(image, model.layers[-1](trunk(image)))
+    expected = still(keras_wrn.Preprocessing(32).normalize(images), training=False)
+    np.testing.assert_allclose(first, expected, atol=1e-4)
 
 
 @on_tensorflow
@@ -227,6 +300,8 @@ def test_what_cannot_be_exported_is_said(network, build, tmp_path, monkeypatch):
     fails(network, "3072 values", preprocessing=dataclasses.replace(own, zca=zca))
     fails(build(include_top=False), "Expected a classifier.*Activation layer 'act_final'")
     fails(build(classifier_activation="sigmoid"), "Expected a classifier.*'sigmoid'")
+    fails(network, "10 classes", class_names=["a", "b"])
+    fails(network, "`top_k` should be a positive", top_k=0)
     fails("model.keras", "Expected a classifier")
     flat = keras.Sequential([keras.Input((5,)), keras.layers.Dense(10)])
     fails(flat, r"one input, images .*\(None, 5\)", preprocessing=own)
