@@ -17,6 +17,7 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+EXPORTED := saved_models/digits_wrn10_1
 NEEDS := setup.py pyproject.toml constraints.txt
 
 # TensorFlow's remarks on start-up hide what is being said here.
@@ -24,7 +25,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: quickstart test lint clean
 
-quickstart: saved_models/digits_wrn10_1
+quickstart: $(EXPORTED)/1/saved_model.pb
 	$(BIN)/keras-wrn predict --dataset digits --model runs/quickstart \
 		--show-dir runs/quickstart/pictures
 	@echo
@@ -32,8 +33,8 @@ quickstart: saved_models/digits_wrn10_1
 	@echo "Exported:   saved_models/digits_wrn10_1"
 	@echo "Classified: runs/quickstart/pictures/predictions.png"
 
-saved_models/digits_wrn10_1: runs/quickstart/summary.json
-	$(BIN)/keras-wrn export runs/quickstart --out $@
+$(EXPORTED)/1/saved_model.pb: runs/quickstart/summary.json
+	$(BIN)/keras-wrn export runs/quickstart --out $(EXPORTED)
 
 runs/quickstart/summary.json: | $(VENV)/installed
 	$(BIN)/keras-wrn train digits_wrn10_1 --run-dir runs/quickstart --resume

@@ -21,6 +21,9 @@ from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.scripts import load_recipe, recipe_paths
 
 USE_ERROR, RUN_ERROR = 2, 1
+WRONG_PATH = (
+    FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError
+)  # fmt: skip
 
 
 def main(args: list[str] | None = None) -> None:
@@ -140,9 +143,9 @@ def _deferred(function):
 def _exit_codes():
     try:
         yield
-    except (ValueError, DataError, FileExistsError, FileNotFoundError) as error:
+    except (ValueError, DataError, *WRONG_PATH) as error:
         _fail(str(error), USE_ERROR)
-    except (RunError, ExportError) as error:
+    except (RunError, ExportError, OSError) as error:
         _fail(str(error), RUN_ERROR)
     except Stopped as stopped:
         _fail(str(stopped), 128 + stopped.signum)

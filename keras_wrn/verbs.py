@@ -62,6 +62,8 @@ def predict(
 
     if bool(images) == bool(dataset):
         raise ValueError("Give either image files or --dataset")
+    if count < 1:
+        raise ValueError(f"--count should be 1 or more. Received: {count}")
     truth = None
     if dataset:
         inputs, labels = load_arrays(dataset, "test", data_dir=data_dir)
@@ -85,6 +87,13 @@ def export(
     model: Annotated[Path, tyro.conf.Positional],
     format: tuple[Literal["saved_model", "litert"], ...] = ("saved_model", "litert"),
     out: Path | None = None,
+    *,
+    precision: tuple[Literal["float32", "float16", "dynamic_int8", "int8"], ...] = ("float32",),
+    integer_io: bool = False,
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+    top_k: int = 5,
+    fold_batch_norm: bool = True,
 ):
     """Export a run or a .keras file as the next version below a directory.
 
@@ -92,12 +101,29 @@ def export(
         model: A run directory or a .keras file.
         format: The artifacts to write.
         out: The directory of the versions; by default saved_models/<recipe>.
+        precision: The precisions of the LiteRT files, one file each.
+        integer_io: Whether the int8 file takes and gives integers.
+        dataset: Whose training images calibrate int8; by default the run's own.
+        data_dir: Where TFDS keeps its data.
+        top_k: How many classes the SavedModel's classify lists.
+        fold_batch_norm: Fold batch norms into convolutions in the SavedModel.
     """
     from keras_wrn import predict as predicting
     from keras_wrn.export import export_version
 
+    network = predicting.load_model(model)
+    calibration = None
+    if "int8" in precision and "litert" in format:
+        calibration = _calibration_images(dataset or _dataset_of(model), data_dir)
     version = export_version(
-        predicting.load_model(model), out or Path("saved_models") / _name_of(model), format
+        network,
+        out or Path("saved_models") / _name_of(model),
+        format,
+        precisions=precision,
+        calibration=calibration,
+        integer_io=integer_io,
+        top_k=top_k,
+        fold_batch_norm=fold_batch_norm,
     )
     print(f"Exported {', '.join(format)} to {version}")
 
@@ -135,20 +161,42 @@ def report(
     """
     from keras_wrn.training import report as reporting
 
-    table = reporting.results_table(runs)
+    table = reporting.results_table(runs, readme.parent if readme else Path())
     if readme is None:
         print(table)
     else:
         reporting.write_between_markers(readme, table)
 
 
+def _calibration_images(dataset, data_dir):
+    """500 training images, drawn by a fixed seed."""
+    import numpy as np
+
+    from keras_wrn.data import load_arrays
+
+    images, _ = load_arrays(dataset, "train", data_dir=data_dir, extra=False)
+    chosen = np.random.default_rng(0).choice(len(images), min(500, len(images)), replace=False)
+    return images[np.sort(chosen)]
+
+
+def _recipe_of(model):
+    """The recipe of a run directory or of the model file in one, None elsewhere."""
+    path = Path(model)
+    path = (path if path.is_dir() else path.parent) / "recipe.json"
+    return Recipe.from_json(path.read_text()) if path.is_file() else None
+
+
 def _dataset_of(model):
-    path = Path(model) / "recipe.json"
-    if not path.is_file():
+    recipe = _recipe_of(model)
+    if recipe is None:
         raise ValueError(f"{model} is no run directory: give --dataset")
-    return Recipe.from_json(path.read_text()).data.dataset
+    return recipe.data.dataset
 
 
 def _name_of(model):
-    path = Path(model) / "recipe.json"
-    return Recipe.from_json(path.read_text()).name if path.is_file() else Path(model).stem
+    recipe = _recipe_of(model)
+    if recipe is not None:
+        return recipe.name
+    path = Path(model).resolve()
+    path = path.parent if path.name == "model.keras" else path
+    return path.parent.name if path.name.isdecimal() else path.stem  # saved_models/NAME/1

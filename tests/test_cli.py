@@ -5,7 +5,7 @@ import json
 import keras
 import pytest
 
-from keras_wrn import cli, training
+from keras_wrn import cli
 from keras_wrn.training.errors import Diverged, Stopped
 from keras_wrn.training.scripts import recipe_paths
 
@@ -70,14 +70,15 @@ def test_a_failing_run_exits_with_its_code(capsys, monkeypatch, error, code):
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(training, "run", fail)
+    monkeypatch.setattr("keras_wrn.training.run.run", fail)
     assert call(capsys, "train", "digits_wrn10_1")[0] == code
 
 
 def test_flags_override_any_field(monkeypatch, tmp_path):
     received = {}
     monkeypatch.setattr(
-        training, "run", lambda recipe, **options: received.update(options, r=recipe)
+        "keras_wrn.training.run.run",
+        lambda recipe, **options: received.update(options, r=recipe),
     )
     cli.main(
         ["train", "cifar10_wrn28_10", "--epochs", "30", "--optimizer.learning-rate", "0.05",
@@ -141,13 +142,25 @@ def test_a_run_is_evaluated_predicted_exported_and_reported(capsys, tmp_path, mo
     assert code == 0 and out.count("(true: ") == 5
     assert (tmp_path / "pictures/predictions.png").read_bytes().startswith(b"\x89PNG")
 
-    for version in ("1", "2"):
-        code, out, _ = call(capsys, "export", "runs/d")
+    lower = ["--precision", "int8", "float16", "--top-k", "3", "--no-fold-batch-norm"]
+    for version, settings in (("1", ["--precision", "float32"]), ("2", [*lower, "--integer-io"])):
+        code, out, _ = call(capsys, "export", "runs/d", *settings)
         assert code == 0
         folder = tmp_path / "saved_models/digits_wrn10_1" / version
-        assert {"saved_model.pb", "variables", "model.tflite", "model.keras"} <= {
-            path.name for path in folder.iterdir()
-        }
+        lite = ["model"] if version == "1" else ["model_float16", "model_int8"]
+        lite = {f"{name}.{ending}" for name in lite for ending in ("tflite", "json")}
+        assert {path.name for path in folder.iterdir()} == {
+            "saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra",
+            "model.keras", *lite,
+        }  # fmt: skip
+    int8 = json.loads((folder / "model_int8.json").read_text())
+    assert int8["precision"] == "int8" and int8["integer_io"]
+    import tensorflow as tf
+
+    folded, plain = (tf.saved_model.load(str(folder.parent / version)) for version in "12")
+    shapes = [m.signatures["classify"].structured_outputs["scores"].shape for m in (folded, plain)]
+    assert [shape[1] for shape in shapes] == [5, 3]
+    assert len(folded.model_variables) < len(plain.model_variables)
     assert {path.name for path in folder.parent.iterdir()} == {"1", "2"}
 
     readme = tmp_path / "README.md"

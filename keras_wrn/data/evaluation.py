@@ -38,6 +38,11 @@ def eval_arrays(images, labels, classes, *, batch_size, replicas=1):
     """
     check_images(images, labels)
     check_labels(labels, classes)
+    if not (batch_size >= 1 and replicas >= 1):
+        raise ValueError(
+            "`batch_size` and `replicas` should be 1 or more. "
+            f"Received: batch_size={batch_size!r}, replicas={replicas!r}"
+        )
     count = len(images)
     batches = math.ceil(count / batch_size)
     size = math.ceil(count / batches / replicas) * replicas
@@ -65,6 +70,8 @@ def eval_dataset(images, labels, classes, *, batch_size, preprocessing, replicas
     check_backend("eval_dataset", "EvalBatches")
     import tensorflow as tf
 
+    check_channels(images, preprocessing)
+
     parts = eval_arrays(images, labels, classes, batch_size=batch_size, replicas=replicas)
     dataset = tf.data.Dataset.from_tensor_slices(parts)
     dataset = dataset.map(lambda x, y, w: (preprocessing.normalize(x), y, w))
@@ -76,6 +83,7 @@ class EvalBatches(keras.utils.PyDataset):
 
     def __init__(self, images, labels, classes, *, batch_size, preprocessing):
         super().__init__()
+        check_channels(images, preprocessing)
         self.parts = eval_arrays(images, labels, classes, batch_size=batch_size)
         self.preprocessing = preprocessing
 
@@ -105,13 +113,30 @@ def check_images(images, labels):
         )
 
 
+def check_channels(images, preprocessing):
+    """Raise a ValueError unless the images have the channels that the preprocessing is for."""
+    channels = np.shape(images)[-1]
+    if preprocessing.zca is None and channels != preprocessing.channels:
+        raise ValueError(
+            f"Expected images of {preprocessing.channels} channels, for which the preprocessing "
+            f"has mean and std. Received: images of shape {np.shape(images)}"
+        )
+
+
 def check_labels(labels, classes):
-    """Raise a ValueError unless every label is below the number of classes."""
+    """Raise a ValueError unless the labels are integers (n,) below the number of classes."""
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "ui":
+        raise ValueError(
+            "Expected integer labels of shape (n,), one an image. "
+            f"Received: {labels.dtype} of shape {labels.shape}"
+        )
     low, high = int(np.min(labels)), int(np.max(labels))
     if low < 0 or high >= classes:
+        advice = f" Give the model `classes={high + 1}`." if low >= 0 else ""
         raise ValueError(
             f"The field 'label' should be in 0..{classes - 1}, one of the model's {classes} "
-            f"classes. Received: labels {low} to {high}. Give the model `classes={high + 1}`."
+            f"classes. Received: labels {low} to {high}.{advice}"
         )
 
 

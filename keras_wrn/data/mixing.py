@@ -2,7 +2,9 @@
 
 What is drawn comes from NumPy, by (seed, epoch, index), and what is done to pixels and labels from
 Keras' layers, which take a finished draw. So it is the same on tf.data and from arrays, after a
-resume, and for any batch size but for the partner, who sits in the same batch.
+resume, and for any batch size, with three exceptions that belong to a batch: the partner, who sits
+in it; the coin between mixup and CutMix; and RandAugment's amounts, which Keras' layers draw on
+TensorFlow, from a seed for each step.
 
 Keras 3.15.1 and keras-cv 0.9.0 have each of the three; measured on 2,048 to 8,192 images of 32x32:
 

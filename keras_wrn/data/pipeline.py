@@ -4,7 +4,14 @@ import keras
 import numpy as np
 
 from keras_wrn.data.augment import check_padding, crop_and_flip, draw_crop
-from keras_wrn.data.evaluation import check_backend, check_images, check_labels, one_hot, unsharded
+from keras_wrn.data.evaluation import (
+    check_backend,
+    check_channels,
+    check_images,
+    check_labels,
+    one_hot,
+    unsharded,
+)
 from keras_wrn.data.mixing import Heavy, change_batch, change_pixels
 
 DRAWS = 3  # columns of one image's row of draws: top, left, flip
@@ -71,6 +78,7 @@ class Batches:
     ):  # fmt: skip
         check_images(images, labels)
         check_labels(labels, classes)
+        check_channels(images, preprocessing)
         if not 0 < batch_size <= len(images):
             raise ValueError(
                 f"`batch_size` should be between 1 and the {len(images)} training images. "

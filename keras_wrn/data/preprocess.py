@@ -51,6 +51,11 @@ class Preprocessing:
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self):
+        if isinstance(self.class_names, str):
+            raise ValueError(
+                "`class_names` should be a list of names. "
+                f"Received: class_names={self.class_names!r}"
+            )
         for field in ("mean", "std", "class_names"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         if self.size < 1:
@@ -62,9 +67,10 @@ class Preprocessing:
                 "`interpolation` should be 'nearest', 'bilinear' or 'bicubic'. "
                 f"Received: interpolation={self.interpolation!r}"
             )
-        if len(self.mean) != len(self.std) or min(self.std, default=0) <= 0:
+        finite = np.isfinite([*self.mean, *self.std]).all()
+        if len(self.mean) != len(self.std) or not finite or min(self.std, default=0) <= 0:
             raise ValueError(
-                "`mean` and `std` should have one value a channel, std above 0. "
+                "`mean` and `std` should have one finite value a channel, std above 0. "
                 f"Received: mean={self.mean}, std={self.std}"
             )
 
@@ -126,8 +132,12 @@ class Preprocessing:
 
     @classmethod
     def from_config(cls, config):
-        """Make one from `get_config()`. The ZCA matrices are files: only `load` brings them."""
-        return cls(**{**config, "zca": None})
+        """Make one from `get_config()`.
+
+        The ZCA matrices are files, which only `load` brings: until then normalising is an error.
+        """
+        zca = config["zca"] and _MissingZCA(config["zca"]["sha256"])
+        return cls(**{**config, "zca": zca})
 
     def save(self, directory):
         """Write preprocessing.json, and zca.npz where there is one, into the directory."""
@@ -166,6 +176,23 @@ class Preprocessing:
                 f"Expected sha256 {stored['sha256']}. Received: {zca.digest}"
             )
         return dataclasses.replace(preprocessing, zca=zca)
+
+
+@dataclasses.dataclass(frozen=True)
+class _MissingZCA:
+    """Stands where a configuration says that there is whitening, and has not its matrices."""
+
+    digest: str
+    mean: tuple = ()
+
+    def __call__(self, images):
+        raise ValueError(
+            "This preprocessing whitens with ZCA, and its matrices are not part of a "
+            "configuration. Load the model from its `.keras` file, or the preprocessing with "
+            "`Preprocessing.load(directory)`."
+        )
+
+    save = __call__
 
 
 def default_preprocessing(info, kind="meanstd", train_images=None):

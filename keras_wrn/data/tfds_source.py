@@ -47,7 +47,7 @@ def read_splits(info, splits, data_dir):
 def _checked(info, data_dir):
     if data_dir is None:
         return None
-    path = Path(data_dir).expanduser()
+    path = Path(data_dir).expanduser().resolve()
     if not path.is_dir():
         raise DataError(
             f"The data directory {str(path)!r} does not exist. Give the directory that holds "

@@ -9,7 +9,10 @@ from keras_wrn.export.saved_model import export_saved_model
 FORMATS = ("saved_model", "litert")
 
 
-def export_version(model, directory, formats=FORMATS):
+def export_version(
+    model, directory, formats=FORMATS, *, precisions=("float32",), calibration=None,
+    integer_io=False, top_k=5, fold_batch_norm=True,
+):  # fmt: skip
     """Write a model's artifacts into `directory`/N, N the next free integer.
 
     The version appears whole: everything is written to a hidden sibling first, which is then
@@ -19,7 +22,10 @@ def export_version(model, directory, formats=FORMATS):
         model: `keras.Model` with a `preprocessing`.
         directory: path of the versions, made when needed.
         formats: of "saved_model" (the version directory itself is the SavedModel) and "litert"
-            (model.tflite in it). The Keras file, model.keras, is always there.
+            (a file for each of `precisions` in it: model.tflite for float32, else
+            model_<precision>.tflite). The Keras file, model.keras, is always there.
+        precisions, calibration, integer_io: of the LiteRT files; see `export_litert`.
+        top_k, fold_batch_norm: of the SavedModel; see `export_saved_model`.
 
     Returns:
         The path of the version.
@@ -39,10 +45,17 @@ def export_version(model, directory, formats=FORMATS):
     version = Path(directory) / str(_next(Path(directory)))
     with written_aside(version, overwrite=False, is_ours=Path.is_dir, kind="a version") as new:
         if "saved_model" in formats:
-            export_saved_model(model, new)
+            export_saved_model(model, new, top_k=top_k, fold_batch_norm=fold_batch_norm)
         new.mkdir(exist_ok=True)
-        if "litert" in formats:
-            export_litert(model, new / "model.tflite")
+        for precision in precisions if "litert" in formats else ():
+            is_int8 = precision == "int8"
+            export_litert(
+                model,
+                new / f"model{'' if precision == 'float32' else '_' + precision}.tflite",
+                precision=precision,
+                calibration=calibration if is_int8 else None,
+                integer_io=integer_io and is_int8,
+            )
         model.save(new / "model.keras")
     return version
 

@@ -157,17 +157,21 @@ def classifier_outputs(model, preprocessing):
 
 
 class Verification:
-    """What an artifact should answer on a few random images.
+    """What an artifact should answer on a few images.
 
     Args:
         model: the `keras.Model` exported.
         preprocessing: `keras_wrn.Preprocessing`.
+        images: (n, height, width, channels) of 0..255, the first 32 of which are asked about;
+            None for random ones.
     """
 
-    def __init__(self, model, preprocessing):
+    def __init__(self, model, preprocessing, images=None):
         height, width, channels = input_shape(model, preprocessing)
         shape = 2, height or preprocessing.size, width or preprocessing.size, channels
-        self.images = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
+        if images is None:
+            images = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
+        self.images = np.asarray(images[:32])
         x = preprocessing.normalize(self.images)
         answer = np.asarray(ops.convert_to_numpy(model(x, training=False)), "float32")
         softmax = find_classifier(model).activation is keras.activations.softmax

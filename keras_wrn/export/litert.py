@@ -1,13 +1,18 @@
 """A finished model as a LiteRT (TensorFlow Lite) file, for phones and small machines."""
 
+import json
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 
+from keras_wrn.data.images import check_array
 from keras_wrn.export.aside import written_aside
 from keras_wrn.export.head import (
+    ExportError,
     Verification,
     classifier_outputs,
     find_classifier,
@@ -18,28 +23,52 @@ from keras_wrn.export.head import (
 )
 
 SIGNATURE = "serving_default"
+PRECISIONS = ("float32", "float16", "dynamic_int8", "int8")
+CALIBRATION_IMAGES = 500
+METADATA, LABELS = "metadata.json", "labels.txt"  # inside the file, as in a ZIP archive
+# How far the logits of quantised weights may be from the model's: root mean squares, relative.
+LIMITS = {"float16": 0.02, "dynamic_int8": 0.25, "int8": 0.25}
 
 
-def export_litert(model, path, *, preprocessing=None, overwrite=False):
-    """Write a model as a float32 LiteRT file that takes pixels.
+def export_litert(
+    model, path, *, precision="float32", calibration=None, integer_io=False, preprocessing=None,
+    class_names=None, overwrite=False,
+):  # fmt: skip
+    """Write a model as a LiteRT file that takes pixels.
 
     Its one signature, `serving_default`, takes `image`, float32 (batch, height, width, channels)
     of 0..255, and returns `probabilities` and `logits`, float32 (batch, classes). The batch may
     have any size but 0: the interpreter's signature runner resizes the input by itself. A model
     of another precision is converted to float32 first.
 
-    The file is written aside, run by the LiteRT interpreter, compared with the model on random
-    images, and only then renamed to `path`.
+    | precision      | weights | computation                       | size |
+    |----------------|---------|-----------------------------------|------|
+    | "float32"      | float32 | float32                           | 1    |
+    | "float16"      | float16 | float32, or float16 on a GPU      | 1/2  |
+    | "dynamic_int8" | int8    | int8, ranges found as it runs     | 1/4  |
+    | "int8"         | int8    | int8, ranges found in calibration | 1/4  |
+
+    The file is written aside, run by the LiteRT interpreter, compared with the model, and only
+    then renamed to `path`. It is a ZIP archive too: metadata.json (precision, preprocessing,
+    names of the classes) and labels.txt (a class a line, where they
+    have names) lie inside, and the same JSON beside it,
+    under the file's name with the ending `.json`.
 
     Args:
         model: a functional `keras.Model` that ends in a `Dense` layer with softmax or without
             activation, such as `keras_wrn.WideResNet(16, 2)`.
         path: the file to make; it ends in `.tflite`.
+        precision: one of the table.
+        calibration: uint8 or float (n, height, width, channels) of 0..255, images of the training
+            set, before preprocessing, which "int8" needs; the first 500 are used.
+        integer_io: bool, for "int8": whether input (pixels as they are) and outputs are uint8.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
+        class_names: list of str in the order of the outputs, None for those of `preprocessing`.
         overwrite: bool, whether a file at `path` may be replaced.
 
     Raises:
-        ValueError: the path ends otherwise, the model is no classifier, or has no preprocessing.
+        ValueError: the path ends otherwise, the model is no classifier, has no preprocessing or
+            another number of classes; calibration is missing, not asked for, or misshapen.
         FileExistsError: there is something at `path`, and not both a file and `overwrite`.
         ExportError: Keras is not on TensorFlow, or the file does not compute what the model does.
 
@@ -59,14 +88,64 @@ def export_litert(model, path, *, preprocessing=None, overwrite=False):
     """
     if not str(path).endswith(".tflite"):
         raise ValueError(f"`path` should end in '.tflite'. Received: path={str(path)!r}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"`precision` should be one of {PRECISIONS}. Received: {precision!r}")
+    if integer_io and precision != "int8":
+        raise ValueError(f"`integer_io` needs precision='int8'. Received: precision={precision!r}")
     require_tensorflow()
     find_classifier(model)
-    preprocessing = resolve_preprocessing(model, preprocessing)
+    preprocessing = resolve_preprocessing(model, preprocessing, class_names)
+    images = _check_calibration(calibration, precision, model, preprocessing)
+    metadata = _metadata(model, preprocessing, precision, integer_io)
     with written_aside(path, overwrite=overwrite, is_ours=Path.is_file, kind="a file") as new:
         model = in_float32(model)
-        new.write_bytes(convert(model, preprocessing))
+        new.write_bytes(convert(model, preprocessing, precision, images, integer_io))
         with full_float32():
-            _verify(new, Verification(model, preprocessing))
+            _verify(new, Verification(model, preprocessing, images), precision)
+        with zipfile.ZipFile(new, "a") as archive:
+            archive.writestr(METADATA, metadata)
+            if preprocessing.class_names:
+                archive.writestr(LABELS, "".join(f"{n}\n" for n in preprocessing.class_names))
+    Path(path).with_suffix(".json").write_text(metadata)
+
+
+def _check_calibration(calibration, precision, model, preprocessing):
+    """The images to calibrate with, float32 (n, height, width, channels), or None."""
+    if precision != "int8":
+        if calibration is not None:
+            raise ValueError(
+                f"`calibration` is for precision='int8'. Received: precision={precision!r}"
+            )
+        return None
+    if calibration is None:
+        raise ValueError(
+            "precision='int8' needs `calibration`, images of the training set, such as "
+            "`keras_wrn.data.load_arrays(name, 'train')[0][:500]`. Received: None"
+        )
+    images = check_array(calibration, "the calibration images", rank=4)
+    height, width, channels = input_shape(model, preprocessing)
+    expected = height or preprocessing.size, width or preprocessing.size, channels
+    if images.shape[1:] != expected:
+        raise ValueError(
+            f"`calibration` should be images of shape {expected}. Received: {images.shape[1:]}"
+        )
+    return images[:CALIBRATION_IMAGES].astype("float32")
+
+
+def _metadata(model, preprocessing, precision, integer_io):
+    return json.dumps(
+        {
+            "name": model.name,
+            "precision": precision,
+            "integer_io": integer_io,
+            "signature": SIGNATURE,
+            "image": "0..255, preprocessing inside",
+            "outputs": ["probabilities", "logits"],
+            "class_names": preprocessing.class_names,
+            "preprocessing": preprocessing.get_config(),
+        },
+        indent=1,
+    )
 
 
 def in_float32(model):
@@ -83,7 +162,7 @@ def in_float32(model):
     return twin
 
 
-def convert(model, preprocessing):
+def convert(model, preprocessing, precision="float32", images=None, integer_io=False):
     """The bytes of the LiteRT file, without a check."""
     import tensorflow as tf
 
@@ -99,6 +178,17 @@ def convert(model, preprocessing):
     with tempfile.TemporaryDirectory() as directory:
         archive.write_out(directory, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE])
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if precision == "int8":
+            converter.representative_dataset = lambda: (
+                (SIGNATURE, {"image": image[np.newaxis]}) for image in images
+            )
+        if integer_io:
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = converter.inference_output_type = tf.uint8
         return converter.convert()
 
 
@@ -116,6 +206,28 @@ def open_interpreter(path):
         return Interpreter(str(path), num_threads=1)
 
 
-def _verify(path, verification):
-    run = open_interpreter(path).get_signature_runner(SIGNATURE)
-    verification.check(run(image=verification.images.astype("float32")), "The LiteRT file")
+def _verify(path, verification, precision):
+    interpreter = open_interpreter(path)
+    run = interpreter.get_signature_runner(SIGNATURE)
+    images = verification.images.astype(run.get_input_details()["image"]["dtype"])
+    outputs = run(image=images)
+    if precision == "float32":
+        verification.check(outputs, "The LiteRT file")
+        return
+    expected = verification.expected["logits"]
+    details = run.get_output_details()["logits"]
+    logits = dequantize(outputs["logits"], details)
+    difference = np.sqrt(np.mean((logits - expected) ** 2) / np.mean(expected**2))
+    if not difference <= LIMITS[precision]:
+        raise ExportError(
+            f"The LiteRT file does not compute what the model does: its logits should differ by "
+            f"{LIMITS[precision]} of their size at most, and differ by {difference:.3g}. Nothing "
+            "was written."
+        )
+
+
+def dequantize(values, details):
+    """Numbers of an interpreter's input or output, float32, whatever type it has there."""
+    scale, zero = details["quantization"]
+    values = np.asarray(values, "float32")
+    return (values - zero) * scale if scale else values

@@ -99,7 +99,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if training:
             axes = self._reduction_axes
             mean, variance = ops.moments(x, axes=axes, synchronized=self.synchronized)
-            count = ops.cast(self._replicas() * ops.prod(ops.shape(x)[:-1]), x.dtype)
+            shape = ops.shape(x)
+            count = self._replicas() * ops.prod([shape[axis] for axis in axes])
+            count = ops.cast(count, x.dtype)
             self._update(mean, variance * (count / ops.maximum(count - 1, 1)))
         y = ops.batch_normalization(
             x=x,

@@ -93,24 +93,31 @@ class RunCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-        loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
-            self.restore_handlers()
-            epoch, step = divmod(self.step - 1, self.steps)
-            raise Diverged(
-                f"The loss became {loss} in epoch {epoch + 1}, step {step + 1} of {self.steps}. "
-                "Lower --optimizer.learning-rate, or try --precision float32. The last "
-                f"checkpoint is in {self.checkpoints.directory}."
-            )
+        self._check_finite("loss", logs)
         if self.signum is not None and self.step % self.steps:
             self._save(seconds=np.float64(time.perf_counter() - self.begun))
             self._stop()
+
+    def _check_finite(self, name, logs):
+        loss = (logs or {}).get(name, 0.0)
+        if math.isfinite(loss):
+            return
+        self.restore_handlers()
+        epoch, step = divmod(self.step - 1, self.steps)
+        kept = self.checkpoints.directory if self.checkpoints.paths() else "not written yet"
+        raise Diverged(
+            f"The {name} became {loss} in epoch {epoch + 1}, after step {step + 1} of "
+            f"{self.steps}. Lower --optimizer.learning-rate, or try --precision float32. The "
+            f"last checkpoint: {kept}"
+        )
 
     def on_test_begin(self, logs=None):
         self.training_ended = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs if logs is not None else {}
+        # The last step of an epoch may be the one that breaks the weights.
+        self._check_finite("val_loss", logs)
         seconds = time.perf_counter() - self.begun
         training = (self.training_ended or time.perf_counter()) - self.begun
         optimizer = self.model.optimizer

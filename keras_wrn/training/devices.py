@@ -56,6 +56,8 @@ def precision_scope(precision):
     if precision == "bfloat16" and uses_graph_rewrite():
         import tensorflow as tf
 
+        # A context that begins with the option on keeps it for good, and in tf.data too.
+        tf.config.list_logical_devices()
         options = {"auto_mixed_precision_onednn_bfloat16": True}
         tf.config.optimizer.set_experimental_options(options)
         try:

@@ -16,7 +16,7 @@ NOT_TRAINING = "export", "paper_error", "source"  # fields of a recipe that may 
 
 
 def open_directory(run_dir, recipe, resume):
-    """Make the directory and write recipe.json and versions.json, or say why that cannot be.
+    """Make the directory, or say why it cannot be that of this run.
 
     Raises:
         FileExistsError: it is not empty, and this is no resume.
@@ -42,9 +42,6 @@ def open_directory(run_dir, recipe, resume):
             )
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        if not stored.exists():
-            write_json(run_dir / "versions.json", versions())
-            stored.write_text(recipe.to_json())
         probe = run_dir / f".writable-{os.getpid()}"
         probe.write_bytes(b"")
         probe.unlink()
@@ -61,15 +58,25 @@ def _changes(before, now, prefix=""):
             yield f"{prefix}{key} was {old!r}, is {new!r}"
 
 
-def check_disk(run_dir, params):
+def begin_directory(run_dir, recipe):
+    """Write recipe.json and versions.json, once nothing but training is left to do."""
+    if not (run_dir / "recipe.json").exists():
+        write_json(run_dir / "versions.json", versions())
+        write_json(run_dir / "recipe.json", json.loads(recipe.to_json()))
+
+
+def check_disk(run_dir, params, zca=None):
     """Raise a RunError unless the disk has room for the checkpoints and artifacts of a run.
 
     Args:
         run_dir: path, existing.
         params: int, all weights of the network.
+        zca: the `ZCA` of the preprocessing, or None.
     """
     # Weights and momentum in each of three checkpoints; model.keras, SavedModel and .tflite.
     needed = params * 4 * (2 * 3 + 3) + 2**24
+    if zca is not None:  # the run directory, model.keras, SavedModel (graph, extras), .tflite
+        needed += 5 * (zca.matrix.nbytes + zca.mean.nbytes)
     free = shutil.disk_usage(run_dir).free
     if free < needed:
         raise RunError(

@@ -30,13 +30,15 @@ class SGD(keras.optimizers.Optimizer):
         decay_norm_and_bias: bool, whether vectors (gamma, beta, biases) decay too. The authors
             decay all parameters.
         reset_momentum_on_drop: bool, whether v is cleared when a constant rate falls by more than
-            10 %, as the authors' Lua code does at each milestone. Smooth schedules keep v.
+            10 %, as the authors' Lua code does at each milestone. Smooth schedules keep v: a rate
+            is constant when it has stood for two steps or more.
         lr_multipliers: dict from a prefix of a layer's name to the factor on its rate, such as
             `{"group1": 0.1}`. The longest matching prefix counts.
         **kwargs: those of `keras.optimizers.Optimizer` (`clipnorm`, `use_ema`, ...).
 
     Raises:
-        ValueError: a momentum outside [0, 1), a negative weight decay or multiplier.
+        ValueError: a momentum outside [0, 1), a negative weight decay or multiplier; once it
+            meets the model, a prefix that no layer has.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html and train.lua of
     the authors' code.
@@ -62,11 +64,11 @@ class SGD(keras.optimizers.Optimizer):
     ):
         if not 0 <= momentum < 1:
             raise ValueError(f"`momentum` should be in [0, 1). Received: momentum={momentum!r}")
-        if weight_decay is None or weight_decay < 0:
+        if weight_decay is None or not weight_decay >= 0:
             raise ValueError(
                 f"`weight_decay` should be 0 or positive. Received: weight_decay={weight_decay!r}"
             )
-        if any(factor < 0 for factor in (lr_multipliers or {}).values()):
+        if not all(factor >= 0 for factor in (lr_multipliers or {}).values()):
             raise ValueError(
                 "`lr_multipliers` should map prefixes of layer names to factors of 0 or more. "
                 f"Received: lr_multipliers={lr_multipliers!r}"
@@ -88,6 +90,13 @@ class SGD(keras.optimizers.Optimizer):
     def build(self, variables):
         if self.built:
             return
+        paths = [variable.path for variable in variables]
+        lost = [p for p in self.lr_multipliers if not any(path.startswith(p) for path in paths)]
+        if lost:
+            raise ValueError(
+                "`lr_multipliers` should name layers of the model by the beginnings of their "
+                f"names. Received: {lost}; the variables are {', '.join(paths)}"
+            )
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")
         self.decays = [

@@ -148,6 +148,8 @@ class Recipe:
         optimizer, schedule = self.optimizer, self.schedule
         yield from check(self.epochs >= 1, "epochs", "1 or more", self.epochs)
         yield from check(self.batch_size >= 1, "batch_size", "1 or more", self.batch_size)
+        seed_fits = 0 <= self.seed < 2**32
+        yield from check(seed_fits, "seed", "in 0..2**32 - 1", self.seed)
         smoothing = self.label_smoothing
         yield from check(0 <= smoothing < 1, "label_smoothing", "in [0, 1)", smoothing)
         rate = optimizer.learning_rate
@@ -167,6 +169,7 @@ class Recipe:
                 f"`epochs`={self.epochs} is too short for the milestones {marks}: they fall on "
                 f"the epochs {ends}. Take more epochs, or `--schedule.kind one_cycle`"
             )
+        yield from check(schedule.factor > 0, "schedule.factor", "above 0", schedule.factor)
         yield from check(0 <= schedule.warmup < 1, "schedule.warmup", "in [0, 1)", schedule.warmup)
         data = self.data
         validation, padding = data.validation, data.crop_padding

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from keras_wrn.training.callbacks import RunLog
 
+NO_SETTINGS = "name", "seed", "paper_error", "source"  # fields that do not change the training
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
@@ -46,11 +47,15 @@ def plot_curves(run_dir):
     figure.savefig(run_dir / "curves.png", dpi=100)
 
 
-def results_table(paths) -> str:
-    """Make the Markdown table of finished runs: one row for each recipe and number of epochs.
+def results_table(paths, start=".") -> str:
+    """Make the Markdown table of finished runs: one row for each recipe and its settings.
+
+    Runs that differ in the seed alone share a row. Where runs of one recipe had other settings,
+    each row says which.
 
     Args:
         paths: run directories, or folders of run directories.
+        start: path of the folder that links are relative to.
 
     Raises:
         ValueError: there is no finished run below the paths.
@@ -60,8 +65,9 @@ def results_table(paths) -> str:
         for found in sorted([*Path(path).glob("summary.json"), *Path(path).glob("*/summary.json")]):
             summary = json.loads(found.read_text())
             recipe = json.loads((found.parent / "recipe.json").read_text())
-            key = summary["recipe"], summary["epochs"], summary["data"]["split"]
-            groups.setdefault(key, []).append((summary, recipe, found.parent))
+            settings = _settings(recipe)
+            key = summary["recipe"], summary["data"]["split"], json.dumps(settings)
+            groups.setdefault(key, []).append((summary, recipe, found.parent, settings))
     if not groups:
         raise ValueError(f"There is no finished run below {', '.join(map(str, paths))}")
     rows = [
@@ -69,21 +75,28 @@ def results_table(paths) -> str:
         "hours | machine, precision | logs |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for (name, epochs, split), runs in sorted(groups.items()):
+    order = sorted(groups.items(), key=lambda item: (item[0][:2], item[1][0][0]["epochs"], item[0]))
+    for (name, split, _), runs in order:
         runs.sort(key=lambda run: run[0]["seed"])
-        summary, recipe, _ = runs[0]
+        summary, recipe, _, settings = runs[0]
+        others = [found[0][3] for key, found in groups.items() if key[:2] == (name, split)]
+        differing = [
+            f"`{field}={value}`"
+            for field, value in settings.items()
+            if field != "epochs" and any(other.get(field) != value for other in others)
+        ]
         errors = [run[0]["test_error"] for run in runs]
         each = ", ".join(f"{error:.2f}" for error in errors)
         error = f"{statistics.mean(errors):.2f} ({each})" if len(errors) > 1 else each
         published = recipe["paper_error"]
         data = summary["data"]
-        links = ", ".join(f"[{run[0]['seed']}]({os.path.relpath(run[2])})" for run in runs)
+        links = ", ".join(f"[{run[0]['seed']}]({os.path.relpath(run[2], start)})" for run in runs)
         hours = statistics.mean(run[0]["seconds"] for run in runs) / 3600
         cells = (
-            f"`{name}`",
+            " ".join([f"`{name}`", *differing]),
             data["dataset"] + ("" if split == "test" else f" ({split} split)"),
             f"{summary['params']:,}",
-            str(epochs),
+            str(summary["epochs"]),
             ", ".join(str(run[0]["seed"]) for run in runs),
             error,
             "" if published is None else f"{published:.2f} ({recipe['source']})",
@@ -94,6 +107,17 @@ def results_table(paths) -> str:
         )
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
+
+
+def _settings(recipe, prefix=""):
+    """What a recipe trains with, by dotted names: all but the seed and the texts."""
+    settings = {}
+    for key, value in recipe.items():
+        if isinstance(value, dict):
+            settings.update(_settings(value, f"{prefix}{key}."))
+        elif prefix or key not in NO_SETTINGS:
+            settings[prefix + key] = value
+    return {key: value for key, value in settings.items() if not key.startswith("export.")}
 
 
 def write_between_markers(path, table):

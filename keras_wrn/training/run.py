@@ -19,7 +19,7 @@ from keras_wrn.models.wide_resnet import WideResNet
 from keras_wrn.training import devices, report
 from keras_wrn.training.callbacks import RunLog, run_callbacks
 from keras_wrn.training.checkpoint import Checkpoints, write_json
-from keras_wrn.training.directory import check_disk, open_directory
+from keras_wrn.training.directory import begin_directory, check_disk, open_directory
 from keras_wrn.training.optimizer import SGD
 from keras_wrn.training.recipe import Recipe, smoke
 from keras_wrn.training.schedules import build_schedule
@@ -61,10 +61,10 @@ def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=Fa
     """
     recipe = smoke(recipe) if made_up else recipe
     run_dir = Path(run_dir or f"runs/{recipe.name}-seed{recipe.seed}")
-    if (run_dir / "summary.json").exists() and resume:
+    open_directory(run_dir, recipe, resume)
+    if (run_dir / "summary.json").exists():
         print(f"{run_dir} is a finished run.")
         return json.loads((run_dir / "summary.json").read_text())
-    open_directory(run_dir, recipe, resume)
     _seed(recipe)
     data = _load_data(recipe, data_dir, made_up)
     precision = devices.resolve_precision(recipe.precision)
@@ -160,8 +160,9 @@ def _train(recipe, run_dir, data, strategy, replicas, precision):
             for layer in model.layers:
                 if isinstance(layer, BatchNormalization):
                     layer.synchronized = True
-        check_disk(run_dir, model.count_params())
+        check_disk(run_dir, model.count_params(), data.preprocessing.zca)
         _compile(model, recipe, steps)
+        begin_directory(run_dir, recipe)
         print(_opening_lines(recipe, model, data, replicas, precision))
         checkpoints = Checkpoints(run_dir / "checkpoints")
         step, extras = checkpoints.restore(model)

@@ -31,6 +31,8 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, peak, total_steps, warmup=0.2, start=0.1):
+        if not 0 <= warmup < 1:
+            raise ValueError(f"`warmup` should be in [0, 1). Received: warmup={warmup!r}")
         self.peak = peak
         self.total_steps = total_steps
         self.warmup = warmup

@@ -63,3 +63,28 @@ def test_labels_of_another_dataset_are_an_error():
     images, _ = made_up(12)
     with pytest.raises(ValueError, match=r"0\.\.9, one of the model's 10.*labels 0 to 11"):
         eval_dataset(images, np.arange(12), 10, batch_size=4, preprocessing=MEANSTD)
+
+
+@pytest.mark.parametrize("make", [eval_dataset, EvalBatches])
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros((12, 1), int), r"labels of shape \(n,\).*\(12, 1\)"),
+        (np.eye(12, 10), r"labels of shape \(n,\).*float64 of shape \(12, 10\)"),
+        (np.zeros(12), "float64"),
+        (np.arange(-1, 11), "labels -1 to 10.$"),
+    ],
+)
+def test_labels_of_another_kind_are_an_error(make, labels, message):
+    images, _ = made_up(12)
+    with pytest.raises(ValueError, match=message):
+        make(images, labels, 10, batch_size=4, preprocessing=MEANSTD)
+
+
+@pytest.mark.parametrize("make", [eval_dataset, EvalBatches])
+def test_other_channels_and_no_batch_are_errors(make):
+    images, labels = made_up(12)
+    with pytest.raises(ValueError, match="Expected images of 3 channels"):
+        make(images[..., :1], labels, 10, batch_size=4, preprocessing=MEANSTD)
+    with pytest.raises(ValueError, match="batch_size=0"):
+        make(images, labels, 10, batch_size=0, preprocessing=MEANSTD)

@@ -92,7 +92,7 @@ def test_damaged_files_are_named(tmp_path):
 @pytest.mark.parametrize(
     "field",
     [{"size": 0}, {"crop": 0.0}, {"crop": 1.1}, {"interpolation": "cubic"}, {"std": (1.0, 0.0, 1)},
-     {"mean": (0.5,)}],
+     {"mean": (0.5,)}, {"mean": (0.5, float("nan"), 0)}, {"class_names": "abc"}],
 )  # fmt: skip
 def test_a_value_out_of_range_is_an_error_that_names_it(field):
     (name,) = field

@@ -213,3 +213,10 @@ def test_the_packages_that_tfds_does_not_declare_are_there():
     import scipy.io
 
     assert importlib_resources and scipy.io
+
+
+@pytest.mark.parametrize("below", [".", ".."])
+def test_a_relative_path_into_the_dataset_is_named(svhn, monkeypatch, below):
+    monkeypatch.chdir(folder(svhn))
+    with pytest.raises(DataError, match=r"is a dataset's own folder.*holds svhn_cropped/"):
+        load_arrays("svhn_cropped", "test", data_dir=below)

@@ -1,5 +1,8 @@
+import dataclasses
+import json
 import os
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -106,14 +109,12 @@ def test_an_existing_path_is_kept_unless_overwrite(network, tmp_path):
     directory.mkdir()
     with pytest.raises(FileExistsError, match="something else"):
         export_litert(network, directory, overwrite=True)
-    assert sorted(os.listdir(tmp_path)) == ["d.tflite", "m.tflite"]
+    assert sorted(os.listdir(tmp_path)) == ["d.tflite", "m.json", "m.tflite"]
 
 
 def test_a_file_that_differs_is_not_left_behind(network, build, tmp_path, monkeypatch):
     right = litert.convert
-    monkeypatch.setattr(
-        litert, "convert", lambda model, preprocessing: right(build(dropout=0.1), preprocessing)
-    )
+    monkeypatch.setattr(litert, "convert", lambda model, *args: right(build(dropout=0.1), *args))
     network = keras.models.clone_model(network)  # with other weights
     network.preprocessing = build().preprocessing
     path = tmp_path / "m.tflite"
@@ -134,4 +135,101 @@ def test_what_cannot_be_exported_is_said(network, build, tmp_path):
         export_litert(keras_wrn.WideResNet(10, 1), tmp_path / "m.tflite")
     with pytest.raises(ValueError, match="Expected a classifier"):
         export_litert(build(include_top=False, pooling="avg"), tmp_path / "m.tflite")
+    assert os.listdir(tmp_path) == []
+
+
+def calibration(count=64):
+    return keras_wrn.data.load_arrays("digits", "train")[0][:count]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A network that tells digits apart: agreement says something only where margins are real."""
+    images, labels = keras_wrn.data.load_arrays("digits", "train")
+    info = keras_wrn.data.dataset_info("digits")
+    keras.utils.set_random_seed(0)
+    model = keras_wrn.WideResNet(10, 1, classifier_activation=None)
+    model.preprocessing = keras_wrn.data.default_preprocessing(info)
+    model.compile(keras_wrn.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(model.preprocessing.normalize(images), labels, batch_size=64, epochs=10, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("precision", "size", "error"),
+    [("float16", 0.6, 5e-3), ("dynamic_int8", 0.4, 0.1), ("int8", 0.4, 0.1)],
+)
+def test_lower_precisions_are_smaller_and_agree(trained, tmp_path, precision, size, error):
+    export_litert(trained, tmp_path / "float32.tflite")
+    path = tmp_path / "low.tflite"
+    export_litert(
+        trained, path, precision=precision,
+        calibration=calibration() if precision == "int8" else None,
+    )  # fmt: skip
+    assert path.stat().st_size < size * (tmp_path / "float32.tflite").stat().st_size
+    images = keras_wrn.data.load_arrays("digits", "test")[0][:200]
+    expected = trained.predict(trained.preprocessing.normalize(images), verbose=0)
+    found = run(path, images)["logits"]
+    assert (found.argmax(-1) == expected.argmax(-1)).mean() > 0.97
+    assert np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2)) < error
+
+
+def test_integers_in_and_out(trained, tmp_path):
+    path = tmp_path / "m.tflite"
+    export_litert(trained, path, precision="int8", calibration=calibration(), integer_io=True)
+    runner = litert.open_interpreter(path).get_signature_runner("serving_default")
+    inputs, outputs = runner.get_input_details(), runner.get_output_details()
+    assert inputs["image"]["dtype"] == np.uint8
+    assert {name: o["dtype"] for name, o in outputs.items()} == {
+        "probabilities": np.uint8, "logits": np.uint8,
+    }  # fmt: skip
+    scale, zero = inputs["image"]["quantization"]
+    assert abs(scale - 1) < 0.01 and zero == 0  # pixels as they are
+    images = keras_wrn.data.load_arrays("digits", "test")[0][:200]
+    found = runner(image=images)
+    expected = trained.predict(trained.preprocessing.normalize(images), verbose=0)
+    assert (found["logits"].argmax(-1) == expected.argmax(-1)).mean() > 0.95
+    probabilities = litert.dequantize(found["probabilities"], outputs["probabilities"])
+    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=0.05)
+
+
+def test_labels_and_preprocessing_travel_inside_and_beside(network, tmp_path):
+    path = tmp_path / "m.tflite"
+    export_litert(network, path, precision="float16", class_names=list("klmnopqrst"))
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("labels.txt").decode().split() == list("klmnopqrst")
+        inside = archive.read("metadata.json").decode()
+    assert (tmp_path / "m.json").read_text() == inside
+    metadata = json.loads(inside)
+    assert metadata["precision"] == "float16" and not metadata["integer_io"]
+    stored = keras_wrn.Preprocessing.from_config(metadata["preprocessing"])
+    assert stored == dataclasses.replace(network.preprocessing, class_names=tuple("klmnopqrst"))
+    assert run(path, np.zeros((1, 32, 32, 3)))["logits"].shape == (1, 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"precision": "int4"}, "`precision` should be one of"),
+        ({"precision": "int8"}, "needs `calibration`"),
+        ({"precision": "float16", "calibration": calibration(2)}, "is for precision='int8'"),
+        ({"precision": "int8", "calibration": calibration(0)}, "calibration images"),
+        ({"precision": "int8", "calibration": calibration(2)[:, :16]}, r"shape \(32, 32, 3\)"),
+        ({"precision": "int8", "calibration": calibration(2)[0]}, r"\(n, height, width"),
+        ({"integer_io": True}, "`integer_io` needs precision='int8'"),
+        ({"class_names": ["a"]}, "10 classes"),
+    ],
+)
+def test_wrong_settings_are_said_before_anything_is_written(network, tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        export_litert(network, tmp_path / "m.tflite", **arguments)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_low_precision_that_differs_is_not_left_behind(trained, network, tmp_path, monkeypatch):
+    right = litert.convert
+    monkeypatch.setattr(litert, "convert", lambda model, *args: right(network, *args))
+    for precision in ("float16", "dynamic_int8"):
+        with pytest.raises(ExportError, match="logits should differ by"):
+            export_litert(trained, tmp_path / "m.tflite", precision=precision)
     assert os.listdir(tmp_path) == []

@@ -185,3 +185,11 @@ def test_the_fused_kernel_runs_where_it_can():
     assert "FusedBatchNormV3" in operations(batch_norm(True, "mixed_bfloat16"), "bfloat16")
     assert "FusedBatchNormV3" not in operations(batch_norm(True, synchronized=True))
     assert "FusedBatchNormV3" not in operations(batch_norm(True, "float64"), "float64")
+
+
+def test_the_unbiased_variance_of_another_axis():
+    layer = BatchNormalization(axis=1)
+    images = np.moveaxis(IMAGES, -1, 1)
+    layer(images, training=True)
+    unbiased = IMAGES.reshape(-1, 4).var(axis=0, ddof=1)
+    np.testing.assert_allclose(layer.moving_variance, 0.9 + 0.1 * unbiased, rtol=1e-5)

@@ -76,6 +76,11 @@ def test_whitening_matrices_are_part_of_the_file(tmp_path):
         loaded.preprocessing.normalize(IMAGES), model.preprocessing.normalize(IMAGES)
     )
     assert dataclasses.replace(loaded.preprocessing, zca=None) == PLAIN
+    # A configuration alone has no matrices: that is said, and nothing else is computed instead.
+    bare = type(model).from_config(model.get_config()).preprocessing
+    for use in (lambda: bare.normalize(IMAGES), lambda: bare.save(tmp_path)):
+        with pytest.raises(ValueError, match=r"matrices are not part of a\s+configuration"):
+            use()
     assert_same_outputs(model, loaded)
 
 

@@ -65,3 +65,18 @@ def test_runs_on_jax_from_arrays(tmp_path, run_python):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["versions"]["backend"] == "jax"
     assert (tmp_path / "run" / "model.keras").exists()
+
+
+IMAGES_IN_FLOAT32 = """
+import numpy as np, tensorflow as tf
+from keras_wrn.training import devices
+x = np.random.default_rng(0).normal(size=(64, 512)).astype("float32")
+with devices.precision_scope("bfloat16"):
+    dataset = tf.data.Dataset.from_tensors(x).map(lambda x: tf.linalg.matmul(x, x, False, True))
+    inside = next(iter(dataset)).numpy()
+print(np.abs(inside - x @ x.T).max() / 512)
+"""
+
+
+def test_images_are_not_made_in_bfloat16(run_python):
+    assert float(run_python(IMAGES_IN_FLOAT32)) < 1e-5

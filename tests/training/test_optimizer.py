@@ -142,7 +142,7 @@ def test_a_smooth_schedule_never_clears_the_momentum(schedule):
 
 
 def test_the_longest_prefix_of_a_layers_name_scales_its_rate():
-    optimizer = SGD(lr_multipliers={"bn": 0.5, "bn1/beta": 0.0, "fc": 3.0, "x": 7.0})
+    optimizer = SGD(lr_multipliers={"bn": 0.5, "bn1/beta": 0.0, "fc": 3.0})
     found = follow_keras(optimizer, RATES)
     assert difference(found, follow_torch(factors=(1, 0.5, 0, 3))) <= 1e-6
     assert np.array_equal(found[-1][2], make_variables()[2].numpy())
@@ -155,6 +155,7 @@ def test_the_longest_prefix_of_a_layers_name_scales_its_rate():
         ({"momentum": -0.1}, "momentum=-0.1"),
         ({"weight_decay": -1e-4}, "`weight_decay` should be 0 or positive.*=-0.0001"),
         ({"weight_decay": None}, "weight_decay=None"),
+        ({"weight_decay": float("nan")}, "weight_decay=nan"),
         ({"lr_multipliers": {"a": 1.0, "b": -1.0}}, "`lr_multipliers` should map.*'b': -1.0"),
         (
             {"reset_momentum_on_drop": True, "gradient_accumulation_steps": 2},
@@ -259,3 +260,8 @@ def test_variables_excluded_the_keras_way_do_not_decay():
     assert same == [True, False, False, True]
     by_switch = follow_keras(SGD(0.1, weight_decay=0.3, decay_norm_and_bias=False))[-1]
     assert all(np.array_equal(a, b) for a, b in zip(excluded, by_switch, strict=True))
+
+
+def test_a_multiplier_that_names_no_layer_is_an_error():
+    with pytest.raises(ValueError, match=r"Received: \['grop1'\]; the variables are conv1/kernel"):
+        SGD(lr_multipliers={"bn": 0.5, "grop1": 0.1}).build(make_variables())

@@ -95,6 +95,8 @@ def test_cosine_ends_near_zero_and_starts_from_warmup():
         ({"epochs": 0}, "`epochs` should be 1 or more, received 0"),
         ({"batch_size": 0}, "`batch_size`"),
         ({"label_smoothing": 1.0}, "`label_smoothing`"),
+        ({"seed": -1}, "`seed`"),
+        ({"schedule": ScheduleConfig(factor=-1.0)}, "`schedule.factor`"),
         ({"optimizer": OptimizerConfig(learning_rate=0)}, "`optimizer.learning_rate`"),
         ({"optimizer": OptimizerConfig(momentum=1.0)}, "`optimizer.momentum`"),
         ({"schedule": ScheduleConfig(milestones=(0.5, 0.2))}, "`schedule.milestones`"),

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from tiny import TINY
 
+from keras_wrn.data import ZCA
 from keras_wrn.training import Recipe, directory
 from keras_wrn.training import callbacks as run_callbacks
 from keras_wrn.training.errors import CheckpointError, Diverged, RunError, Stopped
 from keras_wrn.training.run import run
+from keras_wrn.training.scripts import load_recipe
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports need the TensorFlow backend"
@@ -117,8 +119,64 @@ def test_a_stopped_run_continues_as_if_never_stopped(finished, tmp_path, monkeyp
 def test_nan_stops_the_run_and_says_where(tmp_path):
     optimizer = dataclasses.replace(TINY.optimizer, learning_rate=1e30)
     recipe = dataclasses.replace(TINY, optimizer=optimizer)
-    with pytest.raises(Diverged, match=r"epoch \d, step \d of 4"):
+    with pytest.raises(Diverged, match=r"epoch \d, after step \d of 4"):
         run(recipe, run_dir=tmp_path / "nan", made_up=True)
+
+
+def test_nan_after_the_last_step_of_an_epoch_is_not_kept(tmp_path, monkeypatch):
+    original = run_callbacks.RunCallback.on_train_batch_end
+
+    def break_weights(self, batch, logs=None):
+        original(self, batch, logs)
+        if self.step == 8:
+            self.model.weights[0].assign(self.model.weights[0] * np.nan)
+
+    monkeypatch.setattr(run_callbacks.RunCallback, "on_train_batch_end", break_weights)
+    run_dir = tmp_path / "nan"
+    with pytest.raises(Diverged, match=r"val_loss became nan in epoch 2, after step 4 of 4.*check"):
+        run(TINY, run_dir=run_dir, made_up=True)
+    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["step-00000004.npz"]
+    assert "NaN" not in (run_dir / "log.jsonl").read_text()
+    monkeypatch.undo()
+    assert run(TINY, run_dir=run_dir, made_up=True, resume=True)["epochs"] == 2
+
+
+def test_a_start_that_failed_leaves_the_directory_free(tmp_path):
+    with pytest.raises(ValueError, match="`batch_size` should be between 1 and the 1437"):
+        run(dataclasses.replace(TINY, batch_size=2000), run_dir=tmp_path / "run")
+    with pytest.raises(ValueError, match="`block`"):
+        wrong = dataclasses.replace(TINY.model, block="B22")
+        run(dataclasses.replace(TINY, model=wrong), run_dir=tmp_path / "run", made_up=True)
+    run(TINY, run_dir=tmp_path / "run", made_up=True)
+
+
+def test_a_finished_run_is_not_that_of_another_recipe(finished):
+    with pytest.raises(ValueError, match="epochs was 2, is 3"):
+        run(dataclasses.replace(TINY, epochs=3), run_dir=finished[0], made_up=True, resume=True)
+
+
+DETERMINISTIC = """
+import dataclasses, sys
+from tiny import TINY
+from keras_wrn.training.run import run
+data = dataclasses.replace(TINY.data, mixup=0.2, cutmix=1.0, cutout=8, rand_augment=0.5)
+recipe = dataclasses.replace(TINY, data=data, deterministic=True, precision="auto")
+run(recipe, run_dir=sys.argv[1], made_up=True)
+"""
+
+
+def test_deterministic_reruns_are_bit_identical(tmp_path, run_python):
+    for name in ("a", "b"):
+        run_python(DETERMINISTIC, tmp_path / name, OMP_NUM_THREADS="2")
+    for a, b in zip(weights(tmp_path / "a"), weights(tmp_path / "b"), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_the_quickstart_reaches_its_accuracy(tmp_path):
+    recipe = load_recipe("digits_wrn10_1")
+    summary = run(recipe, run_dir=tmp_path / "run")
+    assert summary["data"]["test_images"] == 360 and summary["test_accuracy"] >= 98
 
 
 def test_occupied_directory_is_refused_and_untouched(tmp_path):
@@ -140,6 +198,11 @@ def test_full_disk_is_found_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", lambda *a, **k: pytest.fail("training started"))
     with pytest.raises(RunError, match="MB free"):
         run(TINY, run_dir=tmp_path / "run", made_up=True)
+    usage = usage._replace(free=40 * 2**20)  # enough for the network, not for its whitening
+    directory.check_disk(tmp_path, 100_000)
+    zca = ZCA(np.zeros(3072, "float32"), np.zeros((3072, 3072), "float32"))
+    with pytest.raises(RunError, match="MB free"):
+        directory.check_disk(tmp_path, 100_000, zca)
 
 
 def test_resume_with_another_recipe_lists_the_differences(finished, tmp_path):

@@ -1,0 +1,62 @@
+"""The results table, from the files of runs."""
+
+import dataclasses
+import json
+
+import pytest
+
+from keras_wrn.training import OptimizerConfig, Recipe
+from keras_wrn.training.report import results_table, write_between_markers
+
+
+def write_run(folder, recipe, error, split="test"):
+    folder.mkdir(parents=True)
+    (folder / "recipe.json").write_text(recipe.to_json())
+    summary = {
+        "recipe": recipe.name, "seed": recipe.seed, "epochs": recipe.epochs, "test_error": error,
+        "params": 1234, "flops": 5e15, "seconds": 7200, "precision": "float32",
+        "versions": {"machine": "abacus"}, "data": {"dataset": "digits", "split": split},
+    }  # fmt: skip
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
+def rows(table):
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+
+
+@pytest.fixture
+def recipe():
+    return Recipe(name="mine", epochs=4, paper_error=5.0, source="a card")
+
+
+def test_seeds_share_a_row_with_their_mean(tmp_path, recipe):
+    for seed, error in ((1, 7.0), (0, 6.0)):
+        write_run(tmp_path / f"results/r{seed}", dataclasses.replace(recipe, seed=seed), error)
+    (row,) = rows(results_table([tmp_path / "results"], tmp_path))
+    assert row == [
+        "`mine`", "digits", "1,234", "4", "0, 1", "6.50 (6.00, 7.00)", "5.00 (a card)", "5", "2",
+        "abacus, float32", "[0](results/r0), [1](results/r1)",
+    ]  # fmt: skip
+
+
+def test_other_settings_have_a_row_of_their_own_that_says_which(tmp_path, recipe):
+    other = dataclasses.replace(recipe, optimizer=OptimizerConfig(learning_rate=0.25))
+    longer = dataclasses.replace(recipe, epochs=8, source="the same card")
+    for name, kind, error in (("a", recipe, 6.0), ("b", other, 7.0), ("c", longer, 5.0)):
+        write_run(tmp_path / name, kind, error)
+    write_run(tmp_path / "d", other, 8.0, split="validation")
+    first, second, third, fourth = rows(results_table([tmp_path]))
+    rate = recipe.optimizer.learning_rate
+    assert {first[0], second[0]} == {
+        f"`mine` `optimizer.learning_rate={rate}`", "`mine` `optimizer.learning_rate=0.25`",
+    }  # fmt: skip
+    assert (third[0], third[3]) == (f"`mine` `optimizer.learning_rate={rate}`", "8")
+    assert fourth[:2] == ["`mine`", "digits (validation split)"]
+
+
+def test_nothing_to_report_is_said(tmp_path):
+    with pytest.raises(ValueError, match="no finished run"):
+        results_table([tmp_path])
+    (tmp_path / "README.md").write_text("no markers")
+    with pytest.raises(ValueError, match="markers"):
+        write_between_markers(tmp_path / "README.md", "table")
