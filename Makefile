@@ -1,6 +1,6 @@
 # Needs Python 3.11 to 3.13 and make, nothing else: every target sets up what it uses.
 #
-#   make quickstart   train on handwritten digits, export, classify: about three minutes
+#   make quickstart   train on handwritten digits, export, classify: a few minutes
 #   make test         all tests; choose some with ARGS="tests/models -k shapes"
 #   make lint         ruff and mypy
 #   make clean        remove what these targets made

@@ -47,7 +47,7 @@ def read_splits(info, splits, data_dir):
 def _checked(info, data_dir):
     if data_dir is None:
         return None
-    path = Path(data_dir).expanduser().resolve()
+    path = Path(data_dir).expanduser()
     if not path.is_dir():
         raise DataError(
             f"The data directory {str(path)!r} does not exist. Give the directory that holds "
@@ -57,7 +57,7 @@ def _checked(info, data_dir):
     if described is not None:
         raise DataError(
             f"{str(path)!r} is a dataset's own folder. Give the directory that holds "
-            f"{info.name}/: {str(described.parents[2])!r}"
+            f"{info.name}/: {str(described.resolve().parents[2])!r}"
         )
     return path
 

@@ -93,20 +93,20 @@ class RunCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-        self._check_finite("loss", logs)
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            self._diverged(f"The loss became {loss}")
         if self.signum is not None and self.step % self.steps:
+            self._check_weights()
             self._save(seconds=np.float64(time.perf_counter() - self.begun))
             self._stop()
 
-    def _check_finite(self, name, logs):
-        loss = (logs or {}).get(name, 0.0)
-        if math.isfinite(loss):
-            return
+    def _diverged(self, what):
         self.restore_handlers()
         epoch, step = divmod(self.step - 1, self.steps)
         kept = self.checkpoints.directory if self.checkpoints.paths() else "not written yet"
         raise Diverged(
-            f"The {name} became {loss} in epoch {epoch + 1}, after step {step + 1} of "
+            f"{what} in epoch {epoch + 1}, after step {step + 1} of "
             f"{self.steps}. Lower --optimizer.learning-rate, or try --precision float32. The "
             f"last checkpoint: {kept}"
         )
@@ -116,8 +116,7 @@ class RunCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs if logs is not None else {}
-        # The last step of an epoch may be the one that breaks the weights.
-        self._check_finite("val_loss", logs)
+        self._check_weights()
         seconds = time.perf_counter() - self.begun
         training = (self.training_ended or time.perf_counter()) - self.begun
         optimizer = self.model.optimizer
@@ -135,6 +134,12 @@ class RunCallback(keras.callbacks.Callback):
         self._save()
         if self.signum is not None:
             self._stop()
+
+    def _check_weights(self):
+        # The loss is that before the last update, and ReLU can turn NaN into 0.
+        for variable in self.model.variables:
+            if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+                self._diverged(f"The weights {variable.path} became NaN or infinite")
 
     def _save(self, **extras):
         self.checkpoints.save(self.model, self.step, **extras)

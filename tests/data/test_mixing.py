@@ -151,7 +151,9 @@ def label_errors(cutmix, count=1024):
     """How far the labels of a CutMix layer are from the pixels really kept, image by image."""
     values = (1 + np.arange(count, dtype="float32")) / (1 + count)
     images = np.ones((count, 32, 32, 3), "float32") * values[:, None, None, None]
-    mixed = cutmix({"images": images, "labels": np.eye(count, dtype="float32")}, training=True)
+    batch = {"images": images, "labels": np.eye(count, dtype="float32")}
+    batch = {name: keras.ops.convert_to_tensor(part) for name, part in batch.items()}
+    mixed = cutmix(batch, training=True)
     x, y = (keras.ops.convert_to_numpy(mixed[name]) for name in ("images", "labels"))
     kept = (np.abs(x[..., 0] - values[:, None, None]) < 1e-6).mean(axis=(1, 2))
     return np.abs(np.diag(y) - kept)
