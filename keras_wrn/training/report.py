@@ -6,8 +6,8 @@ import statistics
 from pathlib import Path
 
 from keras_wrn.training.callbacks import RunLog
+from keras_wrn.training.directory import NOT_TRAINING
 
-NO_SETTINGS = "name", "seed", "paper_error", "source"  # fields that do not change the training
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
@@ -109,15 +109,17 @@ def results_table(paths, start=".") -> str:
     return "\n".join(rows)
 
 
-def _settings(recipe, prefix=""):
-    """What a recipe trains with, by dotted names: all but the seed and the texts."""
+def _settings(recipe):
+    """What a recipe trains with, by dotted names: all but its name, the seed and the texts."""
     settings = {}
     for key, value in recipe.items():
+        if key in ("name", "seed", *NOT_TRAINING):
+            continue
         if isinstance(value, dict):
-            settings.update(_settings(value, f"{prefix}{key}."))
-        elif prefix or key not in NO_SETTINGS:
-            settings[prefix + key] = value
-    return {key: value for key, value in settings.items() if not key.startswith("export.")}
+            settings.update({f"{key}.{field}": part for field, part in value.items()})
+        else:
+            settings[key] = value
+    return settings
 
 
 def write_between_markers(path, table):
