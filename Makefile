@@ -5,8 +5,8 @@
 #   make lint         ruff and mypy
 #   make clean        remove what these targets made
 #
-# PYTHON=python3.12 names the interpreter, VENV=dir the environment, EXTRAS=test,parity,jax,litert
-# what setup.py installs for the tests.
+# PYTHON=python3.12 names the interpreter, VENV=dir the environment, EXTRAS=dev the extras of setup.py
+# to install for the tests (dev is all of them but gpu; without, the tests of the absent ones skip).
 
 SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(or $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
@@ -30,7 +30,7 @@ quickstart: $(EXPORTED)/1/saved_model.pb
 		--show-dir runs/quickstart/pictures
 	@echo
 	@echo "Trained:    runs/quickstart (log.jsonl, curves.png, model.keras, summary.json)"
-	@echo "Exported:   saved_models/digits_wrn10_1"
+	@echo "Exported:   $(EXPORTED)"
 	@echo "Classified: runs/quickstart/pictures/predictions.png"
 
 $(EXPORTED)/1/saved_model.pb: runs/quickstart/summary.json
@@ -63,4 +63,4 @@ $(VENV)/installed-$(EXTRAS): $(VENV)/installed
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
-	rm -rf runs/quickstart saved_models/digits_wrn10_1
+	rm -rf runs/quickstart $(EXPORTED)

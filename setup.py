@@ -11,6 +11,25 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "keras_wrn/__init__.py").re
 # Folders beside keras_wrn/ that are packages inside it once installed.
 CARRIED = {"keras_wrn.recipes": "recipes"}
 
+EXTRAS = {
+    "jax": ["jax>=0.10"],
+    "litert": ["ai-edge-litert==2.3.*"],
+    "onnx": ["onnx>=1.20", "onnxruntime>=1.24", "tf2onnx>=1.17"],
+    "openvino": ["openvino>=2026.1"],
+    "parity": ["torch>=2.13"],  # the reference of the tests against PyTorch
+    "serving": ["grpcio>=1.70", "tensorflow-serving-api>=2.21,<3"],
+    "test": [
+        "check-jsonschema>=0.39",
+        "kubernetes-validate>=1.37",
+        "mypy>=2.4",
+        "pytest>=9",
+        "ruff>=0.17,<0.18",
+        "setuptools>=77",
+    ],
+}
+# What the whole test suite needs.
+DEV = {requirement for extra in EXTRAS.values() for requirement in extra}
+
 setup(
     name="keras-wrn",
     version=VERSION,
@@ -30,7 +49,7 @@ setup(
     ],
     packages=[*find_packages(include=["keras_wrn", "keras_wrn.*"]), *CARRIED],
     package_dir=CARRIED,
-    package_data={"keras_wrn": ["**/*.json"]},
+    package_data={"keras_wrn": ["**/*.json", "export/templates/*"]},
     entry_points={"console_scripts": ["keras-wrn = keras_wrn.cli:main"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
@@ -47,12 +66,7 @@ setup(
         "scipy>=1.14",
         "tensorboard>=2.20",  # TensorFlow no longer brings it
         "tyro>=1.0,<2",
+        "urllib3>=2",
     ],
-    extras_require={
-        "gpu": ["tensorflow[and-cuda]"],
-        "jax": ["jax>=0.10"],
-        "litert": ["ai-edge-litert==2.3.*"],
-        "parity": ["torch>=2.13"],  # the reference of the tests against PyTorch
-        "test": ["mypy>=2.4", "pytest>=9", "ruff>=0.17,<0.18", "setuptools>=77"],
-    },
+    extras_require={**EXTRAS, "dev": sorted(DEV), "gpu": ["tensorflow[and-cuda]"]},
 )

@@ -1,8 +1,9 @@
 """Wide Residual Networks (Zagoruyko & Komodakis 2016) for Keras 3."""
 
 from keras_wrn import data, export, models, training
+from keras_wrn.client import ServingClient, ServingError
 from keras_wrn.data import Preprocessing
-from keras_wrn.export import export_litert, export_saved_model
+from keras_wrn.export import export_litert, export_saved_model, export_serving
 from keras_wrn.models import WideResNet, create_model, list_models
 from keras_wrn.predict import evaluate, inference_model, prediction_figure
 from keras_wrn.training import SGD, Recipe
@@ -14,6 +15,8 @@ __all__ = [
     "SGD",
     "Preprocessing",
     "Recipe",
+    "ServingClient",
+    "ServingError",
     "WideResNet",
     "create_model",
     "data",
@@ -21,6 +24,7 @@ __all__ = [
     "export",
     "export_litert",
     "export_saved_model",
+    "export_serving",
     "inference_model",
     "list_models",
     "models",

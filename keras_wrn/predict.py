@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_wrn.data.evaluation import check_labels
+from keras_wrn.data.evaluation import check_images, check_labels
 from keras_wrn.data.images import check_array, image_pixels, picture
 from keras_wrn.export.head import find_classifier, resolve_preprocessing
 from keras_wrn.training.checkpoint import write_json
@@ -242,11 +242,7 @@ def _check_data(images, labels, classes, batch_size, preprocessing):
     expected = preprocessing.size, preprocessing.size, preprocessing.channels
     if images.shape[1:] != expected:
         raise ValueError(f"Expected images of shape {expected}. Received: {images.shape[1:]}")
-    if labels.shape != images.shape[:1] or labels.dtype.kind not in "ui":
-        raise ValueError(
-            f"Expected integer labels of shape {images.shape[:1]}, one an image. "
-            f"Received: {labels.dtype} of shape {labels.shape}"
-        )
+    check_images(images, labels)
     check_labels(labels, classes)
 
 

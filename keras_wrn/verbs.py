@@ -10,6 +10,8 @@ import tyro
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.scripts import recipe_paths
 
+Format = Literal["saved_model", "litert", "onnx", "openvino", "serving"]
+
 
 def evaluate(
     model: Annotated[Path, tyro.conf.Positional],
@@ -85,7 +87,7 @@ def predict(
 
 def export(
     model: Annotated[Path, tyro.conf.Positional],
-    format: tuple[Literal["saved_model", "litert"], ...] = ("saved_model", "litert"),
+    format: tuple[Format, ...] = ("saved_model", "litert"),
     out: Path | None = None,
     *,
     precision: tuple[Literal["float32", "float16", "dynamic_int8", "int8"], ...] = ("float32",),
@@ -94,27 +96,47 @@ def export(
     data_dir: Path | None = None,
     top_k: int = 5,
     fold_batch_norm: bool = True,
+    name: str | None = None,
+    max_batch_size: int = 32,
 ):
     """Export a run or a .keras file as the next version below a directory.
 
     Args:
         model: A run directory or a .keras file.
-        format: The artifacts to write.
-        out: The directory of the versions; by default saved_models/<recipe>.
+        format: The artifacts to write; or serving alone, a directory for TensorFlow Serving.
+        out: The directory of the versions, by default saved_models/<recipe>; of serving, by
+            default serving/.
         precision: The precisions of the LiteRT files, one file each.
         integer_io: Whether the int8 file takes and gives integers.
         dataset: Whose training images calibrate int8; by default the run's own.
         data_dir: Where TFDS keeps its data.
         top_k: How many classes the SavedModel's classify lists.
         fold_batch_norm: Fold batch norms into convolutions in the SavedModel.
+        name: The model's name on the server, for serving; by default the recipe's.
+        max_batch_size: The most images the server computes at once, for serving.
     """
     from keras_wrn import predict as predicting
-    from keras_wrn.export import export_version
+    from keras_wrn.export import export_serving, export_version, model_card
 
+    if "serving" in format and len(format) > 1:
+        raise ValueError(
+            "`--format serving` stands alone: it writes a directory of its own. Received: "
+            f"{' '.join(format)}"
+        )
     network = predicting.load_model(model)
+    if "serving" in format:
+        version = export_serving(
+            network,
+            out or Path("serving"),
+            name=name or _name_of(model),
+            top_k=top_k,
+            fold_batch_norm=fold_batch_norm,
+            max_batch_size=max_batch_size,
+        )
+        return print(f"Exported {version}")
     calibration = None
     if "int8" in precision and "litert" in format:
-        calibration = _calibration_images(dataset or _dataset_of(model), data_dir)
+        calibration = _calibration_images(model, dataset, data_dir)
     version = export_version(
         network,
         out or Path("saved_models") / _name_of(model),
@@ -124,6 +146,9 @@ def export(
         integer_io=integer_io,
         top_k=top_k,
         fold_batch_norm=fold_batch_norm,
+        card=model_card(model, network.preprocessing)
+        if (model / "summary.json").is_file()
+        else None,
     )
     print(f"Exported {', '.join(format)} to {version}")
 
@@ -168,15 +193,25 @@ def report(
         reporting.write_between_markers(readme, table)
 
 
-def _calibration_images(dataset, data_dir):
-    """500 training images, drawn by a fixed seed."""
+def _calibration_images(model, dataset, data_dir):
+    """Training images drawn by a fixed seed, without those that the run held out."""
     import numpy as np
 
     from keras_wrn.data import load_arrays
+    from keras_wrn.export.litert import CALIBRATION_IMAGES
 
-    images, _ = load_arrays(dataset, "train", data_dir=data_dir, extra=False)
-    chosen = np.random.default_rng(0).choice(len(images), min(500, len(images)), replace=False)
-    return images[np.sort(chosen)]
+    recipe = _recipe_of(model)
+    name = dataset or _dataset_of(model)
+    own = recipe is not None and name == recipe.data.dataset
+    images, _ = load_arrays(
+        name,
+        "train",
+        data_dir=data_dir,
+        extra=False,
+        validation=recipe.data.validation if own else 0,
+    )
+    count = min(CALIBRATION_IMAGES, len(images))
+    return images[np.sort(np.random.default_rng(0).choice(len(images), count, replace=False))]
 
 
 def _recipe_of(model):

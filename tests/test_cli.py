@@ -151,8 +151,11 @@ def test_a_run_is_evaluated_predicted_exported_and_reported(capsys, tmp_path, mo
         lite = {f"{name}.{ending}" for name in lite for ending in ("tflite", "json")}
         assert {path.name for path in folder.iterdir()} == {
             "saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra",
-            "model.keras", *lite,
+            "model.keras", "README.md", *lite,
         }  # fmt: skip
+    card = (folder / "README.md").read_text()
+    assert f"| test error | {summary['test_error']:.2f} % of 360 test images" in card
+    assert "1 epochs, seed 0" in card and "77,850 trained parameters" in card
     int8 = json.loads((folder / "model_int8.json").read_text())
     assert int8["precision"] == "int8" and int8["integer_io"]
     import tensorflow as tf

@@ -74,8 +74,8 @@ def installed(wheel, tmp_path_factory):
 
 def test_wheel_holds_package_recipes_and_licence(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for path in [*ROOT.glob("keras_wrn/**/*.py"), *ROOT.glob("keras_wrn/**/*.json")]:
-        assert path.relative_to(ROOT).as_posix() in names
+    for path in ROOT.glob("keras_wrn/**/*.*"):
+        assert path.suffix == ".pyc" or path.relative_to(ROOT).as_posix() in names
     assert RECIPES
     assert {f"keras_wrn/recipes/{name}.py" for name in ("__init__", *RECIPES)} <= names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)

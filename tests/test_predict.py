@@ -231,9 +231,10 @@ def test_evaluate_says_what_is_wrong_with_the_data(model, digits):
     images, labels = digits
     for data, match in (
         ((images[:, :16], labels), r"shape \(32, 32, 3\). Received: \(16, 32, 3\)"),
-        ((images, labels[:5]), r"labels of shape \(21,\)"),
+        ((images, labels[:5]), r"as many labels.*labels of shape \(5,\)"),
         ((images, labels + 0.5), "integer labels.*float64"),
         ((images, labels + 5), "'label'"),
+        ((images, labels[:, None]), r"labels of shape \(n,\).*\(21, 1\)"),
         ((images[:0], labels[:0]), r"shape \(0, 32, 32, 3\)"),
     ):
         with pytest.raises(ValueError, match=match):

@@ -3,15 +3,18 @@
 from pathlib import Path
 
 from keras_wrn.export.aside import written_aside
+from keras_wrn.export.head import EXTRAS, require_extra
 from keras_wrn.export.litert import export_litert
+from keras_wrn.export.onnx import export_onnx
+from keras_wrn.export.openvino import export_openvino
 from keras_wrn.export.saved_model import export_saved_model
 
-FORMATS = ("saved_model", "litert")
+FORMATS = ("saved_model", "litert", "onnx", "openvino")
 
 
 def export_version(
-    model, directory, formats=FORMATS, *, precisions=("float32",), calibration=None,
-    integer_io=False, top_k=5, fold_batch_norm=True,
+    model, directory, formats=FORMATS[:2], *, precisions=("float32",), calibration=None,
+    integer_io=False, top_k=5, fold_batch_norm=True, card=None,
 ):  # fmt: skip
     """Write a model's artifacts into `directory`/N, N the next free integer.
 
@@ -21,17 +24,22 @@ def export_version(
     Args:
         model: `keras.Model` with a `preprocessing`.
         directory: path of the versions, made when needed.
-        formats: of "saved_model" (the version directory itself is the SavedModel) and "litert"
-            (a file for each of `precisions` in it: model.tflite for float32, else
-            model_<precision>.tflite). The Keras file, model.keras, is always there.
+        formats: of "saved_model" (the version directory itself is the SavedModel), "litert" (a
+            file for each of `precisions` in it: model.tflite for float32, else
+            model_<precision>.tflite), "onnx" (model.onnx) and "openvino" (model.xml, model.bin).
+            The Keras file, model.keras, is always there.
         precisions, calibration, integer_io: of the LiteRT files; see `export_litert`.
-        top_k, fold_batch_norm: of the SavedModel; see `export_saved_model`.
+        top_k, fold_batch_norm: of the SavedModel; see `export_saved_model`. The other formats are
+            folded by their converter or runtime.
+
+        card: str, the contents of README.md in the version, such as `model_card` returns; or None.
 
     Returns:
         The path of the version.
 
     Raises:
         ValueError: an unknown format, or none; a model that cannot be exported.
+        ExportError: an extra is missing, or an artifact does not compute what the model does.
 
     Example:
 
@@ -42,7 +50,9 @@ def export_version(
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown or not formats:
         raise ValueError(f"`formats` should be some of {FORMATS}. Received: {tuple(formats)}")
-    version = Path(directory) / str(_next(Path(directory)))
+    for extra in set(EXTRAS).intersection(formats):
+        require_extra(extra)
+    version = Path(directory) / str(next_version(directory))
     with written_aside(version, overwrite=False, is_ours=Path.is_dir, kind="a version") as new:
         if "saved_model" in formats:
             export_saved_model(model, new, top_k=top_k, fold_batch_norm=fold_batch_norm)
@@ -56,10 +66,17 @@ def export_version(
                 calibration=calibration if is_int8 else None,
                 integer_io=integer_io and is_int8,
             )
+        if "onnx" in formats:
+            export_onnx(model, new / "model.onnx")
+        if "openvino" in formats:
+            export_openvino(model, new / "model.xml")
         model.save(new / "model.keras")
+        if card is not None:
+            (new / "README.md").write_text(card)
     return version
 
 
-def _next(directory):
-    taken = [int(path.name) for path in directory.glob("*") if path.name.isdecimal()]
+def next_version(directory):
+    """The number of the next version below a directory, int."""
+    taken = [int(path.name) for path in Path(directory).glob("*") if path.name.isdecimal()]
     return max(taken, default=0) + 1

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import importlib
+import json
 
 import keras
 import numpy as np
@@ -12,6 +14,13 @@ from keras_wrn.data.preprocess import Preprocessing
 TOLERANCE = 1e-4
 # Under mixed precision an artifact rounds at other places than the model does.
 LOW_TOLERANCE = 3e-2
+LABELS_FILE = "labels.txt"
+SIGNATURE = "serving_default"
+EXTRAS = {
+    "onnx": ("onnx", "onnxruntime", "tf2onnx"),
+    "openvino": ("openvino",),
+    "serving": ("tensorflow_serving.apis",),
+}
 
 
 class ExportError(RuntimeError):
@@ -26,6 +35,30 @@ def require_tensorflow():
             "export it in a process with KERAS_BACKEND=tensorflow. Received: "
             f"KERAS_BACKEND={keras.backend.backend()}"
         )
+
+
+def require_extra(extra):
+    """Raise an ExportError unless the packages of one of `EXTRAS` can be imported."""
+    for package in EXTRAS[extra]:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise ExportError(
+                f"This needs the package {package}, which comes with the extra `{extra}`: "
+                f"pip install 'keras-wrn[{extra}]'. Received: {error}"
+            ) from error
+
+
+def exportable(model, preprocessing=None, class_names=None):
+    """The preprocessing of a model, once it is known that the model can be exported.
+
+    Raises:
+        ValueError: the model is no classifier, or the preprocessing does not fit it.
+        ExportError: Keras is not on TensorFlow.
+    """
+    require_tensorflow()
+    find_classifier(model)
+    return resolve_preprocessing(model, preprocessing, class_names)
 
 
 @contextlib.contextmanager
@@ -88,6 +121,41 @@ def resolve_preprocessing(model, preprocessing=None, class_names=None):
             f"Received: {len(names)} class names"
         )
     return preprocessing
+
+
+def in_float32(model):
+    """The model itself, or its twin that computes in float32 where it does not."""
+    if all(layer.compute_dtype == "float32" for layer in model.layers):
+        return model
+
+    def clone(layer):
+        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+
+    twin = keras.models.clone_model(model, clone_function=clone)
+    for variable, value in zip(twin.variables, model.variables, strict=True):
+        variable.assign(value)
+    return twin
+
+
+def metadata_json(model, preprocessing, **settings):
+    """What a file with one signature says of itself."""
+    return json.dumps(
+        {
+            "name": model.name,
+            **settings,
+            "signature": SIGNATURE,
+            "image": "0..255, preprocessing inside",
+            "outputs": ["probabilities", "logits"],
+            "class_names": preprocessing.class_names,
+            "preprocessing": preprocessing.get_config(),
+        },
+        indent=1,
+    )
+
+
+def labels_text(preprocessing):
+    """The contents of labels.txt: the names of the classes, one a line."""
+    return "".join(f"{name}\n" for name in preprocessing.class_names)
 
 
 def _image_shape(model):
@@ -154,6 +222,26 @@ def classifier_outputs(model, preprocessing):
         return {"probabilities": ops.softmax(logits), "logits": logits}
 
     return outputs
+
+
+def pixel_function(model, preprocessing):
+    """`classifier_outputs` as a `tf.function` of one argument, `image`."""
+    import tensorflow as tf
+
+    shape = (None, *input_shape(model, preprocessing))
+    signature = [tf.TensorSpec(shape, tf.float32, name="image")]
+    return tf.function(classifier_outputs(model, preprocessing), input_signature=signature)
+
+
+def write_plain_saved_model(model, preprocessing, directory):
+    """Write a SavedModel with `serving_default` alone, from which other formats are converted."""
+    import tensorflow as tf
+
+    # Not keras.export.ExportArchive: Keras 3.15 stores every variable twice.
+    module = tf.Module()
+    module.model_variables = [variable.value for variable in model.variables]
+    signatures = {SIGNATURE: pixel_function(model, preprocessing)}
+    tf.saved_model.save(module, str(directory), signatures=signatures)
 
 
 class Verification:

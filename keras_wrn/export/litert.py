@@ -6,26 +6,28 @@ import warnings
 import zipfile
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from keras_wrn.data.images import check_array
 from keras_wrn.export.aside import written_aside
 from keras_wrn.export.head import (
+    LABELS_FILE,
+    SIGNATURE,
     ExportError,
     Verification,
-    classifier_outputs,
-    find_classifier,
+    exportable,
     full_float32,
+    in_float32,
     input_shape,
-    require_tensorflow,
-    resolve_preprocessing,
+    labels_text,
+    metadata_json,
+    write_plain_saved_model,
 )
 
-SIGNATURE = "serving_default"
 PRECISIONS = ("float32", "float16", "dynamic_int8", "int8")
 CALIBRATION_IMAGES = 500
-METADATA, LABELS = "metadata.json", "labels.txt"  # inside the file, as in a ZIP archive
+SIDECAR = "the JSON that lies beside a LiteRT file"
+METADATA = "metadata.json"  # inside the file, as in a ZIP archive
 # How far the logits of quantised weights may be from the model's: root mean squares, relative.
 LIMITS = {"float16": 0.02, "dynamic_int8": 0.25, "int8": 0.25}
 
@@ -49,10 +51,9 @@ def export_litert(
     | "int8"         | int8    | int8, ranges found in calibration | 1/4  |
 
     The file is written aside, run by the LiteRT interpreter, compared with the model, and only
-    then renamed to `path`. It is a ZIP archive too: metadata.json (precision, preprocessing,
-    names of the classes) and labels.txt (a class a line, where they
-    have names) lie inside, and the same JSON beside it,
-    under the file's name with the ending `.json`.
+    then renamed to `path`. It is a ZIP archive too: metadata.json (precision, preprocessing, names
+    of the classes) and, where the classes have names, labels.txt (a class a line) lie inside. The
+    same JSON lies beside it, under the file's name with the ending `.json`.
 
     Args:
         model: a functional `keras.Model` that ends in a `Dense` layer with softmax or without
@@ -64,12 +65,13 @@ def export_litert(
         integer_io: bool, for "int8": whether input (pixels as they are) and outputs are uint8.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
         class_names: list of str in the order of the outputs, None for those of `preprocessing`.
-        overwrite: bool, whether a file at `path` may be replaced.
+        overwrite: bool, whether the file at `path` and the JSON beside it may be replaced.
 
     Raises:
         ValueError: the path ends otherwise, the model is no classifier, has no preprocessing or
             another number of classes; calibration is missing, not asked for, or misshapen.
-        FileExistsError: there is something at `path`, and not both a file and `overwrite`.
+        FileExistsError: there is something at `path` or under the name of the JSON beside it, and
+            not both a file (of the JSON, one that this function wrote) and `overwrite`.
         ExportError: Keras is not on TensorFlow, or the file does not compute what the model does.
 
     Source: https://ai.google.dev/edge/litert.
@@ -92,12 +94,15 @@ def export_litert(
         raise ValueError(f"`precision` should be one of {PRECISIONS}. Received: {precision!r}")
     if integer_io and precision != "int8":
         raise ValueError(f"`integer_io` needs precision='int8'. Received: precision={precision!r}")
-    require_tensorflow()
-    find_classifier(model)
-    preprocessing = resolve_preprocessing(model, preprocessing, class_names)
+    preprocessing = exportable(model, preprocessing, class_names)
     images = _check_calibration(calibration, precision, model, preprocessing)
-    metadata = _metadata(model, preprocessing, precision, integer_io)
-    with written_aside(path, overwrite=overwrite, is_ours=Path.is_file, kind="a file") as new:
+    settings = {"precision": precision, "integer_io": integer_io}
+    metadata = metadata_json(model, preprocessing, **settings)
+    sidecar = Path(path).with_suffix(".json")
+    with (
+        written_aside(sidecar, overwrite=overwrite, is_ours=_is_sidecar, kind=SIDECAR) as beside,
+        written_aside(path, overwrite=overwrite, is_ours=Path.is_file, kind="a file") as new,
+    ):
         model = in_float32(model)
         new.write_bytes(convert(model, preprocessing, precision, images, integer_io))
         with full_float32():
@@ -105,8 +110,16 @@ def export_litert(
         with zipfile.ZipFile(new, "a") as archive:
             archive.writestr(METADATA, metadata)
             if preprocessing.class_names:
-                archive.writestr(LABELS, "".join(f"{n}\n" for n in preprocessing.class_names))
-    Path(path).with_suffix(".json").write_text(metadata)
+                archive.writestr(LABELS_FILE, labels_text(preprocessing))
+        beside.write_text(metadata)
+
+
+def _is_sidecar(path):
+    """Whether a file is the JSON that `export_litert` wrote beside another."""
+    try:
+        return json.loads(path.read_text())["signature"] == SIGNATURE
+    except (ValueError, LookupError, TypeError, OSError):
+        return False
 
 
 def _check_calibration(calibration, precision, model, preprocessing):
@@ -132,51 +145,13 @@ def _check_calibration(calibration, precision, model, preprocessing):
     return images[:CALIBRATION_IMAGES].astype("float32")
 
 
-def _metadata(model, preprocessing, precision, integer_io):
-    return json.dumps(
-        {
-            "name": model.name,
-            "precision": precision,
-            "integer_io": integer_io,
-            "signature": SIGNATURE,
-            "image": "0..255, preprocessing inside",
-            "outputs": ["probabilities", "logits"],
-            "class_names": preprocessing.class_names,
-            "preprocessing": preprocessing.get_config(),
-        },
-        indent=1,
-    )
-
-
-def in_float32(model):
-    """The model itself, or its twin that computes in float32 where it does not."""
-    if all(layer.compute_dtype == "float32" for layer in model.layers):
-        return model
-
-    def clone(layer):
-        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
-
-    twin = keras.models.clone_model(model, clone_function=clone)
-    for variable, value in zip(twin.variables, model.variables, strict=True):
-        variable.assign(value)
-    return twin
-
-
 def convert(model, preprocessing, precision="float32", images=None, integer_io=False):
     """The bytes of the LiteRT file, without a check."""
     import tensorflow as tf
 
-    shape = (None, *input_shape(model, preprocessing))
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        SIGNATURE,
-        classifier_outputs(model, preprocessing),
-        input_signature=[tf.TensorSpec(shape, tf.float32, name="image")],
-    )
     # Converted from concrete functions, the variables would stay outside the file.
     with tempfile.TemporaryDirectory() as directory:
-        archive.write_out(directory, verbose=False)
+        write_plain_saved_model(model, preprocessing, directory)
         converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE])
         if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

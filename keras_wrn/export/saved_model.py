@@ -6,18 +6,17 @@ from keras_wrn.export.aside import written_aside
 from keras_wrn.export.decode import decode_images
 from keras_wrn.export.fold import fold_batch_norm as fold
 from keras_wrn.export.head import (
+    LABELS_FILE,
     ExportError,
     Verification,
     classifier_outputs,
-    find_classifier,
+    exportable,
     full_float32,
     input_shape,
-    require_tensorflow,
-    resolve_preprocessing,
+    labels_text,
 )
 
 EXTRAS = "assets.extra"
-LABELS_FILE = "labels.txt"
 CONTENTS = {"assets", EXTRAS, "fingerprint.pb", "saved_model.pb", "variables"}
 
 
@@ -74,9 +73,7 @@ def export_saved_model(
     serve(image=np.zeros((1, 32, 32, 3), "uint8"))["probabilities"]   # (1, 10)
     ```
     """
-    require_tensorflow()
-    find_classifier(model)
-    preprocessing = resolve_preprocessing(model, preprocessing, class_names)
+    preprocessing = exportable(model, preprocessing, class_names)
     if not isinstance(top_k, int) or top_k < 1:
         raise ValueError(f"`top_k` should be a positive integer. Received: top_k={top_k!r}")
     with written_aside(path, overwrite=overwrite, is_ours=_is_ours, kind="a SavedModel") as new:
@@ -84,13 +81,12 @@ def export_saved_model(
         write_saved_model(served, preprocessing, new, top_k)
         preprocessing.save(new / EXTRAS)
         if preprocessing.class_names:
-            labels = "".join(f"{name}\n" for name in preprocessing.class_names)
-            (new / EXTRAS / LABELS_FILE).write_text(labels)
+            (new / EXTRAS / LABELS_FILE).write_text(labels_text(preprocessing))
         with full_float32():
             _verify(new, model, preprocessing)
 
 
-def write_saved_model(model, preprocessing, directory, top_k=5):
+def write_saved_model(model, preprocessing, directory, top_k):
     """Write the SavedModel itself, without a check."""
     import tensorflow as tf
 
@@ -101,6 +97,8 @@ def write_saved_model(model, preprocessing, directory, top_k=5):
     # Traced once for both signatures: with ZCA it holds a large constant.
     @tf.function(input_signature=[pixels])
     def serve(image):
+        # Fed through a session, as a server does, a tensor of any other shape would be computed on.
+        image = tf.ensure_shape(image, shape)
         # oneDNN's convolution fails on an empty batch: it sees one black image, then cut off.
         count = tf.shape(image)[0]
         missing = tf.cast(count < 1, tf.int32)

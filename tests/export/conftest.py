@@ -22,7 +22,9 @@ def randomize(model):
 
 def build(**arguments):
     keras.utils.set_random_seed(1)
-    model = randomize(keras_wrn.WideResNet(10, 1, **{"dropout": 0.5, **arguments}))
+    model = randomize(
+        keras_wrn.WideResNet(**{"depth": 10, "width": 1, "dropout": 0.5, **arguments})
+    )
     model.preprocessing = keras_wrn.Preprocessing(
         size=32, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25), class_names=tuple("abcdefghij")
     )

@@ -110,6 +110,21 @@ def test_the_c_library_answers_the_same(artifact, tmp_path):
     assert compare(artifact, found) == []
 
 
+@pytest.mark.parametrize("shape", [(2, 20, 20, 3), (2, 32, 32, 1), (32, 32, 3)])
+def test_the_c_library_refuses_another_shape(artifact, tmp_path, shape):
+    import tensorflow as tf
+
+    inputs, outputs = tensor_names(artifact)["serving_default"]
+    call = {inputs["image"]: np.zeros(shape, "float32")}, dict.fromkeys(outputs.values())
+    request = tmp_path / "request.pkl"
+    request.write_bytes(pickle.dumps({"path": str(artifact), "calls": [call]}))
+    script = Path(__file__).with_name("c_api.py")
+    command = [sys.executable, script, Path(tf.__file__).parent, request, tmp_path / "answer.pkl"]
+    said = subprocess.run(command, timeout=600, capture_output=True, text=True)
+    assert said.returncode == 1
+    assert "is not compatible with expected shape [?,32,32,3]" in said.stderr
+
+
 @pytest.mark.large
 @pytest.mark.parametrize(("version", "decodes_webp"), [("2.19.1", False), ("2.20.0", True)])
 def test_older_tensorflow_answers_the_same(artifact, tmp_path, version, decodes_webp):

@@ -112,6 +112,17 @@ def test_an_existing_path_is_kept_unless_overwrite(network, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["d.tflite", "m.json", "m.tflite"]
 
 
+def test_a_json_file_of_the_same_name_is_kept(network, tmp_path, monkeypatch):
+    theirs = tmp_path / "m.json"
+    theirs.write_text('{"of": "the user"}')
+    monkeypatch.setattr(litert, "convert", lambda *_: pytest.fail("converted all the same"))
+    for overwrite, match in ((False, "overwrite=True"), (True, "something else")):
+        with pytest.raises(FileExistsError, match=match):
+            export_litert(network, tmp_path / "m.tflite", overwrite=overwrite)
+    assert theirs.read_text() == '{"of": "the user"}'
+    assert os.listdir(tmp_path) == ["m.json"]
+
+
 def test_a_file_that_differs_is_not_left_behind(network, build, tmp_path, monkeypatch):
     right = litert.convert
     monkeypatch.setattr(litert, "convert", lambda model, *args: right(build(dropout=0.1), *args))

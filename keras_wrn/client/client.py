@@ -1,0 +1,200 @@
+"""Ask a TensorFlow Serving that serves one of our SavedModels."""
+
+import io
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from keras_wrn.client.grpc import GrpcProtocol
+from keras_wrn.client.rest import RestProtocol
+from keras_wrn.client.target import ServingError, Target
+from keras_wrn.data.images import check_array
+
+
+class ServingClient:
+    """A client of one model on one server.
+
+    A request that finds the server unavailable (starting, or its queue full) is made again after
+    a pause that doubles each time.
+
+    Args:
+        url: str; for REST "http://host:8501", for gRPC "host:8500".
+        model: str, the model's name on the server.
+        protocol: "rest", or "grpc", which needs the extra `serving`.
+        timeout: float, seconds that a request may take, its repetitions not counted.
+        version: int, or None for the newest.
+        label: str such as "stable", instead of `version`.
+        retries: int, how often a request is made again.
+        backoff: float, seconds of the first pause.
+
+    Raises:
+        ValueError: another protocol, a URL of another kind, or both a version and a label.
+        ServingError: by every method: no server there, no such model, an input of another shape.
+
+    Source: https://www.tensorflow.org/tfx/serving/api_rest.
+
+    Example:
+
+    ```python
+    client = keras_wrn.ServingClient("http://localhost:8501", model="cifar10_wrn16_2")
+    client.wait(60)
+    client.classify("photo.jpg")["pred_class"]
+    ```
+    """
+
+    def __init__(
+        self, url, model, *, protocol="rest", timeout=10.0, version=None, label=None, retries=4,
+        backoff=0.1,
+    ):  # fmt: skip
+        if protocol not in ("rest", "grpc"):
+            raise ValueError(f"`protocol` should be 'rest' or 'grpc'. Received: {protocol!r}")
+        if version is not None and label is not None:
+            raise ValueError(
+                f"Expected a version or a label. Received: version={version}, label={label!r}"
+            )
+        is_http = str(url).startswith(("http://", "https://"))
+        if is_http != (protocol == "rest"):
+            expected = "http://host:8501" if protocol == "rest" else "host:8500"
+            raise ValueError(
+                f"`url` should be such as {expected!r} for {protocol}. Received: {url!r}"
+            )
+        if not timeout > 0 or retries < 0 or backoff < 0:
+            raise ValueError(
+                "`timeout` should be above 0, `retries` and `backoff` 0 or more. "
+                f"Received: timeout={timeout}, retries={retries}, backoff={backoff}"
+            )
+        self.url, self.model = str(url).rstrip("/"), model
+        kind = RestProtocol if protocol == "rest" else GrpcProtocol
+        target = Target(self.url, model, version, label, timeout, retries, backoff)
+        self._protocol: RestProtocol | GrpcProtocol = kind(target)
+
+    def classify(self, image_or_images):
+        """Classify encoded images; the server decodes, resizes and crops.
+
+        Args:
+            image_or_images: one image or a list of them: the path of an image file, its bytes, a
+                `PIL.Image`, or a uint8 array (height, width, channels). An array (batch, height,
+                width, channels) is a list of images.
+
+        Returns:
+            For one image a dict of `valid` (bool, whether it could be decoded), `pred_label` (int),
+            `pred_score` (float), `pred_class` (str), and `top_k`, a list of {"label", "class",
+            "score"}, best first. Of an image that is not valid these are -1, 0, "" and []. For
+            several, a list of such.
+
+        Raises:
+            FileNotFoundError: no such image file.
+            ValueError: an array of another type or rank.
+        """
+        several = isinstance(image_or_images, list | tuple)
+        several = several or getattr(image_or_images, "ndim", 0) == 4
+        images = list(image_or_images) if several else [image_or_images]
+        if not images:
+            return []
+        data = np.array([_encoded(image) for image in images], object)
+        outputs = self._protocol.predict("classify", {"image_bytes": data})
+        results = [
+            _result(*row)
+            for row in zip(
+                *(outputs[k] for k in ("valid", "indices", "classes", "scores")), strict=True
+            )
+        ]
+        return results if several else results[0]
+
+    def predict(self, images):
+        """Ask for the outputs of the network on pixels of its own size.
+
+        Args:
+            images: (batch, height, width, channels) of 0..255, uint8 or float.
+
+        Returns:
+            dict of `probabilities` and `logits`, float32 (batch, classes).
+
+        Raises:
+            ValueError: an array of another rank or type, empty, or with values outside of 0..255.
+        """
+        images = check_array(images, "the images", rank=4)
+        signature = "serve_uint8" if images.dtype == np.uint8 else "serving_default"
+        dtype = "uint8" if signature == "serve_uint8" else "float32"
+        return self._protocol.predict(signature, {"image": images.astype(dtype)})
+
+    def status(self):
+        """The state of each version that the server knows: dict such as {1: "AVAILABLE"}."""
+        return self._protocol.status()
+
+    def wait(self, seconds=60.0):
+        """Wait until the model is available.
+
+        Raises:
+            ServingError: it is not, after so many seconds.
+        """
+        end, reason = time.monotonic() + seconds, None
+        while True:
+            try:
+                states = self.status()
+                if "AVAILABLE" in states.values():
+                    return
+                reason = f"its state is {states}"
+            except ServingError as error:
+                reason = str(error)
+            if time.monotonic() > end:
+                raise ServingError(
+                    f"The model {self.model!r} is not available at {self.url} after {seconds:g} s: "
+                    f"{reason}"
+                )
+            time.sleep(min(0.5, max(0.0, end - time.monotonic()) + 0.01))
+
+    def close(self):
+        """Close the connections."""
+        self._protocol.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _encoded(image):
+    """The bytes of an image file, whatever the image is given as."""
+    if isinstance(image, str | os.PathLike):
+        return Path(image).read_bytes()
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
+    from PIL import Image
+
+    if not isinstance(image, Image.Image):
+        array = np.asarray(image)
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
+            raise ValueError(
+                "Expected an image as a path, bytes, a PIL image or a uint8 array (height, width, "
+                f"1 or 3). Received: {type(image).__name__}, {array.dtype} of shape {array.shape}"
+            )
+        image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return data.getvalue()
+
+
+def _result(valid, indices, classes, scores):
+    if not valid:
+        nothing = {"pred_label": -1, "pred_score": 0.0, "pred_class": "", "top_k": []}
+        return {"valid": False, **nothing}
+    top = [
+        {
+            "label": int(index),
+            "class": name.decode() if isinstance(name, bytes) else name,
+            "score": float(score),
+        }
+        for index, name, score in zip(indices, classes, scores, strict=True)
+    ]
+    best = top[0]
+    return {
+        "valid": True,
+        "pred_label": best["label"],
+        "pred_score": best["score"],
+        "pred_class": best["class"],
+        "top_k": top,
+    }

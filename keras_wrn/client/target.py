@@ -1,0 +1,30 @@
+"""Which model on which server, and what is said when it does not answer."""
+
+import dataclasses
+
+
+class ServingError(RuntimeError):
+    """A server that cannot be reached, or that refuses a request."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What every request is about; see `ServingClient`."""
+
+    url: str
+    model: str
+    version: int | None
+    label: str | None
+    timeout: float
+    retries: int
+    backoff: float
+
+    def refused(self, code, message):
+        """The error of a server that answers, but not with what was asked for."""
+        return ServingError(f"{self.url} answers {code} for the model {self.model!r}: {message}")
+
+    def unreachable(self, error):
+        """The error of a server that does not answer."""
+        return ServingError(
+            f"No answer from {self.url}, where TensorFlow Serving was expected: {error}"
+        )

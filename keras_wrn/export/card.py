@@ -1,0 +1,92 @@
+"""The model card of a trained network, written from its run."""
+
+import json
+from pathlib import Path
+
+from keras_wrn.data.datasets import dataset_info
+
+LICENCES = {
+    "cifar10": "its authors state no licence",
+    "cifar100": "its authors state no licence",
+    "svhn_cropped": "see its web page",
+    "digits": "CC BY 4.0",
+}
+ADVICE = """**Use.** A reference for comparing training methods, artifacts and serving set-ups, and
+a small network to fine-tune. **Limits.** It knows only its classes: any other image gets one of
+them, often with a high score. Its scores are as trained, not calibrated. It was measured on images
+like those it was trained on; photos made as small are another kind of image. Not for decisions
+about people.
+"""
+
+
+def model_card(run_dir, preprocessing):
+    """The card in Markdown: network, data, recipe, error, input, use, limits, licence.
+
+    Args:
+        run_dir: path of a finished run.
+        preprocessing: `keras_wrn.Preprocessing` of its model.
+
+    Raises:
+        FileNotFoundError: the run is not finished: it has no summary.json.
+
+    Example:
+
+    ```python
+    model = keras.models.load_model("runs/digits_wrn10_1-seed0/model.keras")
+    print(keras_wrn.export.model_card("runs/digits_wrn10_1-seed0", model.preprocessing))
+    ```
+    """
+    summary = json.loads(Path(run_dir, "summary.json").read_text())
+    recipe = json.loads(Path(run_dir, "recipe.json").read_text())
+    data, network, versions = summary["data"], recipe["model"], summary["versions"]
+    info = dataset_info(data["dataset"])
+    names = ", ".join(preprocessing.class_names) or f"{info.classes} classes without names"
+    published = recipe["paper_error"]
+    rows = {
+        "network": f"WRN-{network['depth']}-{network['width']:g}, blocks {network['block']}, "
+        f"dropout {network['dropout']:g}: {summary['params']:,} trained parameters, "
+        f"{summary['macs'] / 1e6:,.0f} million multiply-adds an image",
+        "test error": f"{summary['test_error']:.2f} % of {data['test_images']:,} "
+        f"{'test' if data['split'] == 'test' else 'held-out training'} images: last epoch, single "
+        "view, raw weights, float32",
+        "published": "" if published is None else f"{published:.2f} % ({recipe['source']})",
+        "trained on": f"{data['dataset']}, {data['train_images']:,} images. {info.source}. Terms "
+        f"of the data: {LICENCES[info.name]}",
+        "recipe": f"`{recipe['name']}`: {recipe['epochs']} epochs, seed {recipe['seed']}, batch "
+        f"{recipe['batch_size']}, peak rate {recipe['optimizer']['learning_rate']:g} "
+        f"({recipe['schedule']['kind']}), weight decay {recipe['optimizer']['weight_decay']:g}, "
+        f"label smoothing {recipe['label_smoothing']:g}, crop padding "
+        f"{recipe['data']['crop_padding']}, flip {str(recipe['data']['horizontal_flip']).lower()}",
+        "cost": f"{summary['flops'] / 1e15:.3g} PFLOP, {summary['seconds'] / 3600:.2g} hours on "
+        f"{versions['machine']} in {summary['precision']}",
+        "input": f"pixels of 0..255, {preprocessing.size} x {preprocessing.size} x "
+        f"{preprocessing.channels}; preprocessing is inside every file but `model.keras`: "
+        f"{_describe(preprocessing)}",
+        "classes": names,
+        "trained with": f"keras-wrn {versions['keras-wrn']}, Keras {versions['keras']}, TensorFlow "
+        f"{versions['tensorflow']}",
+        "licence": "Apache-2.0, like the code",
+    }
+    table = "\n".join(f"| {name} | {text} |" for name, text in rows.items() if text)
+    return f"""# {recipe["name"]}
+
+Written by `keras-wrn export` from the run's own files.
+
+| | |
+|---|---|
+{table}
+
+{ADVICE}"""
+
+
+def _describe(preprocessing):
+    if preprocessing.zca is not None:
+        return "global contrast normalisation and ZCA whitening"
+    numbers = [
+        ", ".join(f"{v:.4f}" for v in part) for part in (preprocessing.mean, preprocessing.std)
+    ]
+    return (
+        f"divided by 255, less the mean ({numbers[0]}), divided by the deviation ({numbers[1]}). "
+        f"Encoded images are resized ({preprocessing.interpolation}) and their middle is cut out "
+        f"(crop {preprocessing.crop:g})"
+    )

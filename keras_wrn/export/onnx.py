@@ -1,0 +1,87 @@
+"""A finished model as an ONNX file, for ONNX Runtime and whatever else reads the format."""
+
+from pathlib import Path
+
+from keras_wrn.export.aside import written_aside
+from keras_wrn.export.head import (
+    Verification,
+    exportable,
+    full_float32,
+    in_float32,
+    metadata_json,
+    pixel_function,
+    require_extra,
+)
+
+OPSET = 18
+
+
+def export_onnx(model, path, *, preprocessing=None, class_names=None, overwrite=False):
+    """Write a model as an ONNX file that takes pixels. Needs the extra `onnx`.
+
+    The file takes `image`, float32 (batch, height, width, channels) of 0..255, and returns
+    `probabilities` and `logits`, float32 (batch, classes), for a batch of any size. A model of
+    another precision is converted to float32 first. The batch norms that follow a convolution are
+    folded into it. What preprocessing is inside, and the names of the classes, are JSON in the
+    file's metadata, under `keras_wrn`.
+
+    The file is written aside, run by ONNX Runtime, compared with the model, and only then renamed
+    to `path`.
+
+    Args:
+        model: a functional `keras.Model` that ends in a `Dense` layer with softmax or without
+            activation, such as `keras_wrn.WideResNet(16, 2)`.
+        path: the file to make; it ends in `.onnx`.
+        preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
+        class_names: list of str in the order of the outputs, None for those of `preprocessing`.
+        overwrite: bool, whether a file at `path` may be replaced.
+
+    Raises:
+        ValueError: the path ends otherwise, the model is no classifier, has no preprocessing or
+            another number of classes.
+        FileExistsError: there is something at `path`, and not both a file and `overwrite`.
+        ExportError: Keras is not on TensorFlow, the extra is not installed, or the file does not
+            compute what the model does.
+
+    Source: https://onnx.ai.
+
+    Example:
+
+    ```python
+    import onnxruntime
+
+    model = keras_wrn.WideResNet(16, 2)
+    model.preprocessing = keras_wrn.Preprocessing(size=32, mean=(0.5,) * 3, std=(0.25,) * 3)
+    keras_wrn.export.export_onnx(model, "wrn_16_2.onnx")
+    session = onnxruntime.InferenceSession("wrn_16_2.onnx")
+    session.run(["probabilities"], {"image": np.zeros((1, 32, 32, 3), "float32")})[0]   # (1, 10)
+    ```
+    """
+    if not str(path).endswith(".onnx"):
+        raise ValueError(f"`path` should end in '.onnx'. Received: path={str(path)!r}")
+    preprocessing = exportable(model, preprocessing, class_names)
+    require_extra("onnx")
+    import onnx
+    import tf2onnx
+
+    with written_aside(path, overwrite=overwrite, is_ours=Path.is_file, kind="a file") as new:
+        plain = in_float32(model)
+        function = pixel_function(plain, preprocessing)
+        graph, _ = tf2onnx.convert.from_function(
+            function, input_signature=function.input_signature, opset=OPSET
+        )
+        metadata = {"keras_wrn": metadata_json(plain, preprocessing)}
+        onnx.helper.set_model_props(graph, metadata)
+        onnx.save(graph, new)
+        with full_float32():
+            verification = Verification(plain, preprocessing)
+        verification.check(run_onnx(new, verification.images), "The ONNX file")
+
+
+def run_onnx(path, images):
+    """The outputs of an ONNX file by name, computed by ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"image": images.astype("float32")}), strict=True))

@@ -1,0 +1,57 @@
+"""Versions appear whole or not at all, also when the process that writes them is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import keras
+import pytest
+
+import keras_wrn
+from keras_wrn.export import export_version
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"
+)
+
+
+@pytest.mark.parametrize("moment", ["saved_model._verify", "litert._verify", "aside.os.replace"])
+def test_an_export_killed_half_way_leaves_nothing_a_server_would_load(network, tmp_path, moment):
+    network.save(tmp_path / "network.keras")
+    module, _, rest = moment.partition(".")
+    program = f"""
+        import os, signal
+        import keras_wrn
+        from keras_wrn.export import aside, litert, saved_model
+
+        {module}.{rest} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        model = keras_wrn.predict.load_model({str(tmp_path / "network.keras")!r})
+        keras_wrn.export.export_version(model, {str(tmp_path / "versions")!r})
+    """
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], timeout=300)
+    assert killed.returncode == -signal.SIGKILL
+    left = os.listdir(tmp_path / "versions")
+    assert left and all(name.startswith(".1.") for name in left)
+    assert export_version(network, tmp_path / "versions", ["saved_model"]).name == "1"
+
+
+def test_versions_count_on_and_others_stay(network, tmp_path):
+    (tmp_path / "7").mkdir()
+    (tmp_path / "notes").mkdir()
+    version = export_version(network, tmp_path, ["saved_model"], card="# A card\n")
+    assert version == tmp_path / "8"
+    assert sorted(os.listdir(version)) == [
+        "README.md", "assets", "assets.extra", "fingerprint.pb", "model.keras", "saved_model.pb",
+        "variables",
+    ]  # fmt: skip
+    assert (version / "README.md").read_text() == "# A card\n"
+    assert keras_wrn.predict.load_model(version).name == network.name
+
+
+@pytest.mark.parametrize("formats", [[], ["savedmodel"], ["saved_model", "tflite"]])
+def test_an_unknown_format_is_said(network, tmp_path, formats):
+    with pytest.raises(ValueError, match=r"`formats` should be some of \('saved_model', 'litert'"):
+        export_version(network, tmp_path, formats)
+    assert os.listdir(tmp_path) == []

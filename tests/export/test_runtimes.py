@@ -1,0 +1,186 @@
+"""ONNX and OpenVINO: the same promises for both, so one test asks both."""
+
+import json
+import os
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_wrn
+from keras_wrn.export import ExportError, export_onnx, export_openvino, export_version
+from keras_wrn.export import onnx as onnx_export
+from keras_wrn.export import openvino as openvino_export
+from keras_wrn.export.onnx import run_onnx
+from keras_wrn.export.openvino import run_openvino
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"
+)
+
+
+class Onnx:
+    export, run, module = staticmethod(export_onnx), staticmethod(run_onnx), onnx_export
+    files, packages = ["m.onnx"], ["onnx", "onnxruntime", "tf2onnx"]
+    converter = "pixel_function"
+
+    @staticmethod
+    def metadata(path):
+        import onnx
+
+        return {entry.key: entry.value for entry in onnx.load(path).metadata_props}["keras_wrn"]
+
+    @staticmethod
+    def operations(path):
+        import onnx
+
+        return [node.op_type for node in onnx.load(path).graph.node]
+
+
+class OpenVino:
+    export, run, module = staticmethod(export_openvino), staticmethod(run_openvino), openvino_export
+    files, packages = ["m.bin", "m.xml"], ["openvino"]
+    converter = "write_plain_saved_model"
+
+    @staticmethod
+    def metadata(path):
+        import openvino
+
+        return openvino.Core().read_model(path).get_rt_info(["keras_wrn"]).astype(str)
+
+    @staticmethod
+    def operations(path):
+        import openvino
+
+        return [op.get_type_name() for op in openvino.Core().read_model(path).get_ops()]
+
+
+@pytest.fixture(params=[Onnx, OpenVino])
+def runtime(request):
+    for package in request.param.packages:
+        pytest.importorskip(package)
+    return request.param
+
+
+def answer(model, images):
+    x = model.preprocessing.normalize(images)
+    return np.asarray(keras.ops.cast(model(x, training=False), "float32"))
+
+
+def write(runtime, model, folder, **arguments):
+    path = folder / runtime.files[-1]
+    runtime.export(model, path, **arguments)
+    return path
+
+
+def test_the_file_answers_as_the_model_on_real_images(runtime, network, images, tmp_path):
+    path = write(runtime, network, tmp_path)
+    assert sorted(os.listdir(tmp_path)) == runtime.files
+    for batch in (images, images[:1], images[:0]):
+        outputs = runtime.run(path, batch)
+        assert sorted(outputs) == ["logits", "probabilities"]
+        assert {value.dtype.name for value in outputs.values()} == {"float32"}
+        assert outputs["logits"].shape == (len(batch), 10)
+        if len(batch):
+            np.testing.assert_allclose(outputs["probabilities"], answer(network, batch), atol=1e-4)
+
+
+def test_metadata_lies_inside(runtime, network, tmp_path):
+    metadata = json.loads(runtime.metadata(write(runtime, network, tmp_path)))
+    assert metadata["class_names"] == list("abcdefghij")
+    preprocessing = keras_wrn.Preprocessing.from_config(metadata["preprocessing"])
+    assert preprocessing == network.preprocessing
+    renamed = write(runtime, network, tmp_path, class_names=list("ABCDEFGHIJ"), overwrite=True)
+    assert json.loads(runtime.metadata(renamed))["class_names"] == list("ABCDEFGHIJ")
+
+
+def test_zca_is_inside(runtime, build, zca, tmp_path):
+    whitening, images = zca
+    model = build(input_shape=(8, 8, 3))
+    model.preprocessing = keras_wrn.Preprocessing(size=8, zca=whitening)
+    probabilities = runtime.run(write(runtime, model, tmp_path), images)["probabilities"]
+    np.testing.assert_allclose(probabilities, answer(model, images), atol=1e-4)
+
+
+def test_batch_norms_are_folded_by_the_converter(build, tmp_path):
+    pytest.importorskip("tf2onnx")
+    operations = Onnx.operations(write(Onnx, build(width=2), tmp_path))
+    # Of 7, those that do not follow a convolution that nothing else reads.
+    assert operations.count("BatchNormalization") == 3
+
+
+def test_a_model_in_mixed_precision_becomes_float32(runtime, build, network, tmp_path):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy(before)
+    for variable, value in zip(model.variables, network.variables, strict=True):
+        variable.assign(value)
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8")
+    probabilities = runtime.run(write(runtime, model, tmp_path), images)["probabilities"]
+    np.testing.assert_allclose(probabilities, answer(network, images), atol=1e-4)
+
+
+def test_what_is_there_is_kept_unless_overwrite(runtime, network, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime.module, runtime.converter, lambda *_: pytest.fail("converted"))
+        for name in runtime.files:
+            (tmp_path / name).write_text("old")
+            with pytest.raises(FileExistsError, match="overwrite=True"):
+                write(runtime, network, tmp_path)
+            assert (tmp_path / name).read_text() == "old"
+            assert os.listdir(tmp_path) == [name]
+            (tmp_path / name).unlink()
+    for name in runtime.files:
+        (tmp_path / name).write_text("old")
+    path = write(runtime, network, tmp_path, overwrite=True)
+    assert runtime.run(path, np.zeros((1, 32, 32, 3)))["logits"].shape == (1, 10)
+    assert sorted(os.listdir(tmp_path)) == runtime.files
+
+
+def test_a_file_that_differs_is_not_left_behind(runtime, network, build, tmp_path, monkeypatch):
+    other = build(dropout=0.1)
+    other.layers[-1].kernel.assign(-other.layers[-1].kernel.numpy())
+    right = getattr(runtime.module, runtime.converter)
+    monkeypatch.setattr(
+        runtime.module, runtime.converter, lambda model, *arguments: right(other, *arguments)
+    )
+    with pytest.raises(ExportError, match="does not compute what the model does"):
+        write(runtime, network, tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_cannot_be_exported_is_said(runtime, network, build, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=f"end in '.{runtime.files[-1].split('.')[1]}'.*m.tflite"):
+        runtime.export(network, tmp_path / "m.tflite")
+    with pytest.raises(ValueError, match=r"10 classes.*3 class names"):
+        write(runtime, network, tmp_path, class_names=["a", "b", "c"])
+    with pytest.raises(ValueError, match="Expected a classifier"):
+        write(runtime, build(include_top=False), tmp_path)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ExportError, match="KERAS_BACKEND=jax"):
+        write(runtime, network, tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("runtime", [Onnx, OpenVino])
+def test_a_missing_extra_is_said_before_anything_is_written(
+    runtime, network, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, runtime.packages[0], None)
+    extra = "onnx" if runtime is Onnx else "openvino"
+    with pytest.raises(ExportError, match=rf"pip install 'keras-wrn\[{extra}\]'"):
+        write(runtime, network, tmp_path)
+    with pytest.raises(ExportError, match=rf"pip install 'keras-wrn\[{extra}\]'"):
+        export_version(network, tmp_path / "versions", ["saved_model", extra])
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_version_holds_every_format(network, tmp_path):
+    pytest.importorskip("tf2onnx")
+    pytest.importorskip("openvino")
+    version = export_version(network, tmp_path, ["onnx", "openvino"])
+    assert sorted(os.listdir(version)) == ["model.bin", "model.keras", "model.onnx", "model.xml"]
