@@ -4,7 +4,15 @@ from keras_wrn import data, export, models, training
 from keras_wrn.client import ServingClient, ServingError
 from keras_wrn.data import Preprocessing
 from keras_wrn.export import export_litert, export_saved_model, export_serving
-from keras_wrn.models import WideResNet, create_model, list_models
+from keras_wrn.models import (
+    WideResNet,
+    WideResNet18,
+    WideResNet34,
+    WideResNet50_2,
+    WideResNet101_2,
+    create_model,
+    list_models,
+)
 from keras_wrn.predict import evaluate, inference_model, prediction_figure
 from keras_wrn.training import SGD, Recipe
 from keras_wrn.training.run import run
@@ -18,6 +26,10 @@ __all__ = [
     "ServingClient",
     "ServingError",
     "WideResNet",
+    "WideResNet18",
+    "WideResNet34",
+    "WideResNet50_2",
+    "WideResNet101_2",
     "create_model",
     "data",
     "evaluate",

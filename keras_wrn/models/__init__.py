@@ -3,6 +3,12 @@
 from keras_wrn.models.catalog import create_model, list_models, model_info
 from keras_wrn.models.complexity import count_macs
 from keras_wrn.models.image_model import ImageModel
+from keras_wrn.models.imagenet import (
+    WideResNet18,
+    WideResNet34,
+    WideResNet50_2,
+    WideResNet101_2,
+)
 from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.models.wide_resnet import WideResNet
 
@@ -10,6 +16,10 @@ __all__ = [
     "BatchNormalization",
     "ImageModel",
     "WideResNet",
+    "WideResNet18",
+    "WideResNet34",
+    "WideResNet50_2",
+    "WideResNet101_2",
     "count_macs",
     "create_model",
     "list_models",

@@ -1,4 +1,4 @@
-"""The pre-activation residual block of the paper, for any list of kernel sizes."""
+"""Residual blocks: the paper's pre-activation one for any kernel sizes, and the ImageNet one."""
 
 import difflib
 import re
@@ -54,3 +54,30 @@ def residual_block(
             name=f"{name}_conv{i}",
         )  # fmt: skip
     return keras.layers.Add(name=f"{name}_add")([shortcut, x])
+
+
+def post_activation_block(x, convs, strides, activation, strided_padding, *, name):
+    """Add one block of the ImageNet family to x (batch, height, width, channels).
+
+    Every convolution is followed by a BN, and the activation comes after the sum. The first 3x3
+    has the stride. On a change of shape the shortcut is a 1x1 convolution and a BN.
+
+    Args:
+        x: Keras tensor.
+        convs: list of (kernel size, filters).
+        strides, activation, strided_padding, name: as for `residual_block`.
+    """
+    shortcut, strided = x, [size for size, _ in convs].index(3)
+    if strides != 1 or x.shape[-1] != convs[-1][1]:
+        shortcut = conv(x, convs[-1][1], 1, strides, name=f"{name}_shortcut")
+        shortcut = batch_norm(shortcut, name=f"{name}_shortcut_bn")
+    for i, (kernel_size, filters) in enumerate(convs):
+        if i:
+            x = keras.layers.Activation(activation, name=f"{name}_act{i}")(x)
+        x = conv(
+            x, filters, kernel_size, strides if i == strided else 1, strided_padding,
+            name=f"{name}_conv{i + 1}",
+        )  # fmt: skip
+        x = batch_norm(x, name=f"{name}_bn{i + 1}")
+    x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
+    return keras.layers.Activation(activation, name=f"{name}_act{len(convs)}")(x)

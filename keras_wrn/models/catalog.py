@@ -3,7 +3,14 @@
 import dataclasses
 import difflib
 import fnmatch
+from collections.abc import Callable
 
+from keras_wrn.models.imagenet import (
+    WideResNet18,
+    WideResNet34,
+    WideResNet50_2,
+    WideResNet101_2,
+)
 from keras_wrn.models.wide_resnet import WideResNet
 
 
@@ -13,12 +20,14 @@ class ModelInfo:
 
     Args:
         name: str, such as "wrn_28_10".
-        arguments: dict, what `WideResNet` is called with.
-        params: int, trainable parameters with 10 classes.
-        paper_error: dict from "cifar10", "cifar100" or "svhn_cropped" to the paper's test error
-            in percent, without dropout and with mean/std preprocessing unless `note` says
-            otherwise. Empty where the paper has none.
+        arguments: dict, what `builder` is called with.
+        params: int, trainable parameters with 10 classes, or ImageNet's 1,000.
+        paper_error: dict from "cifar10", "cifar100", "svhn_cropped" or "imagenet2012" to the
+            paper's test error in percent (of ImageNet top-1, a single crop), without dropout and
+            with mean/std preprocessing unless `note` says otherwise. Empty where the paper has
+            none.
         note: str, where the error is from.
+        builder: the function that makes the network, such as `WideResNet`.
     """
 
     name: str
@@ -26,6 +35,7 @@ class ModelInfo:
     params: int
     paper_error: dict = dataclasses.field(default_factory=dict)
     note: str = ""
+    builder: Callable = WideResNet
 
 
 def _wrn(
@@ -39,6 +49,11 @@ def _wrn(
         paper_error={name: error for name, error in errors.items() if error is not None},
         note=note,
     )
+
+
+def _imagenet(name, builder, params, error=None, note="Table 7", **arguments):
+    errors = {} if error is None else {"imagenet2012": error}
+    return ModelInfo(name, arguments, params, errors, note if errors else "", builder)
 
 
 TABLE_2 = "Table 2: ZCA, median of 5"
@@ -81,6 +96,13 @@ CATALOG = {
         _wrn(40, 10, 55_841_754, 3.8, 18.3, "Table 9: dropout 0.3, a single run"),
         _wrn(52, 1, 758_362, 6.43, 29.89, TABLE_6, svhn=2.08),
         _wrn(70, 16, 266_796_506),
+        _imagenet("wide_resnet18_1", WideResNet18, 11_689_512, 30.4, width=1),
+        _imagenet("wide_resnet18_2", WideResNet18, 45_618_216, 25.58, width=2),
+        _imagenet("wide_resnet18_3", WideResNet18, 101_783_976, 24.06, width=3),
+        _imagenet("wide_resnet34_1", WideResNet34, 21_797_672, 26.77, width=1),
+        _imagenet("wide_resnet34_2", WideResNet34, 86_036_008, 23.39, width=2),
+        _imagenet("wide_resnet50_2", WideResNet50_2, 68_883_240, 21.9, "Table 8"),
+        _imagenet("wide_resnet101_2", WideResNet101_2, 126_886_696),
     )
 }
 
@@ -120,10 +142,10 @@ def create_model(name: str, *, pretrained: bool = False, **overrides):
     Args:
         name: str, one of `list_models()`.
         pretrained: bool; there are no published weights yet, so True is an error.
-        **overrides: arguments of `keras_wrn.WideResNet` that differ from the catalogue's.
+        **overrides: arguments of the network's builder that differ from the catalogue's.
 
     Returns:
-        A functional `keras.Model`; see `keras_wrn.WideResNet`.
+        A functional `keras.Model`; see `keras_wrn.WideResNet` and `keras_wrn.WideResNet50_2`.
 
     Raises:
         ValueError: an unknown name, an argument that cannot be built, or `pretrained`.
@@ -137,4 +159,4 @@ def create_model(name: str, *, pretrained: bool = False, **overrides):
     info = model_info(name)
     if pretrained:
         raise ValueError(f"There are no published weights for {name!r} yet. Received: True")
-    return WideResNet(**{**info.arguments, **overrides})
+    return info.builder(**{**info.arguments, **overrides})

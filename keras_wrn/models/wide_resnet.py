@@ -1,13 +1,20 @@
 """The CIFAR family of Wide Residual Networks (Zagoruyko & Komodakis 2016, Table 1)."""
 
-import math
 import numbers
 
 import keras
 
 from keras_wrn.models.blocks import parse_block, residual_block
-from keras_wrn.models.image_model import ImageModel
-from keras_wrn.models.layers import batch_norm, classifier, conv
+from keras_wrn.models.ends import (
+    check_options,
+    check_width,
+    finish,
+    head,
+    image_input,
+    is_int,
+    nearest_int,
+)
+from keras_wrn.models.layers import batch_norm, conv
 
 GROUP_FILTERS = (16, 32, 64)
 MIN_SIZE = 4
@@ -86,8 +93,8 @@ def WideResNet(
     num_blocks = _blocks_per_group(depth, num_blocks)
     filters = _filters(width)
     dropout = _check_dropout(dropout)
-    _check_options(classes, pooling, strided_padding, include_top)
-    inputs = _image_input(input_tensor, input_shape)
+    check_options(classes, pooling, strided_padding, include_top)
+    inputs = image_input(input_tensor, input_shape, MIN_SIZE, (32, 32, 3))
     gamma = keras.initializers.RandomUniform(0.0, 1.0)
 
     x = conv(inputs, GROUP_FILTERS[0], 3, name="conv1")
@@ -107,47 +114,19 @@ def WideResNet(
     x = batch_norm(x, gamma, name="bn_final")
     x = keras.layers.Activation(activation, name="act_final")(x)
     outputs = head(x, include_top, pooling, classes, classifier_activation)
-
-    if input_tensor is not None:
-        inputs = keras.utils.get_source_inputs(input_tensor)
-        inputs = inputs[0] if len(inputs) == 1 else inputs
-    model = ImageModel(inputs, outputs, name=name or f"wrn_{depth}_{width:g}")
-    if weights is not None:
-        load_weights(model, weights)
-    return model
-
-
-def head(x, include_top, pooling, classes, classifier_activation):
-    """End a trunk: global pooling and classifier, or what `include_top` and `pooling` leave."""
-    data_format = "channels_last"
-    if include_top or pooling == "avg":
-        x = keras.layers.GlobalAveragePooling2D(data_format=data_format, name="avg_pool")(x)
-    elif pooling == "max":
-        x = keras.layers.GlobalMaxPooling2D(data_format=data_format, name="max_pool")(x)
-    return classifier(x, classes, classifier_activation) if include_top else x
-
-
-def load_weights(model, weights):
-    """Load a weights file into the model, or say why it cannot be."""
-    path = str(weights)
-    if not path.endswith((".weights.h5", ".keras")):
-        raise ValueError(
-            "`weights` should be None or the path of a `.weights.h5` or `.keras` file. "
-            f"Received: weights={weights!r}"
-        )
-    model.load_weights(path)
+    return finish(inputs, outputs, input_tensor, weights, name or f"wrn_{depth}_{width:g}")
 
 
 def _blocks_per_group(depth, num_blocks):
     if num_blocks is not None:
-        if not _is_int(num_blocks) or num_blocks < 1:
+        if not is_int(num_blocks) or num_blocks < 1:
             raise ValueError(
                 "`num_blocks` should be a positive integer or None. Nearest valid value: "
-                f"{_nearest_int(num_blocks, 1)}. Received: num_blocks={num_blocks!r}"
+                f"{nearest_int(num_blocks, 1)}. Received: num_blocks={num_blocks!r}"
             )
         return int(num_blocks)
-    if not _is_int(depth) or depth < 10 or (depth - 4) % 6:
-        nearest = 6 * max(1, round((_nearest_int(depth, 10) - 4) / 6)) + 4
+    if not is_int(depth) or depth < 10 or (depth - 4) % 6:
+        nearest = 6 * max(1, round((nearest_int(depth, 10) - 4) / 6)) + 4
         raise ValueError(
             "`depth` should be an integer 6 N + 4 with N >= 1 (10, 16, 22, 28, 40, ...), or give "
             f"`num_blocks`. Nearest valid value: {nearest}. Received: depth={depth!r}"
@@ -156,13 +135,7 @@ def _blocks_per_group(depth, num_blocks):
 
 
 def _filters(width):
-    valid = isinstance(width, numbers.Real) and not isinstance(width, bool)
-    if not valid or not math.isfinite(width) or round(GROUP_FILTERS[0] * width) < 1:
-        raise ValueError(
-            "`width` should be a positive number that leaves at least one channel of the 16. "
-            f"Nearest valid value: {1 / 16 if valid and width < 1 else 1}. "
-            f"Received: width={width!r}"
-        )
+    check_width(width, GROUP_FILTERS[0])
     return [round(base * width) for base in GROUP_FILTERS]
 
 
@@ -175,63 +148,3 @@ def _check_dropout(dropout):
             f"{nearest}. Received: dropout={dropout!r}"
         )
     return float(dropout)
-
-
-def _check_options(classes, pooling, strided_padding, include_top):
-    if include_top and (not _is_int(classes) or classes < 1):
-        raise ValueError(
-            "`classes` should be a positive integer. Nearest valid value: "
-            f"{_nearest_int(classes, 1)}. Received: classes={classes!r}"
-        )
-    if pooling not in (None, "avg", "max"):
-        raise ValueError(f"`pooling` should be None, 'avg' or 'max'. Received: pooling={pooling!r}")
-    if strided_padding not in ("torch", "tf"):
-        raise ValueError(
-            "`strided_padding` should be 'torch' or 'tf'. "
-            f"Received: strided_padding={strided_padding!r}"
-        )
-
-
-def _image_input(input_tensor, input_shape):
-    if input_tensor is not None:
-        if not keras.utils.is_keras_tensor(input_tensor):
-            return keras.Input(tensor=input_tensor, name="image")
-        check_input_shape(tuple(input_tensor.shape[1:]))
-        return input_tensor
-    check_input_shape(input_shape)
-    return keras.Input(tuple(input_shape), name="image")
-
-
-def check_input_shape(input_shape, min_size=MIN_SIZE):
-    """Raise a ValueError unless the shape is (height, width, channels) of at least `min_size`."""
-    shape = input_shape
-    try:
-        shape = tuple(input_shape)
-        height, width, channels = shape
-        sizes_valid = all(s is None or (_is_int(s) and s >= min_size) for s in (height, width))
-        valid = sizes_valid and _is_int(channels) and channels >= 1
-    except (TypeError, ValueError):
-        valid = False
-    if valid:
-        return
-    nearest: tuple = (32, 32, 3)
-    if isinstance(shape, tuple) and len(shape) == 3:
-        nearest = (
-            *(None if s is None else _nearest_int(s, min_size) for s in shape[:2]),
-            _nearest_int(shape[2], 1) if shape[2] is not None else 3,
-        )
-    raise ValueError(
-        "`input_shape` should be (height, width, channels), height and width at least "
-        f"{min_size} or None, channels at least 1. Nearest valid value: {nearest}. "
-        f"Received: input_shape={input_shape!r}"
-    )
-
-
-def _is_int(value):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def _nearest_int(value, at_least):
-    if isinstance(value, numbers.Real) and math.isfinite(value):
-        return max(at_least, round(value))
-    return at_least

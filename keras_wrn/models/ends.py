@@ -1,0 +1,116 @@
+"""The two ends that every network here shares: the checked input, the head, the finished model."""
+
+import math
+import numbers
+
+import keras
+
+from keras_wrn.models.image_model import ImageModel
+from keras_wrn.models.layers import classifier
+
+
+def head(x, include_top, pooling, classes, classifier_activation):
+    """End a trunk: global pooling and classifier, or what `include_top` and `pooling` leave."""
+    data_format = "channels_last"
+    if include_top or pooling == "avg":
+        x = keras.layers.GlobalAveragePooling2D(data_format=data_format, name="avg_pool")(x)
+    elif pooling == "max":
+        x = keras.layers.GlobalMaxPooling2D(data_format=data_format, name="max_pool")(x)
+    return classifier(x, classes, classifier_activation) if include_top else x
+
+
+def load_weights(model, weights):
+    """Load a weights file into the model, or say why it cannot be."""
+    path = str(weights)
+    if not path.endswith((".weights.h5", ".keras")):
+        raise ValueError(
+            "`weights` should be None or the path of a `.weights.h5` or `.keras` file. "
+            f"Received: weights={weights!r}"
+        )
+    model.load_weights(path)
+
+
+def finish(inputs, outputs, input_tensor, weights, name):
+    """The functional model between two tensors, with its weights."""
+    if input_tensor is not None:
+        inputs = keras.utils.get_source_inputs(input_tensor)
+        inputs = inputs[0] if len(inputs) == 1 else inputs
+    model = ImageModel(inputs, outputs, name=name)
+    if weights is not None:
+        load_weights(model, weights)
+    return model
+
+
+def check_width(width, base):
+    """Raise a ValueError unless a group of `base` channels times the width has any."""
+    valid = isinstance(width, numbers.Real) and not isinstance(width, bool)
+    if not valid or not math.isfinite(width) or round(base * width) < 1:
+        raise ValueError(
+            f"`width` should be a positive number that leaves at least one channel of the {base}. "
+            f"Nearest valid value: {1 / base if valid and width < 1 else 1}. "
+            f"Received: width={width!r}"
+        )
+
+
+def check_options(classes, pooling, strided_padding, include_top):
+    """Raise a ValueError for an argument that no network here can be built with."""
+    if include_top and (not is_int(classes) or classes < 1):
+        raise ValueError(
+            "`classes` should be a positive integer. Nearest valid value: "
+            f"{nearest_int(classes, 1)}. Received: classes={classes!r}"
+        )
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(f"`pooling` should be None, 'avg' or 'max'. Received: pooling={pooling!r}")
+    if strided_padding not in ("torch", "tf"):
+        raise ValueError(
+            "`strided_padding` should be 'torch' or 'tf'. "
+            f"Received: strided_padding={strided_padding!r}"
+        )
+
+
+def image_input(input_tensor, input_shape, min_size, default):
+    """The input of a network, whose images have at least `min_size` and, as a rule, `default`."""
+    if input_tensor is not None:
+        if not keras.utils.is_keras_tensor(input_tensor):
+            return keras.Input(tensor=input_tensor, name="image")
+        check_input_shape(tuple(input_tensor.shape[1:]), min_size, default)
+        return input_tensor
+    check_input_shape(input_shape, min_size, default)
+    return keras.Input(tuple(input_shape), name="image")
+
+
+def check_input_shape(input_shape, min_size, default):
+    """Raise a ValueError unless the shape is (height, width, channels) of at least `min_size`."""
+    shape = input_shape
+    try:
+        shape = tuple(input_shape)
+        height, width, channels = shape
+        sizes_valid = all(s is None or (is_int(s) and s >= min_size) for s in (height, width))
+        valid = sizes_valid and is_int(channels) and channels >= 1
+    except (TypeError, ValueError):
+        valid = False
+    if valid:
+        return
+    nearest = default
+    if isinstance(shape, tuple) and len(shape) == 3:
+        nearest = (
+            *(None if s is None else nearest_int(s, min_size) for s in shape[:2]),
+            nearest_int(shape[2], 1) if shape[2] is not None else 3,
+        )
+    raise ValueError(
+        "`input_shape` should be (height, width, channels), height and width at least "
+        f"{min_size} or None, channels at least 1. Nearest valid value: {nearest}. "
+        f"Received: input_shape={input_shape!r}"
+    )
+
+
+def is_int(value):
+    """Whether a value is an integer, which a bool is not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def nearest_int(value, at_least):
+    """The integer nearest to a value, for messages."""
+    if isinstance(value, numbers.Real) and math.isfinite(value):
+        return max(at_least, round(value))
+    return at_least
