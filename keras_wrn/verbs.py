@@ -97,15 +97,15 @@ def export(
     top_k: int = 5,
     fold_batch_norm: bool = True,
     name: str | None = None,
-    max_batch_size: int = 32,
+    max_batch_size: int | None = None,
 ):
     """Export a run or a .keras file as the next version below a directory.
 
     Args:
         model: A run directory or a .keras file.
-        format: The artifacts to write; or serving alone, a directory for TensorFlow Serving.
-        out: The directory of the versions, by default saved_models/<recipe>; of serving, by
-            default serving/.
+        format: The artifacts to write. Of serving, a directory for TensorFlow Serving.
+        out: The directory of the versions, by default saved_models/<recipe>. Of serving alone the
+            directory itself, by default serving; beside others it lies in that of the versions.
         precision: The precisions of the LiteRT files, one file each.
         integer_io: Whether the int8 file takes and gives integers.
         dataset: Whose training images calibrate int8; by default the run's own.
@@ -113,44 +113,46 @@ def export(
         top_k: How many classes the SavedModel's classify lists.
         fold_batch_norm: Fold batch norms into convolutions in the SavedModel.
         name: The model's name on the server, for serving; by default the recipe's.
-        max_batch_size: The most images the server computes at once, for serving.
+        max_batch_size: The most images the server computes at once, for serving; by default what
+            suits the model.
     """
     from keras_wrn import predict as predicting
     from keras_wrn.export import export_serving, export_version, model_card
 
-    if "serving" in format and len(format) > 1:
-        raise ValueError(
-            "`--format serving` stands alone: it writes a directory of its own. Received: "
-            f"{' '.join(format)}"
-        )
+    if integer_io and not ("int8" in precision and "litert" in format):
+        raise ValueError("--integer-io is for --format litert --precision int8")
+    if precision != ("float32",) and "litert" not in format:
+        raise ValueError("--precision is for --format litert")
+    directory = out or Path("saved_models") / _name_of(model)
+    versioned = [kind for kind in format if kind != "serving"]
     network = predicting.load_model(model)
+    calibration = None
+    if "int8" in precision and "litert" in format:
+        calibration = _calibration_images(model, dataset, data_dir)
+    if versioned:
+        finished = (model / "summary.json").is_file()
+        version = export_version(
+            network,
+            directory,
+            versioned,
+            precisions=precision,
+            calibration=calibration,
+            integer_io=integer_io,
+            top_k=top_k,
+            fold_batch_norm=fold_batch_norm,
+            card=model_card(model, network.preprocessing) if finished else None,
+        )
+        print(f"Exported {', '.join(versioned)} to {version}")
     if "serving" in format:
         version = export_serving(
             network,
-            out or Path("serving"),
+            directory / "serving" if versioned else out or Path("serving"),
             name=name or _name_of(model),
             top_k=top_k,
             fold_batch_norm=fold_batch_norm,
             max_batch_size=max_batch_size,
         )
-        return print(f"Exported {version}")
-    calibration = None
-    if "int8" in precision and "litert" in format:
-        calibration = _calibration_images(model, dataset, data_dir)
-    version = export_version(
-        network,
-        out or Path("saved_models") / _name_of(model),
-        format,
-        precisions=precision,
-        calibration=calibration,
-        integer_io=integer_io,
-        top_k=top_k,
-        fold_batch_norm=fold_batch_norm,
-        card=model_card(model, network.preprocessing)
-        if (model / "summary.json").is_file()
-        else None,
-    )
-    print(f"Exported {', '.join(format)} to {version}")
+        print(f"Exported serving to {version}")
 
 
 def list_all(pattern: Annotated[str, tyro.conf.Positional] = "*"):

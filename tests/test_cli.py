@@ -1,5 +1,6 @@
 """The command line: verbs, flags, exit codes and one-line errors."""
 
+import importlib.util
 import json
 
 import keras
@@ -43,6 +44,8 @@ def call(capsys, *args):
         (("predict", "x.jpg", "--model", "absent"), "absent"),
         (("evaluate", "absent"), "absent"),
         (("export", "absent", "--format", "onxn"), "onxn"),
+        (("export", "absent", "--integer-io"), "--integer-io is for"),
+        (("export", "absent", "--format", "saved_model", "--precision", "int8"), "--precision is"),
         (("report", "absent"), "no finished run below absent"),
     ],
 )
@@ -165,6 +168,16 @@ def test_a_run_is_evaluated_predicted_exported_and_reported(capsys, tmp_path, mo
     assert [shape[1] for shape in shapes] == [5, 3]
     assert len(folded.model_variables) < len(plain.model_variables)
     assert {path.name for path in folder.parent.iterdir()} == {"1", "2"}
+
+    if importlib.util.find_spec("tensorflow_serving"):
+        settings = ["--format", "serving", "--out", "served", "--name", "digits"]
+        assert call(capsys, "export", "runs/d", *settings)[0] == 0
+        assert (tmp_path / "served/models/digits/1/saved_model.pb").is_file()
+        settings = ["--format", "saved_model", "serving", "--max-batch-size", "1"]
+        assert call(capsys, "export", "runs/d", *settings)[0] == 0
+        beside = folder.parent / "serving/models/digits_wrn10_1/1/batching_params.pbtxt"
+        assert "max_execution_batch_size { value: 1 }" in beside.read_text()
+        assert {path.name for path in folder.parent.iterdir()} == {"1", "2", "3", "serving"}
 
     readme = tmp_path / "README.md"
     readme.write_text("a\n<!-- results: begin -->\nold\n<!-- results: end -->\nb\n")

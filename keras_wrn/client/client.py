@@ -16,18 +16,18 @@ from keras_wrn.data.images import check_array
 class ServingClient:
     """A client of one model on one server.
 
-    A request that finds the server unavailable (starting, or its queue full) is made again after
-    a pause that doubles each time.
+    A request that finds the server unavailable (starting, or its queue full) is made again, after
+    pauses that double. The server takes up to 1024 images a request (see `export_serving`).
 
     Args:
         url: str; for REST "http://host:8501", for gRPC "host:8500".
         model: str, the model's name on the server.
         protocol: "rest", or "grpc", which needs the extra `serving`.
-        timeout: float, seconds that a request may take, its repetitions not counted.
+        timeout: float, seconds that a request may take; over gRPC its repetitions included.
         version: int, or None for the newest.
         label: str such as "stable", instead of `version`.
-        retries: int, how often a request is made again.
-        backoff: float, seconds of the first pause.
+        retries: int, how often a request is made again, 0 to 4.
+        backoff: float, seconds, the pause that is doubled.
 
     Raises:
         ValueError: another protocol, a URL of another kind, or both a version and a label.
@@ -60,9 +60,9 @@ class ServingClient:
             raise ValueError(
                 f"`url` should be such as {expected!r} for {protocol}. Received: {url!r}"
             )
-        if not timeout > 0 or retries < 0 or backoff < 0:
+        if not timeout > 0 or retries not in range(5) or backoff < 0:  # gRPC allows four
             raise ValueError(
-                "`timeout` should be above 0, `retries` and `backoff` 0 or more. "
+                "`timeout` should be above 0, `retries` 0 to 4, and `backoff` 0 or more. "
                 f"Received: timeout={timeout}, retries={retries}, backoff={backoff}"
             )
         self.url, self.model = str(url).rstrip("/"), model
@@ -121,7 +121,7 @@ class ServingClient:
         return self._protocol.predict(signature, {"image": images.astype(dtype)})
 
     def status(self):
-        """The state of each version that the server knows: dict such as {1: "AVAILABLE"}."""
+        """The state of each version, or of the one of the client: dict such as {1: "AVAILABLE"}."""
         return self._protocol.status()
 
     def wait(self, seconds=60.0):
@@ -173,6 +173,8 @@ def _encoded(image):
                 f"1 or 3). Received: {type(image).__name__}, {array.dtype} of shape {array.shape}"
             )
         image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
+        image = image.convert("RGB")
     data = io.BytesIO()
     image.save(data, "PNG")
     return data.getvalue()

@@ -17,7 +17,7 @@ class GrpcProtocol:
         from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
         policy = {
-            "maxAttempts": min(target.retries, 4) + 1,  # gRPC allows five
+            "maxAttempts": target.retries + 1,
             "initialBackoff": f"{max(target.backoff, 0.001):.3f}s",
             "maxBackoff": "10s",
             "backoffMultiplier": 2,
@@ -31,6 +31,7 @@ class GrpcProtocol:
                 ("grpc.max_send_message_length", LIMIT),
                 ("grpc.max_receive_message_length", LIMIT),
                 ("grpc.enable_retries", 1),
+                ("grpc.per_rpc_retry_buffer_size", LIMIT),
                 ("grpc.service_config", json.dumps(config)),
             ],
         )
@@ -54,7 +55,7 @@ class GrpcProtocol:
         from tensorflow_serving.apis import get_model_status_pb2
 
         request = get_model_status_pb2.GetModelStatusRequest()
-        request.model_spec.name = self.target.model
+        self._name(request.model_spec)
         with self._errors():
             answer = self.models.GetModelStatus(request, timeout=self.target.timeout)
         names = get_model_status_pb2.ModelVersionStatus.State.Name

@@ -1,7 +1,6 @@
 """TensorFlow Serving over HTTP. Needs no TensorFlow."""
 
 import base64
-import json
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-RETRIED = [502, 503, 504]
+RETRIED = [502, 503]  # 504 is a deadline that has passed
 
 
 class RestProtocol:
@@ -24,20 +23,19 @@ class RestProtocol:
         for scheme in ("http://", "https://"):
             self.session.mount(scheme, HTTPAdapter(max_retries=retry))
         self.path = f"{target.url}/v1/models/{target.model}"
+        if target.version is not None:
+            self.path += f"/versions/{target.version}"
+        if target.label is not None:
+            self.path += f"/labels/{target.label}"
 
     def predict(self, signature, inputs):
-        target, path = self.target, self.path
-        if target.version is not None:
-            path += f"/versions/{target.version}"
-        if target.label is not None:
-            path += f"/labels/{target.label}"
         body = {
             "signature_name": signature,
             "inputs": {name: _to_json(value) for name, value in inputs.items()},
         }
-        outputs = self._ask("POST", f"{path}:predict", json=body).get("outputs")
+        outputs = self._ask("POST", f"{self.path}:predict", json=body).get("outputs")
         if not isinstance(outputs, dict):
-            raise target.refused(200, f"no outputs to the signature {signature!r}")
+            raise self.target.refused(200, f"no outputs to the signature {signature!r}")
         return {
             name: np.array(value, "float32") if name in ("probabilities", "logits") else value
             for name, value in outputs.items()
@@ -57,7 +55,7 @@ class RestProtocol:
             raise self.target.unreachable(error) from error
         try:
             found = answer.json()
-        except json.JSONDecodeError:
+        except ValueError:
             found = None
         if answer.status_code != 200 or not isinstance(found, dict):
             message = found.get("error") if isinstance(found, dict) else answer.text[:500]

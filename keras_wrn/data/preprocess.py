@@ -51,7 +51,9 @@ class Preprocessing:
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self):
-        if isinstance(self.class_names, str):
+        if isinstance(self.class_names, str) or not all(
+            isinstance(name, str) for name in self.class_names
+        ):
             raise ValueError(
                 "`class_names` should be a list of names. "
                 f"Received: class_names={self.class_names!r}"

@@ -20,24 +20,18 @@ def written_aside(path, *, overwrite, is_ours, kind):
         kind: str, what is written, for the messages.
 
     Raises:
-        FileExistsError: there is something at `path` that may not be replaced.
+        FileExistsError: there is something at `path` that may not be replaced, or it appeared
+            meanwhile.
     """
     path = Path(os.path.abspath(path))
-    if os.path.lexists(path):
-        if not overwrite:
-            raise FileExistsError(
-                f"Expected a path where nothing is, or `overwrite=True`. Received: {path}"
-            )
-        if not is_ours(path):
-            raise FileExistsError(
-                f"`overwrite=True` replaces {kind} only, and {path} is something else."
-            )
+    _check(path, overwrite, is_ours, kind)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as hidden:
         # One level down, so that the artifact has the permissions of any new file.
         new, old = Path(hidden, "new", path.name), Path(hidden, "old")
         new.parent.mkdir()
         yield new
+        _check(path, overwrite, is_ours, kind)
         if path.is_dir():
             os.replace(path, old)
         try:
@@ -46,3 +40,16 @@ def written_aside(path, *, overwrite, is_ours, kind):
             if old.exists():
                 os.replace(old, path)
             raise
+
+
+def _check(path, overwrite, is_ours, kind):
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
+        raise FileExistsError(
+            f"Expected a path where nothing is, or `overwrite=True`. Received: {path}"
+        )
+    if not is_ours(path):
+        raise FileExistsError(
+            f"`overwrite=True` replaces {kind} only, and {path} is something else."
+        )

@@ -54,24 +54,56 @@ def decode(data):
 
     def png():
         width, height = number(data, 16, 4, big=True), number(data, 20, 4, big=True)
-        with tf.control_dependencies([check_size(height, width)]):
-            image = tf.cast(tf.io.decode_png(data, 3, dtype=tf.uint16), tf.int32)
-        return tf.cast((image + 128) // 257, tf.uint8)
 
-    def gif():
-        width, height = number(data, 6, 2), number(data, 8, 2)
+        def deep():
+            image = tf.cast(tf.io.decode_png(data, 3, dtype=tf.uint16), tf.int32)
+            return tf.cast((image + 128) // 257, tf.uint8)
+
         with tf.control_dependencies([check_size(height, width)]):
-            return tf.io.decode_image(data, 3, expand_animations=False)
+            is_deep = number(data, 24, 1) == 16
+            return tf.cond(is_deep, deep, lambda: tf.io.decode_png(data, 3))
 
     magic = [
         (starts(b"\xff\xd8\xff"), jpeg),
         (starts(b"\x89PNG"), png),
-        (starts(b"GIF8"), gif),
+        (starts(b"GIF8"), lambda: gif(data)),
         (starts(b"BM"), lambda: bmp(data)),
     ]
     image = tf.case(magic, default=lambda: webp(data))
     image.set_shape((None, None, 3))
     return image
+
+
+def gif(data):
+    """Decode the first frame of a GIF; TensorFlow alone would take room for all of them."""
+    import tensorflow as tf
+
+    octets = tf.cast(tf.io.decode_raw(data, tf.uint8), tf.int64)
+
+    def table(flags):
+        return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
+
+    def skip_blocks(at):
+        (at,) = tf.while_loop(lambda at: octets[at] > 0, lambda at: (at + octets[at] + 1,), (at,))
+        return at + 1
+
+    start = 13 + table(octets[10])
+    (start,) = tf.while_loop(
+        lambda at: octets[at] == 0x21, lambda at: (skip_blocks(at + 2),), (start,)
+    )
+    left, top, width, height = (number(data, start + i, 2) for i in (1, 3, 5, 7))
+    end = skip_blocks(start + 11 + table(octets[start + 9]))
+    screen = number(data, 6, 2), number(data, 8, 2)
+    checks = [
+        check_size(screen[1], screen[0]),
+        tf.debugging.Assert(octets[start] == 0x2C, ["no image in the GIF"]),
+        tf.debugging.Assert(
+            (left + width <= screen[0]) & (top + height <= screen[1]), ["a frame beyond the GIF"]
+        ),
+    ]
+    with tf.control_dependencies(checks):
+        first = tf.strings.substr(data, tf.constant(0, tf.int64), end) + b";"
+    return tf.io.decode_image(first, 3, expand_animations=False)
 
 
 def bmp(data):
@@ -132,7 +164,8 @@ def number(data, start, length, big=False):
     """An unsigned number in the bytes of a string tensor, as int64."""
     import tensorflow as tf
 
-    digits = tf.io.decode_raw(tf.strings.substr(data, start, length), tf.uint8)
+    start, count = tf.cast(start, tf.int64), tf.constant(length, tf.int64)
+    digits = tf.io.decode_raw(tf.strings.substr(data, start, count), tf.uint8)
     weights = [256 ** (length - 1 - i if big else i) for i in range(length)]
     digits = tf.ensure_shape(digits, (length,))
     return tf.reduce_sum(tf.cast(digits, tf.int64) * tf.constant(weights, tf.int64))

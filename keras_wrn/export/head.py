@@ -125,16 +125,24 @@ def resolve_preprocessing(model, preprocessing=None, class_names=None):
 
 def in_float32(model):
     """The model itself, or its twin that computes in float32 where it does not."""
-    if all(layer.compute_dtype == "float32" for layer in model.layers):
+    if all(layer.compute_dtype == "float32" for layer in _flat(model)):
         return model
 
     def clone(layer):
+        if isinstance(layer, keras.Model):
+            return in_float32(layer)
         return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
 
     twin = keras.models.clone_model(model, clone_function=clone)
     for variable, value in zip(twin.variables, model.variables, strict=True):
         variable.assign(value)
     return twin
+
+
+def _flat(model):
+    """The layers of a model, in place of a model inside it those of that one."""
+    for layer in model.layers:
+        yield from _flat(layer) if isinstance(layer, keras.Model) else (layer,)
 
 
 def metadata_json(model, preprocessing, **settings):
@@ -266,7 +274,7 @@ class Verification:
         outputs = classifier_outputs(model, preprocessing)(self.images)
         self.expected = {name: ops.convert_to_numpy(value) for name, value in outputs.items()}
         self.expected["probabilities" if softmax else "logits"] = answer
-        low = any(layer.compute_dtype in ("float16", "bfloat16") for layer in model.layers)
+        low = any(layer.compute_dtype in ("float16", "bfloat16") for layer in _flat(model))
         self.tolerance = LOW_TOLERANCE if low else TOLERANCE
 
     def check(self, outputs, what):

@@ -67,8 +67,8 @@ def export_openvino(model, path, *, preprocessing=None, class_names=None, overwr
 
     settings = {"overwrite": overwrite, "is_ours": Path.is_file, "kind": "a file"}
     with (
-        written_aside(Path(path).with_suffix(".bin"), **settings) as new_weights,
         written_aside(path, **settings) as new,
+        written_aside(Path(path).with_suffix(".bin"), **settings) as new_weights,
     ):
         plain = in_float32(model)
         with tempfile.TemporaryDirectory() as directory:
@@ -80,6 +80,8 @@ def export_openvino(model, path, *, preprocessing=None, class_names=None, overwr
             verification = Verification(plain, preprocessing)
         verification.check(run_openvino(new, verification.images), "The OpenVINO model")
         os.replace(new.with_suffix(".bin"), new_weights)
+        # From here to the end there is no model to load, rather than one with others' weights.
+        Path(path).unlink(missing_ok=True)
 
 
 def run_openvino(path, images):

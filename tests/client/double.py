@@ -69,10 +69,14 @@ class Double:
         self.http_server.shutdown()
         self.http_server.server_close()
 
-    def versions(self, name):
-        if name not in self.models:
-            raise Refusal(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {name}")
-        return self.models[name]
+    def versions(self, name, version=None, label=None):
+        """The versions asked about: all, or the one of a number or label."""
+        wanted = version or (self.labels.get(name, {}).get(label, -1) if label else None)
+        found = {k: v for k, v in self.models.get(name, {}).items() if wanted in (None, k)}
+        if not found:
+            asked = f"{name} {version or label or ''}"
+            raise Refusal(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {asked}")
+        return found
 
     def predict(self, name, version, label, signature, inputs):
         """The outputs, arrays by name. Inputs are arrays, or lists to be made arrays of."""
@@ -81,13 +85,8 @@ class Double:
             self.unavailable -= 1
             raise Refusal(grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue is full")
         time.sleep(self.delay)
-        versions = self.versions(name)
-        version = version or self.labels[name].get(label) or max(versions)
-        if version not in versions or (label and label not in self.labels[name]):
-            raise Refusal(
-                grpc.StatusCode.NOT_FOUND, f"Servable not found: {name} {version} {label}"
-            )
-        function = versions[version][signature]
+        versions = self.versions(name, version, label)
+        function = versions[max(versions)][signature]
         try:
             specs = function.structured_input_signature[1]
             tensors = {key: tf.constant(value, specs[key].dtype) for key, value in inputs.items()}
@@ -122,7 +121,8 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
     def GetModelStatus(self, request, context):
         answer = get_model_status_pb2.GetModelStatusResponse()
         try:
-            for version in self.double.versions(request.model_spec.name):
+            spec = request.model_spec
+            for version in self.double.versions(spec.name, spec.version.value, spec.version_label):
                 answer.model_version_status.add(version=version, state="AVAILABLE")
         except Refusal as refusal:
             context.abort(*refusal.args)
@@ -144,23 +144,19 @@ def _handler(double):
             self._answer(self._predict)
 
         def _status(self):
-            name = self.path.removeprefix("/v1/models/")
             status = {"error_code": "OK", "error_message": ""}
             return {
                 "model_version_status": [
                     {"version": str(version), "state": "AVAILABLE", "status": status}
-                    for version in double.versions(name)
+                    for version in double.versions(*_address(self.path))
                 ]
             }
 
         def _predict(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            path = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:predict"
-            name, version, label = re.fullmatch(path, self.path).groups()
             inputs = {key: _from_json(value) for key, value in body["inputs"].items()}
-            outputs = double.predict(
-                name, int(version or 0), label, body.get("signature_name"), inputs
-            )
+            address = _address(self.path.removesuffix(":predict"))
+            outputs = double.predict(*address, body.get("signature_name"), inputs)
             return {"outputs": {key: _to_json(value) for key, value in outputs.items()}}
 
         def _answer(self, function):
@@ -179,6 +175,13 @@ def _handler(double):
             pass
 
     return Handler
+
+
+def _address(path):
+    """Name, version and label of a REST path."""
+    pattern = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
+    name, version, label = re.fullmatch(pattern, path).groups()
+    return name, int(version or 0), label
 
 
 def _from_json(value):

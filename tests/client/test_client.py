@@ -97,6 +97,13 @@ def test_classify_says_what_inference_model_says(connect, models, tmp_path):
         assert found["score"] == pytest.approx(wanted["score"], abs=2e-3)  # 2 grey levels of resize
 
 
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "F", "L", "1", "RGBA"])
+def test_images_of_any_mode(connect, mode):
+    image = Image.fromarray(pixels(1, 48)[0]).convert(mode)
+    with connect() as client:
+        assert client.classify(image)["valid"]
+
+
 def test_an_image_that_cannot_be_decoded_spoils_only_its_row(connect):
     images = [pixels(1)[0], b"no image", b"", pixels(1, seed=1)[0]]
     with connect() as client:
@@ -143,6 +150,11 @@ def test_status_and_wait(connect):
     with connect() as client:
         assert client.status() == {1: "AVAILABLE", 2: "AVAILABLE"}
         client.wait(5)
+    for arguments in ({"version": 1}, {"label": "stable"}):
+        with connect(**arguments) as client:
+            assert client.status() == {1: "AVAILABLE"}
+    with connect(version=7) as client, pytest.raises(ServingError, match="7"):
+        client.wait(0.1)
     with connect("other") as client:
         begun = time.monotonic()
         with pytest.raises(
@@ -155,13 +167,15 @@ def test_status_and_wait(connect):
 def test_a_busy_server_is_asked_again(connect, server):
     with connect(retries=3, backoff=0.01) as client:
         client.status()
-        server.requests, server.unavailable = 0, 2
-        assert client.predict(pixels(1))["logits"].shape == (1, 10)
-        assert server.requests == 3
+        for count in (1, 200):  # 200 images are more than gRPC keeps for repetitions by itself
+            server.requests, server.unavailable = 0, 2
+            assert client.predict(pixels(count))["logits"].shape == (count, 10)
+            assert server.requests == 3
+        server.requests = 0
         server.unavailable = 100
         with pytest.raises(ServingError, match=r"queue is full|503"):
             client.predict(pixels(1))
-        assert server.requests == 3 + 4
+        assert server.requests == 4
     with connect(retries=0) as client:
         server.requests = 0
         with pytest.raises(ServingError):
@@ -229,6 +243,7 @@ def test_messages_beyond_grpc_s_own_limit(connect):
         ({"version": 1, "label": "stable"}, "version=1, label='stable'"),
         ({"timeout": 0}, "timeout=0"),
         ({"retries": -1}, "retries=-1"),
+        ({"retries": 5}, "0 to 4.*retries=5"),
     ],
 )
 def test_wrong_arguments(arguments, message):
@@ -271,7 +286,10 @@ def test_ready_says_whether_every_model_is_available(directory, server):
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_smoke_asks_ten_times(directory, server, tmp_path):
     docker = tmp_path / "docker"
-    docker.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\n')
+    docker.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/said\n[ "$2" != ps ] || cat {tmp_path}/ps\n'
+    )
+    (tmp_path / "ps").write_text("")
     docker.chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PORT": str(server.port)}
@@ -280,8 +298,13 @@ def test_smoke_asks_ten_times(directory, server, tmp_path):
     assert said.stdout == "wrn_10_1: ten answers\n"
     assert server.requests == 10
     lines = (tmp_path / "said").read_text().splitlines()
-    assert lines == ["compose up --detach --wait --wait-timeout 180", "compose down"]
+    started = "compose up --detach --wait --wait-timeout 600"
+    assert lines == ["compose ps --quiet", started, "compose down"]
     server.unavailable = 1
     failed = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert failed.returncode != 0 and "503" in failed.stderr
     assert (tmp_path / "said").read_text().splitlines()[-1] == "compose down"
+    (tmp_path / "ps").write_text("4711\n")
+    failed = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert failed.returncode == 1 and "runs already" in failed.stderr
+    assert (tmp_path / "said").read_text().splitlines()[-1] == "compose ps --quiet"

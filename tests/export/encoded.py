@@ -21,6 +21,19 @@ def encode(image, kind, **settings):
     return file.getvalue()
 
 
+def gif_with_a_huge_frame(data, which):
+    """A GIF of 97 x 61 in which one frame, by its number, says that it has 65,535 x 65,535."""
+    sides = (97).to_bytes(2, "little") + (61).to_bytes(2, "little")
+    parts = data.split(b"\x2c" + bytes(4) + sides)
+    assert len(parts) > which + 1
+    joints = [sides] * (len(parts) - 1)
+    joints[which] = b"\xff" * 4
+    joined = [
+        b"\x2c" + bytes(4) + joint + part for joint, part in zip(joints, parts[1:], strict=True)
+    ]
+    return parts[0] + b"".join(joined)
+
+
 RGB = photo()
 GREY = RGB.convert("L")
 RGBA = Image.merge("RGBA", (*RGB.split(), GREY))
@@ -53,6 +66,8 @@ ENCODED = {
     "tiny": encode(photo((5, 3)), "PNG"),
     "large": encode(photo((800, 601)), "JPEG"),
 }
+# The second frame, which nobody asks about, is declared huge.
+ENCODED["gif_later_frame_bomb"] = gif_with_a_huge_frame(ENCODED["gif_animated"], 1)
 PNG, JPEG = ENCODED["png"], ENCODED["jpeg"]
 HUGE = 60000
 HEADER = b"IHDR" + HUGE.to_bytes(4, "big") * 2 + PNG[24:29]
@@ -66,6 +81,7 @@ BROKEN = {
     "png_header": PNG[:33],
     "png_bomb": PNG[:12] + HEADER + zlib.crc32(HEADER).to_bytes(4, "big") + PNG[33:],
     "jpeg_bomb": JPEG.replace((61).to_bytes(2, "big") + (97).to_bytes(2, "big"), b"\xff" * 4, 1),
+    "gif_frame_bomb": gif_with_a_huge_frame(ENCODED["gif"], 0),
     "gif_bomb": b"GIF89a" + b"\xff" * 4 + ENCODED["gif"][10:],
     "bmp_bomb": ENCODED["bmp"][:18] + HUGE.to_bytes(4, "little") * 2 + ENCODED["bmp"][26:],
     "webp_bomb": b"RIFF0000WEBPVP8X" + b"\x0a\x00\x00\x00" + b"\x00" * 4 + b"\xff" * 6,

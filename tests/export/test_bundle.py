@@ -37,6 +37,23 @@ def test_an_export_killed_half_way_leaves_nothing_a_server_would_load(network, t
     assert export_version(network, tmp_path / "versions", ["saved_model"]).name == "1"
 
 
+def test_two_exports_at_once_lose_neither(network, tmp_path, monkeypatch):
+    from keras_wrn.export import bundle
+
+    right = bundle.export_saved_model
+
+    def slow(model, path, **settings):
+        right(model, path, **settings)
+        if not (tmp_path / "1").exists():  # another process is quicker
+            (tmp_path / "1").mkdir()
+            (tmp_path / "1/theirs").write_text("theirs")
+
+    monkeypatch.setattr(bundle, "export_saved_model", slow)
+    with pytest.raises(FileExistsError, match="where nothing is"):
+        export_version(network, tmp_path, ["saved_model"])
+    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")] == ["1", "1/theirs"]
+
+
 def test_versions_count_on_and_others_stay(network, tmp_path):
     (tmp_path / "7").mkdir()
     (tmp_path / "notes").mkdir()

@@ -71,6 +71,15 @@ def test_a_post_activation_network_is_folded_entirely(settings):
     same(model, folded, shape=(8, 8, 4))
 
 
+@pytest.mark.parametrize("builder", [keras_wrn.WideResNet18, keras_wrn.WideResNet50_2])
+def test_the_imagenet_family_is_folded_entirely(builder):
+    keras.utils.set_random_seed(0)
+    model = randomize(builder(classes=10, input_shape=(64, 64, 3)))
+    folded = fold_batch_norm(model)
+    assert norms(model) and norms(folded) == set()
+    same(model, folded, shape=(64, 64, 3))
+
+
 def test_what_cannot_be_folded_stays():
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 4))

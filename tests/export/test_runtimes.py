@@ -124,6 +124,39 @@ def test_a_model_in_mixed_precision_becomes_float32(runtime, build, network, tmp
     np.testing.assert_allclose(probabilities, answer(network, images), atol=1e-4)
 
 
+def test_a_model_in_a_model_becomes_float32_too(runtime, build, network, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        trunk = build(include_top=False, pooling="avg")
+        outputs = keras.layers.Dense(10, "softmax", dtype="float32")(trunk.output)
+        image = keras.Input((32, 32, 3))
+        inner = keras.Model(trunk.input, outputs)
+        logits = keras.layers.Dense(5, "softmax", dtype="float32")(inner(image))
+        model = keras_wrn.models.ImageModel(image, logits)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.preprocessing = keras_wrn.Preprocessing(size=32, mean=(0.5,) * 3, std=(0.2,) * 3)
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8")
+    probabilities = runtime.run(write(runtime, model, tmp_path), images)["probabilities"]
+    np.testing.assert_allclose(probabilities, answer(model, images), atol=3e-2)
+
+
+def test_the_old_model_goes_before_its_weights_do(network, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    path = write(OpenVino, network, tmp_path)
+    seen = []
+    right = os.replace
+
+    def replace(old, new):
+        if str(new) == str(path.with_suffix(".bin")):
+            seen.append(path.exists())
+        right(old, new)
+
+    monkeypatch.setattr(os, "replace", replace)
+    write(OpenVino, network, tmp_path, overwrite=True)
+    assert seen == [False] and path.exists()
+
+
 def test_what_is_there_is_kept_unless_overwrite(runtime, network, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(runtime.module, runtime.converter, lambda *_: pytest.fail("converted"))

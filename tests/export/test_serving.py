@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import keras_wrn
-from keras_wrn.export import ExportError, export_serving
+from keras_wrn.export import ExportError, export_serving, warmup
 from keras_wrn.export import serving as serving_export
 
 pytestmark = pytest.mark.skipif(
@@ -58,7 +58,8 @@ def test_the_files_of_the_directory(directory):
     assert len((directory / "README.md").read_text().splitlines()) <= 15
     assert sorted(os.listdir(directory / "models/Wrn_10")) == ["1", "2", "3"]
     assert sorted(os.listdir(directory / "models/Wrn_10/3")) == [
-        "assets", "assets.extra", "fingerprint.pb", "saved_model.pb", "variables",
+        "assets", "assets.extra", "batching_params.pbtxt", "fingerprint.pb", "saved_model.pb",
+        "variables",
     ]  # fmt: skip
 
 
@@ -78,19 +79,42 @@ def test_models_config_is_what_the_server_s_proto_says(directory):
     ):
         assert models[name].base_path == f"/serving/models/{name}"
         assert models[name].model_platform == "tensorflow"
-        assert models[name].model_version_policy.latest.num_versions == 2
+        assert models[name].model_version_policy.latest.num_versions == 3
         assert dict(models[name].version_labels) == labels
 
 
-def test_batching_has_the_fields_of_the_server_and_fits_the_warm_up(directory):
-    lines = text(directory / "config/batching.config").splitlines()
-    wrapped = dict(re.fullmatch(r"(\w+) \{ value: (\d+) \}", x).groups() for x in lines if "{" in x)
-    sizes = [int(x.removeprefix("allowed_batch_sizes: ")) for x in lines if "{" not in x]
-    assert {*wrapped, "allowed_batch_sizes"} <= BATCHING_FIELDS
-    assert sizes == [1, 2, 4] and wrapped["max_batch_size"] == "4"
-    assert set(wrapped) == {
-        "max_batch_size", "batch_timeout_micros", "num_batch_threads", "max_enqueued_batches",
+def fields(path):
+    """The fields of a text proto of wrapped numbers, and their values."""
+    lines = text(path).splitlines()
+    return dict(re.fullmatch(r"(\w+) \{ value: (\w+) \}", line).groups() for line in lines)
+
+
+def test_batching_has_the_fields_of_the_server_and_suits_the_model(directory, build, tmp_path):
+    common = fields(directory / "config/batching.config")
+    assert common == {"num_batch_threads": "2"}
+    found = fields(directory / "models/Wrn_10/3/batching_params.pbtxt")
+    assert set(found) | set(common) <= BATCHING_FIELDS
+    assert found == {
+        "max_batch_size": "1024", "enable_large_batch_splitting": "true",
+        "max_execution_batch_size": "4", "batch_timeout_micros": "1000",
+        "max_enqueued_batches": "100",
     }  # fmt: skip
+    # Not given, the largest batch is what 20 GMAC make: of 16-8, 1.5 GMAC each, 8 images.
+    wide = build(depth=16, width=8)
+    found = fields(export_serving(wide, tmp_path, name="wide") / "batching_params.pbtxt")
+    assert found["max_execution_batch_size"] == "8"
+    assert found["batch_timeout_micros"] == "7741"
+    assert "1,548 million" in (tmp_path / "models/wide/1/batching_params.pbtxt").read_text()
+
+
+def test_images_of_any_size_are_not_batched(build, tmp_path):
+    version = export_serving(build(input_shape=(None, None, 3)), tmp_path, name="any")
+    assert not (version / "batching_params.pbtxt").exists()
+    path = version / "assets.extra/tf_serving_warmup_requests"
+    import tensorflow as tf
+
+    counts = warmup.replay(path, tf.saved_model.load(str(version)).signatures)
+    assert counts == {(name, 1): 1 for name in SIGNATURES}
 
 
 def test_monitoring_has_the_fields_of_the_server(directory):
@@ -104,7 +128,7 @@ def test_warm_up_asks_every_signature_for_every_batch_size(directory):
     version = directory / "models/Wrn_10/3"
     path = version / "assets.extra/tf_serving_warmup_requests"
     signatures = tf.saved_model.load(str(version)).signatures
-    counts = serving_export.replay(path, signatures)
+    counts = warmup.replay(path, signatures)
     assert counts == {(name, size): 1 for name in SIGNATURES for size in (1, 2, 4)}
     assert path.stat().st_size < 20_000
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
@@ -126,10 +150,10 @@ def test_a_warm_up_that_does_not_fit_is_said(directory, tmp_path):
     path = version / "assets.extra/tf_serving_warmup_requests"
     signatures = dict(tf.saved_model.load(str(version)).signatures)
     with pytest.raises(ExportError, match="warm-up requests: 'classify'"):
-        serving_export.replay(path, {k: v for k, v in signatures.items() if k != "classify"})
+        warmup.replay(path, {k: v for k, v in signatures.items() if k != "classify"})
     swapped = {**signatures, "serving_default": lambda image: {"logits": image * np.nan}}
     with pytest.raises(ExportError, match="finite logits"):
-        serving_export.replay(path, swapped)
+        warmup.replay(path, swapped)
 
 
 def test_the_compose_file_is_valid(directory):
@@ -143,7 +167,7 @@ def test_the_compose_file_is_valid(directory):
     assert service["healthcheck"]["test"][-2:] == ["Wrn_10", "other"]
     flags = dict(flag.removeprefix("--").split("=") for flag in service["command"])
     named = [value for value in flags.values() if value.startswith("/")]
-    assert len(named) == 3
+    assert len(named) == 3 and flags["enable_per_model_batching_parameters"] == "true"
     for value in named:
         assert (directory / value.removeprefix("/serving/")).is_file()
 
@@ -160,6 +184,7 @@ def test_the_manifests_are_valid(directory):
     assert container["image"] == "tensorflow/serving:2.20.0"
     probe = container["readinessProbe"]["exec"]["command"]
     assert probe == ["bash", "/serving/config/ready.sh", "Wrn_10", "other"]
+    assert container["startupProbe"]["exec"]["command"] == probe
     with pytest.raises(kubernetes_validate.ValidationError):
         container["readinessProbe"]["exec"]["commands"] = probe
         kubernetes_validate.validate(kinds["Deployment"], "1.31", strict=True)
@@ -217,8 +242,9 @@ def test_two_channels(build, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "a/b"}, r"letters, digits.*'a/b'"),
-        ({"name": ""}, "letters, digits"),
+        ({"name": "a/b"}, r"a letter and.*'a/b'"),
+        ({"name": ""}, "a letter and"),
+        ({"name": "9x"}, r"a letter and.*'9x'"),
         ({"name": "x", "max_batch_size": 24}, "power of two.*24"),
         ({"name": "x", "class_names": ["a"]}, "10 classes.*1 class names"),
     ],
@@ -229,12 +255,20 @@ def test_wrong_arguments_are_said_before_anything_is_written(network, tmp_path, 
     assert os.listdir(tmp_path) == []
 
 
-def test_files_of_others_are_kept(network, tmp_path):
-    (tmp_path / "docker-compose.yml").write_text("services: {}\n")
-    with pytest.raises(FileExistsError, match=r"docker-compose\.yml"):
+@pytest.mark.parametrize("name", ["docker-compose.yml", "requests/x.json"])
+def test_files_of_others_are_kept(network, tmp_path, name):
+    theirs = tmp_path / name
+    theirs.parent.mkdir(exist_ok=True)
+    theirs.write_text("services: {}\n")
+    with pytest.raises(FileExistsError, match=re.escape(name)):
         export_serving(network, tmp_path, name="x")
-    assert os.listdir(tmp_path) == ["docker-compose.yml"]
-    assert (tmp_path / "docker-compose.yml").read_text() == "services: {}\n"
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [theirs]
+    assert theirs.read_text() == "services: {}\n"
+
+
+def test_names_that_kubernetes_does_not_tell_apart(network, directory):
+    with pytest.raises(ValueError, match=r"differ from 'Wrn_10'.*name='wrn-10'"):
+        export_serving(network, directory, name="wrn-10")
 
 
 def test_a_missing_extra_is_said(network, tmp_path, monkeypatch):
@@ -250,7 +284,7 @@ def test_a_failure_leaves_no_version(network, directory, monkeypatch):
     def fail(*_):
         raise ExportError("no")
 
-    monkeypatch.setattr(serving_export, "_write_warmup", fail)
+    monkeypatch.setattr(serving_export, "write_warmup", fail)
     with pytest.raises(ExportError):
         export_serving(network, directory, name="Wrn_10")
     assert sorted(os.listdir(directory / "models/Wrn_10")) == ["1", "2", "3"]
