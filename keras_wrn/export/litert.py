@@ -1,5 +1,6 @@
 """A finished model as a LiteRT (TensorFlow Lite) file, for phones and small machines."""
 
+import contextlib
 import json
 import tempfile
 import warnings
@@ -164,7 +165,8 @@ def convert(model, preprocessing, precision="float32", images=None, integer_io=F
         if integer_io:
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = converter.inference_output_type = tf.uint8
-        return converter.convert()
+        with _no_word_of_the_old_interpreter():
+            return converter.convert()
 
 
 def open_interpreter(path):
@@ -175,10 +177,16 @@ def open_interpreter(path):
         import tensorflow as tf
 
         Interpreter = tf.lite.Interpreter
-    with warnings.catch_warnings():
-        # TensorFlow's says with each use that it will go, which is why ours comes second.
-        warnings.filterwarnings("ignore", "(?s).*tf.lite.Interpreter is deprecated")
+    with _no_word_of_the_old_interpreter():
         return Interpreter(str(path), num_threads=1)
+
+
+@contextlib.contextmanager
+def _no_word_of_the_old_interpreter():
+    """TensorFlow's says with each use that it will go; the converter calibrates with it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*tf.lite.Interpreter is deprecated")
+        yield
 
 
 def _verify(path, verification, precision):
