@@ -18,6 +18,7 @@ EXTRAS = {
     "openvino": ["openvino>=2026.1"],
     "parity": ["torch>=2.13"],  # the reference of the tests against PyTorch
     "serving": ["grpcio>=1.70", "tensorflow-serving-api>=2.21,<3"],
+    "weights": ["safetensors>=0.6"],
     "test": [
         "check-jsonschema>=0.39",
         "kubernetes-validate>=1.37",

@@ -16,6 +16,7 @@ from keras_wrn.models import (
 from keras_wrn.predict import evaluate, inference_model, prediction_figure
 from keras_wrn.training import SGD, Recipe
 from keras_wrn.training.run import run
+from keras_wrn.weights import load_torch_weights, save_torch_weights
 
 __version__ = "0.1.0"
 
@@ -39,8 +40,10 @@ __all__ = [
     "export_serving",
     "inference_model",
     "list_models",
+    "load_torch_weights",
     "models",
     "prediction_figure",
     "run",
+    "save_torch_weights",
     "training",
 ]

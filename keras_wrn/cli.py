@@ -95,6 +95,7 @@ VERBS = {
     "evaluate": verbs.evaluate,
     "predict": verbs.predict,
     "export": verbs.export,
+    "convert": verbs.convert,
     "report": verbs.report,
     "list": verbs.list_all,
 }

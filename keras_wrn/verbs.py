@@ -155,6 +155,41 @@ def export(
         print(f"Exported serving to {version}")
 
 
+def convert(
+    checkpoint: Annotated[Path, tyro.conf.Positional],
+    *,
+    out: Path,
+    model: str | None = None,
+    layout: str = "auto",
+    to: Literal["keras", "torch"] = "keras",
+):
+    """Convert a PyTorch checkpoint to a Keras file, or back.
+
+    Args:
+        checkpoint: A .pth, .pt or .safetensors file; or a .keras file or run directory.
+        out: The file to make: .keras, or .safetensors for torch.
+        model: The network's name, such as wide_resnet50_2; to torch it is not needed.
+        layout: How the tensors are named; auto tells it by the names, and is none to torch.
+        to: What to convert to.
+    """
+    from keras_wrn.predict import load_model
+    from keras_wrn.weights import convert as converting
+
+    if to == "torch":
+        network = load_model(checkpoint)
+        converting.save_torch_weights(network, out, layout)
+        print(f"Wrote {network.name} with the names of {layout} to {out}")
+        return
+    if model is None:
+        raise ValueError("Give --model, the network's name: keras-wrn list has them")
+    if out.suffix != ".keras" or out.exists():
+        raise ValueError(f"--out should be a new file that ends in .keras. Received: {out}")
+    network, found = converting.from_checkpoint(checkpoint, model, layout)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    network.save(out)
+    print(f"Wrote {network.name}, {network.output_shape[-1]} classes, from {found} to {out}")
+
+
 def list_all(pattern: Annotated[str, tyro.conf.Positional] = "*"):
     """List networks and recipes.
 

@@ -61,7 +61,7 @@ def test_wrong_use_exits_with_2_and_one_line(capsys, tmp_path, monkeypatch, args
 def test_no_verb_prints_the_usage(capsys):
     code, out, _ = call(capsys)
     assert code == 2
-    for verb in ("train", "evaluate", "predict", "export", "report", "list"):
+    for verb in ("train", "evaluate", "predict", "export", "convert", "report", "list"):
         assert f"  {verb} " in out
     assert call(capsys, "--help")[0] == 0
 
