@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -93,6 +95,12 @@ def test_metadata_lies_inside(runtime, network, tmp_path):
     assert preprocessing == network.preprocessing
     renamed = write(runtime, network, tmp_path, class_names=list("ABCDEFGHIJ"), overwrite=True)
     assert json.loads(runtime.metadata(renamed))["class_names"] == list("ABCDEFGHIJ")
+
+
+def test_no_path_of_this_machine_is_inside(runtime, network, tmp_path):
+    path = write(runtime, network, tmp_path)
+    for place in (tempfile.gettempdir(), str(Path.cwd())):
+        assert all(place.encode() not in p.read_bytes() for p in path.parent.iterdir())
 
 
 def test_zca_is_inside(runtime, build, zca, tmp_path):
