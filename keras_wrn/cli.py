@@ -32,6 +32,10 @@ def main(args: list[str] | None = None) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(_usage())
         sys.exit(0 if args else USE_ERROR)
+    if args[0] == "--version":
+        from keras_wrn import __version__
+
+        return print(f"keras-wrn {__version__}")
     verb, rest = args[0], args[1:]
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, 1)
@@ -122,8 +126,9 @@ def _call(function, args, prog, **settings):
             )
     except SystemExit as stop:
         if stop.code:
-            words = re.sub(r"[╭╮╰╯│─┌┐└┘|]+", " ", errors.getvalue())
-            words = " ".join(words.split()).removeprefix("Parsing error ")
+            # Without the box, whose upper edge holds a title that the text repeats.
+            lines = [x for x in errors.getvalue().splitlines() if not x.startswith(("╭", "┌"))]
+            words = " ".join(re.sub(r"[╭╮╰╯│─┌┐└┘|]+", " ", " ".join(lines)).split())
             words = words.split(" For full helptext")[0].split(" see ")[0]
             _fail(words, USE_ERROR)
         raise
@@ -144,7 +149,10 @@ def _deferred(function):
 def _exit_codes():
     try:
         yield
-    except (ValueError, DataError, *WRONG_PATH) as error:
+    except WRONG_PATH as error:
+        known = error.strerror and error.filename
+        _fail(f"{error.strerror}: {error.filename}" if known else str(error), USE_ERROR)
+    except (ValueError, DataError) as error:
         _fail(str(error), USE_ERROR)
     except (RunError, ExportError, OSError) as error:
         _fail(str(error), RUN_ERROR)

@@ -2,6 +2,7 @@
 
 import ast
 import fnmatch
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,10 +31,20 @@ def evaluate(
         out: A directory to write results.json into.
     """
     from keras_wrn import predict as predicting
-    from keras_wrn.data import load_arrays
+    from keras_wrn.data import dataset_info, load_arrays
 
-    data = load_arrays(dataset or _dataset_of(model), split, data_dir=data_dir)
-    results = predicting.evaluate(model, data, directory=out)
+    name = dataset or _dataset_of(model)
+    network = predicting.load_model(model)
+    known = getattr(getattr(network, "preprocessing", None), "class_names", ())
+    names = dataset_info(name).class_names
+    if len(known) == len(names) and known != names:
+        print(
+            f"keras-wrn: note: the model's classes are {', '.join(known[:3])}, ..., and those of "
+            f"{name} are {', '.join(names[:3])}, ...",
+            file=sys.stderr,
+        )
+    data = load_arrays(name, split, data_dir=data_dir)
+    results = predicting.evaluate(network, data, directory=out)
     print(f"images    {results['images']}\naccuracy  {results['accuracy']:.2f} %")
     print(f"error     {results['error']:.2f} %\nloss      {results['loss']:.4f}")
 
@@ -198,16 +209,20 @@ def list_all(pattern: Annotated[str, tyro.conf.Positional] = "*"):
     """
     from keras_wrn.models import list_models, model_info
 
-    print(f"{'network':16}{'parameters':>14}  error of the paper (%)")
+    recipes = [name for name in recipe_paths() if fnmatch.fnmatch(name, pattern)]
+    if not recipes and not list_models(pattern):
+        raise ValueError(
+            f"Expected a pattern of names, such as 'wrn_28_*'; nothing matches {pattern!r}"
+        )
+    print(f"{'network':18}{'parameters':>14}  error of the paper (%)")
     for name in list_models(pattern):
         info = model_info(name)
         errors = ", ".join(f"{data} {error:.2f}" for data, error in info.paper_error.items())
-        print(f"{name:16}{info.params:14,}  {errors}{f'  ({info.note})' if info.note else ''}")
+        print(f"{name:18}{info.params:14,}  {errors}{f'  ({info.note})' if info.note else ''}")
     print("\nrecipe")
-    for name, path in recipe_paths().items():
-        if fnmatch.fnmatch(name, pattern):
-            doc = ast.get_docstring(ast.parse(path.read_text())) or ""
-            print(f"{name:24}{doc.partition(chr(10))[0]}")
+    for name in recipes:
+        doc = ast.get_docstring(ast.parse(recipe_paths()[name].read_text())) or ""
+        print(f"{name:24}{doc.partition(chr(10))[0]}")
 
 
 def report(

@@ -1,11 +1,13 @@
 """The command line: verbs, flags, exit codes and one-line errors."""
 
+import dataclasses
 import importlib.util
 import json
 
 import keras
 import pytest
 
+import keras_wrn
 from keras_wrn import cli
 from keras_wrn.training.errors import Diverged, Stopped
 from keras_wrn.training.scripts import recipe_paths
@@ -23,7 +25,7 @@ def call(capsys, *args):
     except SystemExit as stop:
         code = stop.code
     captured = capsys.readouterr()
-    errors = [line for line in captured.err.splitlines() if line.startswith("keras-wrn: error")]
+    errors = [line for line in captured.err.splitlines() if line.startswith("keras-wrn: ")]
     return code, captured.out, errors
 
 
@@ -43,6 +45,8 @@ def call(capsys, *args):
         (("predict", "--model", "absent"), "Give either image files or --dataset"),
         (("predict", "x.jpg", "--model", "absent"), "absent"),
         (("evaluate", "absent"), "absent"),
+        (("evaluate", "absent", "--dataset", "cifar10", "--data-dir", "nowhere"), "a Keras model"),
+        (("list", "wrn_28"), "nothing matches 'wrn_28'"),
         (("export", "absent", "--format", "onxn"), "onxn"),
         (("export", "absent", "--integer-io"), "--integer-io is for"),
         (("export", "absent", "--format", "saved_model", "--precision", "int8"), "--precision is"),
@@ -55,7 +59,14 @@ def test_wrong_use_exits_with_2_and_one_line(capsys, tmp_path, monkeypatch, args
     assert code == 2
     assert len(errors) == 1
     assert message in errors[0]
+    assert not any(f"{x} {x}" in errors[0].lower() for x in ("invalid choice", "options"))
+    assert "[Errno" not in errors[0]
     assert "model.keras" not in {path.name for path in tmp_path.rglob("*")}
+
+
+def test_the_version(capsys):
+    code, out, _ = call(capsys, "--version")
+    assert code == 0 and out == f"keras-wrn {keras_wrn.__version__}\n"
 
 
 def test_no_verb_prints_the_usage(capsys):
@@ -139,6 +150,16 @@ def test_a_run_is_evaluated_predicted_exported_and_reported(capsys, tmp_path, mo
     assert code == 0 and f"{summary['test_accuracy']:.2f} %" in out
     results = json.loads((tmp_path / "evaluated/results.json").read_text())
     assert results["accuracy"] == pytest.approx(summary["test_accuracy"])
+
+    network = keras_wrn.predict.load_model("runs/d")
+    names = tuple("abcdefghij")
+    network.preprocessing = dataclasses.replace(network.preprocessing, class_names=names)
+    network.save("other.keras")
+    code, out, errors = call(capsys, "evaluate", "other.keras", "--dataset", "digits")
+    assert code == 0 and "classes are a, b, c, ..., and those of digits are 0, 1, 2" in errors[0]
+    assert call(capsys, "predict", "absent.jpg", "--model", "runs/d")[::2] == (
+        2, ["keras-wrn: error: No such file or directory: absent.jpg"],
+    )  # fmt: skip
 
     code, out, _ = call(capsys, "predict", "--model", "runs/d", "--dataset", "digits",
                         "--count", "5", "--show-dir", "pictures")  # fmt: skip

@@ -101,7 +101,7 @@ def _read(image, what):
 
 
 def _decode(data, what):
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         image = Image.open(io.BytesIO(data))
@@ -110,6 +110,8 @@ def _decode(data, what):
         image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, UnidentifiedImageError):  # whose text names an object in memory
+            reason = "no known image format"
         raise ValueError(f"Expected an image for {what}; it cannot be decoded: {reason}") from error
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
         pixels = np.asarray(image, "int64")
