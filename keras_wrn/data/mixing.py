@@ -2,9 +2,8 @@
 
 What is drawn comes from NumPy, by (seed, epoch, index), and what is done to pixels and labels from
 Keras' layers, which take a finished draw. So it is the same on tf.data and from arrays, after a
-resume, and for any batch size, with three exceptions that belong to a batch: the partner, who sits
-in it; the coin between mixup and CutMix; and RandAugment's amounts, which Keras' layers draw on
-TensorFlow, from a seed for each step.
+resume, and for any batch size, with two exceptions that belong to a batch: the partner, who sits in
+it, and the coin between mixup and CutMix.
 
 Keras 3.15.1 and keras-cv 0.9.0 have each of the three; measured on 2,048 to 8,192 images of 32x32:
 
@@ -79,8 +78,8 @@ class Heavy:
         Returns:
             dict of arrays that begin with (steps,), only of what is on: `cutout` and `cutmix`,
             boxes int32 (steps, batch, 4); `partner` int32 and `mixup`, the share of an image's own
-            pixels, float32 (steps, batch); `operations` int32 (steps, batch, 2); `seed` int32
-            (steps, 2).
+            pixels, float32 (steps, batch); `operations` int32 and `amounts` float32 in [0, 1),
+            (steps, batch, 2).
         """
         # The stream of `epoch_draws` is [seed, epoch]: this one leaves its numbers as they are.
         generator = np.random.default_rng([seed, epoch, 1])
@@ -107,7 +106,7 @@ class Heavy:
             last = len(OPERATIONS) - 1
             chosen = np.floor(table[..., 6:8] * len(OPERATIONS)).astype("int32")
             plan["operations"] = np.minimum(chosen, last)
-            plan["seed"] = generator.integers(2**31, size=(len(order), 2), dtype="int32")
+            plan["amounts"] = generator.random((count, 2), dtype="float32")[order]
         return plan
 
     def layers(self):
@@ -131,7 +130,7 @@ def change_pixels(layers, images, plan):
     """Apply RandAugment, if on, to images of 0..255; `plan` is one step's part of `Heavy.draws`."""
     if "rand_augment" not in layers:
         return images
-    return layers["rand_augment"](images, plan["operations"], plan["seed"])
+    return layers["rand_augment"](images, plan["operations"], plan["amounts"])
 
 
 def change_batch(layers, images, labels, plan):

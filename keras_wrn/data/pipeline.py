@@ -182,8 +182,8 @@ class Batches:
         """The same batches as NumPy arrays, for the JAX and torch backends: a PyDataset.
 
         Raises:
-            ValueError: the step is not one of the run, or RandAugment is on: its amounts are
-                TensorFlow's random numbers.
+            ValueError: the step is not one of the run, or RandAugment is on, which runs on
+                TensorFlow.
         """
         self._check_step(start_step, epochs)
         if self.heavy.rand_augment:
