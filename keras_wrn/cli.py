@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import functools
 import io
+import os
 import re
 import signal
 import sys
@@ -46,6 +47,7 @@ def main(args: list[str] | None = None) -> None:
             _train(rest)
         else:
             _call(VERBS[verb], rest, f"keras-wrn {verb}")
+        sys.stdout.flush()
 
 
 def train_main(recipe: Recipe, args: list[str] | None = None) -> None:
@@ -149,6 +151,9 @@ def _deferred(function):
 def _exit_codes():
     try:
         yield
+    except BrokenPipeError:  # such as of `keras-wrn list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except WRONG_PATH as error:
         known = error.strerror and error.filename
         _fail(f"{error.strerror}: {error.filename}" if known else str(error), USE_ERROR)

@@ -34,7 +34,7 @@ def load_model(model_or_name):
     if path is None or path.suffix != ".keras" or not path.is_file():
         raise ValueError(
             f"Expected a Keras model, a `.keras` file, or a run directory that holds {MODEL_FILE}. "
-            f"Received: {model_or_name!r}"
+            f"Received: {str(model_or_name)!r}"
         )
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is damaged: it is not the archive that `model.save` writes.")

@@ -31,18 +31,11 @@ def evaluate(
         out: A directory to write results.json into.
     """
     from keras_wrn import predict as predicting
-    from keras_wrn.data import dataset_info, load_arrays
+    from keras_wrn.data import load_arrays
 
-    name = dataset or _dataset_of(model)
     network = predicting.load_model(model)
-    known = getattr(getattr(network, "preprocessing", None), "class_names", ())
-    names = dataset_info(name).class_names
-    if len(known) == len(names) and known != names:
-        print(
-            f"keras-wrn: note: the model's classes are {', '.join(known[:3])}, ..., and those of "
-            f"{name} are {', '.join(names[:3])}, ...",
-            file=sys.stderr,
-        )
+    name = dataset or _dataset_of(model)
+    _note_other_classes(network, name)
     data = load_arrays(name, split, data_dir=data_dir)
     results = predicting.evaluate(network, data, directory=out)
     print(f"images    {results['images']}\naccuracy  {results['accuracy']:.2f} %")
@@ -85,7 +78,10 @@ def predict(
         names = [f"{dataset} test {i}" for i in range(len(inputs))]
     else:
         inputs, names = list(images), [str(path) for path in images]
-    results = predicting.inference_model(model, inputs, top_k=top_k)
+    network = predicting.load_model(model)
+    if dataset:
+        _note_other_classes(network, dataset)
+    results = predicting.inference_model(network, inputs, top_k=top_k)
     width = max(map(len, names))
     for i, (name, result) in enumerate(zip(names, results, strict=True)):
         tops = "  ".join(f"{top['class']} {top['score']:.3f}" for top in result["top_k"])
@@ -243,6 +239,20 @@ def report(
         print(table)
     else:
         reporting.write_between_markers(readme, table)
+
+
+def _note_other_classes(network, dataset):
+    """Say so where a model's classes have other names than a dataset's."""
+    from keras_wrn.data import dataset_info
+
+    known = getattr(getattr(network, "preprocessing", None), "class_names", ())
+    names = dataset_info(dataset).class_names
+    if known and tuple(known) != names:
+        print(
+            f"keras-wrn: note: the model's classes are {', '.join(known[:3])}, ..., and those of "
+            f"{dataset} are {', '.join(names[:3])}, ...",
+            file=sys.stderr,
+        )
 
 
 def _calibration_images(model, dataset, data_dir):

@@ -3,6 +3,8 @@
 import dataclasses
 import importlib.util
 import json
+import subprocess
+import sys
 
 import keras
 import pytest
@@ -44,7 +46,7 @@ def call(capsys, *args):
         (("train", "cifar10_wrn16_2", "--data-dir", "absent"), "'absent' does not exist"),
         (("predict", "--model", "absent"), "Give either image files or --dataset"),
         (("predict", "x.jpg", "--model", "absent"), "absent"),
-        (("evaluate", "absent"), "absent"),
+        (("evaluate", "absent"), "Expected a Keras model"),
         (("evaluate", "absent", "--dataset", "cifar10", "--data-dir", "nowhere"), "a Keras model"),
         (("list", "wrn_28"), "nothing matches 'wrn_28'"),
         (("export", "absent", "--format", "onxn"), "onxn"),
@@ -62,6 +64,14 @@ def test_wrong_use_exits_with_2_and_one_line(capsys, tmp_path, monkeypatch, args
     assert not any(f"{x} {x}" in errors[0].lower() for x in ("invalid choice", "options"))
     assert "[Errno" not in errors[0]
     assert "model.keras" not in {path.name for path in tmp_path.rglob("*")}
+
+
+def test_a_reader_that_stops_reading_is_no_error():
+    listing = f"{sys.executable} -m keras_wrn list"
+    command = ["bash", "-c", f"set -o pipefail; {listing} | head -1 > /dev/null"]
+    said = subprocess.run(command, capture_output=True, text=True)
+    assert said.returncode in (0, 141)
+    assert "keras-wrn: error" not in said.stderr and "Traceback" not in said.stderr
 
 
 def test_the_version(capsys):

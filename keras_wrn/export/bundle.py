@@ -38,7 +38,8 @@ def export_version(
         The path of the version.
 
     Raises:
-        ValueError: an unknown format, or none; a model that cannot be exported.
+        ValueError: an unknown format, or none; a directory that is a SavedModel; a model that
+            cannot be exported.
         ExportError: an extra is missing, or an artifact does not compute what the model does.
 
     Example:
@@ -52,6 +53,11 @@ def export_version(
         raise ValueError(f"`formats` should be some of {FORMATS}. Received: {tuple(formats)}")
     for extra in set(EXTRAS).intersection(formats):
         require_extra(extra)
+    if Path(directory, "saved_model.pb").exists():
+        raise ValueError(
+            "Expected a directory of versions, such as saved_models/mine. Received: "
+            f"{directory}, which is a SavedModel itself"
+        )
     version = Path(directory) / str(next_version(directory))
     with written_aside(version, overwrite=False, is_ours=Path.is_dir, kind="a version") as new:
         if "saved_model" in formats:

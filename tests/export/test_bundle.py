@@ -67,6 +67,13 @@ def test_versions_count_on_and_others_stay(network, tmp_path):
     assert keras_wrn.predict.load_model(version).name == network.name
 
 
+def test_a_saved_model_is_no_directory_of_versions(network, tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"a directory of versions.*is a SavedModel itself"):
+        export_version(network, tmp_path)
+    assert os.listdir(tmp_path) == ["saved_model.pb"]
+
+
 @pytest.mark.parametrize("formats", [[], ["savedmodel"], ["saved_model", "tflite"]])
 def test_an_unknown_format_is_said(network, tmp_path, formats):
     with pytest.raises(ValueError, match=r"`formats` should be some of \('saved_model', 'litert'"):
