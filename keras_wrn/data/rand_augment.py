@@ -12,8 +12,8 @@ Keras 3.15.1 and keras-cv 0.9.0 both have a RandAugment layer, and neither would
 - The single layers of Keras draw for each image (64 copies of one image come out in 57 to 64
   versions where the amount is continuous) and keep to 0..255.
 - In tf.data, on two busy cores: 800 to 900 images a second with Keras' layer, 2,900 to 5,000 with
-  keras-cv's, 11,600 to 11,900 with each operation given only its own images, as here (then still
-  with amounts that Keras' layers drew).
+  keras-cv's. With each operation given only its own images, as here: on quiet cores 17,800
+  (benchmarks/results/input_pipeline.json).
 
 So the single layers of Keras do the work on pixels, and its affine transform the moves, with
 operations and amounts of each image that are drawn outside, by (seed, epoch, index); with the
