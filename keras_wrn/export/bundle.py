@@ -82,7 +82,11 @@ def export_version(
     return version
 
 
+def versions(directory):
+    """The numbers of the versions below a directory, ascending."""
+    return sorted(int(path.name) for path in Path(directory).glob("*") if path.name.isdecimal())
+
+
 def next_version(directory):
     """The number of the next version below a directory, int."""
-    taken = [int(path.name) for path in Path(directory).glob("*") if path.name.isdecimal()]
-    return max(taken, default=0) + 1
+    return max(versions(directory), default=0) + 1

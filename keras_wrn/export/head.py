@@ -243,12 +243,17 @@ def pixel_function(model, preprocessing):
 
 def write_plain_saved_model(model, preprocessing, directory):
     """Write a SavedModel with `serving_default` alone, from which other formats are converted."""
+    save_signatures(model, {SIGNATURE: pixel_function(model, preprocessing)}, directory)
+
+
+def save_signatures(model, signatures, directory):
+    """Write a SavedModel of these signatures, a dict of `tf.function`s, with the variables of a
+    model."""
     import tensorflow as tf
 
     # Not keras.export.ExportArchive: Keras 3.15 stores every variable twice.
     module = tf.Module()
     module.model_variables = [variable.value for variable in model.variables]
-    signatures = {SIGNATURE: pixel_function(model, preprocessing)}
     tf.saved_model.save(module, str(directory), signatures=signatures)
 
 

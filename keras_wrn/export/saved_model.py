@@ -14,6 +14,7 @@ from keras_wrn.export.head import (
     full_float32,
     input_shape,
     labels_text,
+    save_signatures,
 )
 
 EXTRAS = "assets.extra"
@@ -125,13 +126,10 @@ def write_saved_model(model, preprocessing, directory, top_k):
             "valid": valid,
         }
 
-    # Not keras.export.ExportArchive: Keras 3.15 stores every variable twice.
-    module = tf.Module()
-    module.model_variables = [variable.value for variable in model.variables]
     signatures = {"serving_default": serve, "serve_uint8": serve_uint8}
     if preprocessing.channels in (1, 3):
         signatures["classify"] = classify
-    tf.saved_model.save(module, str(directory), signatures=signatures)
+    save_signatures(model, signatures, directory)
 
 
 def _verify(directory, model, preprocessing):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_wrn.export.aside import written_aside
-from keras_wrn.export.bundle import next_version
+from keras_wrn.export.bundle import next_version, versions
 from keras_wrn.export.head import exportable, input_shape, require_extra
 from keras_wrn.export.saved_model import export_saved_model
 from keras_wrn.export.warmup import encoded, write_warmup
@@ -160,7 +160,7 @@ def _batching(macs, max_batch_size):
 
 def _files(directory):
     """Every file that names the models of the directory: dict from its path to its contents."""
-    found = sorted(path for path in (directory / "models").iterdir() if _versions(path))
+    found = sorted(path for path in (directory / "models").iterdir() if versions(path))
     models = [path.name for path in found]
     words = {
         "image": f"tensorflow/serving:{RELEASE}",
@@ -199,8 +199,8 @@ def _models_config(paths):
         "model_config_list {",
     ]
     for path in paths:
-        versions = _versions(path)
-        stable, canary = versions[-2:][0], versions[-1]
+        newest = versions(path)[-2:]
+        stable, canary = newest[0], newest[-1]
         lines += [
             "  config {",
             f'    name: "{path.name}"',
@@ -212,10 +212,6 @@ def _models_config(paths):
             "  }",
         ]
     return "\n".join([*lines, "}", ""])
-
-
-def _versions(path):
-    return sorted(int(version.name) for version in path.glob("*") if version.name.isdecimal())
 
 
 def _check_files_are_ours(directory, name):

@@ -10,6 +10,10 @@ from keras_wrn.models import create_model, model_info
 from keras_wrn.weights.files import WeightsError, read_state_dict, unwrap, write_state_dict
 from keras_wrn.weights.layouts import LAYOUTS, parse
 
+# The order of a tensor's axes there and here, by their number.
+TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
+TO_KERAS = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
+
 
 def load_torch_weights(model, path_or_state_dict, layout="auto"):
     """Give a network the weights of a PyTorch checkpoint.
@@ -115,7 +119,7 @@ def save_torch_weights(model, path, layout):
     state = {}
     for name, variable in _tensors(model, layout).items():
         value = keras.ops.convert_to_numpy(variable)
-        state[name] = value.transpose({4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[value.ndim])
+        state[name] = value.transpose(TO_TORCH[value.ndim])
     write_state_dict(state, path)
 
 
@@ -240,9 +244,8 @@ def _check_padding(model, layout):
 
 def _torch_shape(variable):
     shape = tuple(variable.shape)
-    axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[len(shape)]
-    return tuple(shape[axis] for axis in axes)
+    return tuple(shape[axis] for axis in TO_TORCH[len(shape)])
 
 
 def _to_keras(array):
-    return np.asarray(array).transpose({4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[array.ndim])
+    return np.asarray(array).transpose(TO_KERAS[array.ndim])
