@@ -26,7 +26,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 .PHONY: quickstart test lint clean
 
 quickstart: $(EXPORTED)/1/saved_model.pb
-	$(BIN)/keras-wrn predict --dataset digits --model runs/quickstart \
+	$(BIN)/keras-wrn predict --data digits --model runs/quickstart \
 		--show-dir runs/quickstart/pictures
 	@echo
 	@echo "Trained:    runs/quickstart (log.jsonl, curves.png, model.keras, summary.json)"

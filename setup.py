@@ -9,16 +9,19 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "keras_wrn/__init__.py").read_text())[1]
 
 # Folders beside keras_wrn/ that are packages inside it once installed.
-CARRIED = {"keras_wrn.recipes": "recipes"}
+CARRIED = {
+    "keras_wrn.recipes": "recipes",
+    "keras_wrn.shipped.cifar10_wrn16_2": "saved_models/cifar10_wrn16_2/1",
+}
 
 EXTRAS = {
     "jax": ["jax>=0.10"],
     "litert": ["ai-edge-litert==2.3.*"],
     "onnx": ["onnx>=1.20", "onnxruntime>=1.24", "tf2onnx>=1.17"],
     "openvino": ["openvino>=2026.1"],
-    "parity": ["torch>=2.13"],  # the reference of the tests against PyTorch
+    "parity": ["timm>=1.0.20", "torch>=2.13"],  # what the tests compare with
     "serving": ["grpcio>=1.70", "tensorflow-serving-api>=2.21,<3"],
-    "weights": ["safetensors>=0.6"],
+    "weights": ["ml_dtypes>=0.5", "safetensors>=0.6"],
     "test": [
         "check-jsonschema>=0.39",
         "kubernetes-validate>=1.37",
@@ -50,7 +53,10 @@ setup(
     ],
     packages=[*find_packages(include=["keras_wrn", "keras_wrn.*"]), *CARRIED],
     package_dir=CARRIED,
-    package_data={"keras_wrn": ["**/*.json", "export/templates/*"]},
+    package_data={
+        "keras_wrn": ["**/*.json", "data/*.txt", "export/templates/*"],
+        "keras_wrn.shipped.cifar10_wrn16_2": ["model.keras"],
+    },
     entry_points={"console_scripts": ["keras-wrn = keras_wrn.cli:main"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
@@ -66,6 +72,7 @@ setup(
         "scikit-learn>=1.5",
         "scipy>=1.14",
         "tensorboard>=2.20",  # TensorFlow no longer brings it
+        "tqdm>=4.66",
         "tyro>=1.0,<2",
         "urllib3>=2",
     ],

@@ -1,8 +1,9 @@
 """Wide Residual Networks (Zagoruyko & Komodakis 2016) for Keras 3."""
 
-from keras_wrn import data, export, models, training
+from keras_wrn import data, export, models, training, weights
 from keras_wrn.client import ServingClient, ServingError
-from keras_wrn.data import Preprocessing
+from keras_wrn.data import Preprocessing, decode_predictions, preprocess_input
+from keras_wrn.evaluation import evaluate
 from keras_wrn.export import export_litert, export_saved_model, export_serving
 from keras_wrn.models import (
     WideResNet,
@@ -11,9 +12,11 @@ from keras_wrn.models import (
     WideResNet50_2,
     WideResNet101_2,
     create_model,
+    feature_extractor,
     list_models,
+    reset_classifier,
 )
-from keras_wrn.predict import evaluate, inference_model, prediction_figure
+from keras_wrn.predict import inference_model, prediction_figure
 from keras_wrn.training import SGD, Recipe
 from keras_wrn.training.run import run
 from keras_wrn.weights import load_torch_weights, save_torch_weights
@@ -33,17 +36,22 @@ __all__ = [
     "WideResNet101_2",
     "create_model",
     "data",
+    "decode_predictions",
     "evaluate",
     "export",
     "export_litert",
     "export_saved_model",
     "export_serving",
+    "feature_extractor",
     "inference_model",
     "list_models",
     "load_torch_weights",
     "models",
     "prediction_figure",
+    "preprocess_input",
+    "reset_classifier",
     "run",
     "save_torch_weights",
     "training",
+    "weights",
 ]

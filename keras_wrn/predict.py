@@ -1,56 +1,31 @@
-"""What a trained network says of images: predictions, a picture of them, and its accuracy."""
+"""What a trained network says of images: predictions, and a picture of them."""
 
 import math
-import os
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
-from keras_wrn.data.evaluation import check_images, check_labels
-from keras_wrn.data.images import check_array, image_pixels, picture
+from keras_wrn.data.images import image_pixels, picture
 from keras_wrn.export.head import find_classifier, resolve_preprocessing
-from keras_wrn.training.checkpoint import write_json
+from keras_wrn.weights.opening import load_model
 
-MODEL_FILE = "model.keras"
-RESULTS_FILE = "results.json"
 BATCH = 32
 RIGHT, WRONG = "#1a7f37", "#cf222e"
-
-
-def load_model(model_or_name):
-    """Return the model itself, or the one of a `.keras` file or of a run directory.
-
-    Raises:
-        ValueError: there is no such model, or its file cannot be read.
-    """
-    if isinstance(model_or_name, keras.Model):
-        return model_or_name
-    path = Path(model_or_name) if isinstance(model_or_name, str | os.PathLike) else None
-    if path is not None and path.is_dir():
-        path = path / MODEL_FILE
-    if path is None or path.suffix != ".keras" or not path.is_file():
-        raise ValueError(
-            f"Expected a Keras model, a `.keras` file, or a run directory that holds {MODEL_FILE}. "
-            f"Received: {str(model_or_name)!r}"
-        )
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is damaged: it is not the archive that `model.save` writes.")
-    return keras.models.load_model(path, compile=False)
 
 
 def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=None):
     """Classify one image, or several.
 
     Args:
-        model_or_name: a `keras.Model` that ends in a `Dense` layer, the path of a `.keras` file,
-            or a run directory (which holds model.keras).
-        image_or_images: one image or a list of them. An image is the path of an image file, its
-            bytes, a `PIL.Image`, or an array (height, width, channels) of 0..255, uint8 or float.
-            An array (batch, height, width, channels) is a list of images. Arrays of the model's
-            size are taken as they are; any other image is resized and cropped.
+        model_or_name: a `keras.Model` that ends in a `Dense` layer, the path of a `.keras` file or
+            of a run directory (which holds model.keras), or a name with published weights, such
+            as "wide_resnet50_2.tv2_in1k" (see `keras_wrn.list_models(pretrained=True)`).
+        image_or_images: one image or a list of them. An image is the path of an image file, a
+            URL (http or https), its bytes, a `PIL.Image`, or an array (height, width, channels)
+            of 0..255, uint8 or float. An array (batch, height, width, channels) is a list of
+            images. Arrays of the model's size are taken as they are; any other image is resized
+            and cropped.
         top_k: int, how many classes `top_k` lists at most.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
 
@@ -61,7 +36,8 @@ def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=No
         For several, a list of such.
 
     Raises:
-        ValueError: no such model, or an image that cannot be decoded or has another shape.
+        ValueError: no such model, or an image that cannot be fetched or decoded or has another
+            shape.
         FileNotFoundError: no such image file.
 
     Example:
@@ -70,11 +46,12 @@ def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=No
     images, labels = keras_wrn.data.load_arrays("digits", "test")
     result = keras_wrn.inference_model("runs/digits_wrn10_1-seed0", images[0])
     result["pred_class"], result["pred_score"]   # '7', 0.998
+    keras_wrn.inference_model("wide_resnet50_2", "https://example.org/bird.jpg")["pred_class"]
     ```
     """
     if not isinstance(top_k, int) or top_k < 1:
         raise ValueError(f"`top_k` should be a positive integer. Received: top_k={top_k!r}")
-    model, preprocessing = _open(model_or_name, preprocessing)
+    model, preprocessing = open_classifier(model_or_name, preprocessing)
     several = isinstance(image_or_images, list | tuple) or getattr(image_or_images, "ndim", 0) == 4
     images = list(image_or_images) if several else [image_or_images]
     pixels = [
@@ -83,7 +60,7 @@ def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=No
     ]
     results = []
     for start in range(0, len(pixels), BATCH):
-        logs = _log_probabilities(model, preprocessing, np.stack(pixels[start : start + BATCH]))
+        logs = log_probabilities(model, preprocessing, np.stack(pixels[start : start + BATCH]))
         results += [_result(np.exp(row), preprocessing.class_names, top_k) for row in logs]
     return results if several else results[0]
 
@@ -136,74 +113,14 @@ def prediction_figure(images, results, path, true_labels=None):
     figure.savefig(path, format="png", dpi=120)
 
 
-def evaluate(model_or_name, data, *, batch_size=500, preprocessing=None, directory=None):
-    """Measure a classifier on labelled images, single view, no image dropped.
-
-    Args:
-        model_or_name: as for `inference_model`.
-        data: tuple of images, uint8 or float (n, height, width, channels) of 0..255 and of the
-            model's size, and labels, int (n,).
-        batch_size: int.
-        preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
-        directory: path, where results.json is written, or None.
-
-    Returns:
-        dict of `images` (int), `accuracy` and `error` (percent), `loss` (mean negative log
-        likelihood), `top5_accuracy` (percent; with more than 5 classes only) and `per_class`, a
-        list of {"class", "images", "accuracy"} in the order of the labels, the accuracy None for
-        a class without images.
-
-    Raises:
-        ValueError: no such model, images of another shape, or labels that are no classes.
-
-    Example:
-
-    ```python
-    data = keras_wrn.data.load_arrays("cifar10", "test")
-    keras_wrn.evaluate("runs/cifar10_wrn16_2-seed0", data)["error"]
-    ```
-    """
-    model, preprocessing = _open(model_or_name, preprocessing)
-    images, labels = (np.asarray(part) for part in data)
-    classes = model.output_shape[-1]
-    _check_data(images, labels, classes, batch_size, preprocessing)
-    parts = []
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size]
-        # A short last batch is filled up: another shape would be compiled anew.
-        missing = min(batch_size, len(images)) - len(batch)
-        filled = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)])
-        parts.append(_log_probabilities(model, preprocessing, filled)[: len(batch)])
-    logs = np.concatenate(parts)
-    right = np.argmax(logs, axis=-1) == labels
-    accuracy = 100 * right.mean()
-    results: dict[str, Any] = {
-        "images": len(images),
-        "accuracy": round(float(accuracy), 4),
-        "error": round(float(100 - accuracy), 4),
-        "loss": float(-logs[np.arange(len(labels)), labels].mean()),
-    }
-    if classes > 5:
-        best = np.argsort(-logs, axis=-1, kind="stable")[:, :5]
-        top5 = (best == labels[:, None]).any(axis=-1).mean()
-        results["top5_accuracy"] = round(float(100 * top5), 4)
-    names = preprocessing.class_names
-    results["per_class"] = [
-        _class_accuracy(_name(names, label), right[labels == label]) for label in range(classes)
-    ]
-    if directory is not None:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        write_json(Path(directory) / RESULTS_FILE, results)
-    return results
-
-
-def _open(model_or_name, preprocessing):
+def open_classifier(model_or_name, preprocessing=None):
+    """The model, which ends in a classifier, and the preprocessing that fits it."""
     model = load_model(model_or_name)
     find_classifier(model)
     return model, resolve_preprocessing(model, preprocessing)
 
 
-def _log_probabilities(model, preprocessing, images):
+def log_probabilities(model, preprocessing, images):
     """Logarithms of the probabilities, float64 (batch, classes), of images of the model's size."""
     outputs = model.predict_on_batch(preprocessing.normalize(images)).astype("float64")
     if not np.isfinite(outputs).all():
@@ -216,7 +133,7 @@ def _log_probabilities(model, preprocessing, images):
 
 def _result(scores, names, top_k):
     best = [int(label) for label in np.argsort(-scores, kind="stable")[:top_k]]
-    top = [{"label": i, "class": _name(names, i), "score": float(scores[i])} for i in best]
+    top = [{"label": i, "class": class_name(names, i), "score": float(scores[i])} for i in best]
     return {
         "pred_label": top[0]["label"],
         "pred_score": top[0]["score"],
@@ -226,24 +143,9 @@ def _result(scores, names, top_k):
     }
 
 
-def _name(names, label):
+def class_name(names, label):
+    """The name of a class, its number where classes have no names."""
     return names[label] if names else str(label)
-
-
-def _class_accuracy(name, right):
-    accuracy = round(float(100 * right.mean()), 4) if len(right) else None
-    return {"class": name, "images": len(right), "accuracy": accuracy}
-
-
-def _check_data(images, labels, classes, batch_size, preprocessing):
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"`batch_size` should be positive. Received: batch_size={batch_size!r}")
-    check_array(images, "the images", rank=4)
-    expected = preprocessing.size, preprocessing.size, preprocessing.channels
-    if images.shape[1:] != expected:
-        raise ValueError(f"Expected images of shape {expected}. Received: {images.shape[1:]}")
-    check_images(images, labels)
-    check_labels(labels, classes)
 
 
 def _title(result, label):

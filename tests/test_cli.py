@@ -1,5 +1,6 @@
 """The command line: verbs, flags, exit codes and one-line errors."""
 
+import csv
 import dataclasses
 import importlib.util
 import json
@@ -8,6 +9,7 @@ import sys
 
 import keras
 import pytest
+from PIL import Image
 
 import keras_wrn
 from keras_wrn import cli
@@ -44,10 +46,11 @@ def call(capsys, *args):
         (("train", "digits_wrn10_1", "--precision", "int8"), "int8"),
         (("train", "digits_wrn10_1", "--model.depth", "17"), "Nearest valid value: 16"),
         (("train", "cifar10_wrn16_2", "--data-dir", "absent"), "'absent' does not exist"),
-        (("predict", "--model", "absent"), "Give either image files or --dataset"),
-        (("predict", "x.jpg", "--model", "absent"), "absent"),
+        (("predict", "--model", "absent"), "Give either images or --data"),
+        (("predict", "x.jpg", "--model", "absent"), "No such file or directory: x.jpg"),
+        (("predict", "http://localhost/x.jpg", "--model", "absent"), "a Keras model"),
         (("evaluate", "absent"), "Expected a Keras model"),
-        (("evaluate", "absent", "--dataset", "cifar10", "--data-dir", "nowhere"), "a Keras model"),
+        (("evaluate", "absent", "--data", "cifar10", "--data-dir", "nowhere"), "a Keras model"),
         (("list", "wrn_28"), "nothing matches 'wrn_28'"),
         (("export", "absent", "--format", "onxn"), "onxn"),
         (("export", "absent", "--integer-io"), "--integer-io is for"),
@@ -161,17 +164,46 @@ def test_a_run_is_evaluated_predicted_exported_and_reported(capsys, tmp_path, mo
     results = json.loads((tmp_path / "evaluated/results.json").read_text())
     assert results["accuracy"] == pytest.approx(summary["test_accuracy"])
 
-    network = keras_wrn.predict.load_model("runs/d")
+    network = keras_wrn.weights.load_model("runs/d")
     names = tuple("abcdefghij")
     network.preprocessing = dataclasses.replace(network.preprocessing, class_names=names)
     network.save("other.keras")
-    code, out, errors = call(capsys, "evaluate", "other.keras", "--dataset", "digits")
+    code, out, errors = call(capsys, "evaluate", "other.keras", "--data", "digits")
     assert code == 0 and "classes are a, b, c, ..., and those of digits are 0, 1, 2" in errors[0]
     assert call(capsys, "predict", "absent.jpg", "--model", "runs/d")[::2] == (
         2, ["keras-wrn: error: No such file or directory: absent.jpg"],
     )  # fmt: skip
 
-    code, out, _ = call(capsys, "predict", "--model", "runs/d", "--dataset", "digits",
+    images, _ = keras_wrn.data.load_arrays("digits", "test")
+    (tmp_path / "photos/inside").mkdir(parents=True)
+    for name in ("b.png", "inside/a.png"):
+        Image.fromarray(images[0]).save(tmp_path / "photos" / name)
+    for ending in ("csv", "json"):
+        settings = ["--model", "runs/d", "--top-k", "2", "--out", f"out/found.{ending}"]
+        code, out, _ = call(capsys, "predict", "photos", *settings)
+        assert code == 0 and out.count("photos/") == 2
+    with open("out/found.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"], row["rank"]) for row in rows] == [
+        ("photos/b.png", "1"), ("photos/b.png", "2"),
+        ("photos/inside/a.png", "1"), ("photos/inside/a.png", "2"),
+    ]  # fmt: skip
+    found = json.loads((tmp_path / "out/found.json").read_text())
+    assert [row["pred_class"] for row in found] == [rows[0]["class"], rows[2]["class"]]
+    assert found[0]["top_k"][1]["class"] == rows[1]["class"]
+    (tmp_path / "photos/bad.png").write_text("no image")
+    settings = ["--model", "runs/d", "--out", "out/some.csv", "--show-dir", "some"]
+    code, out, errors = call(capsys, "predict", "photos", *settings)
+    assert code == 1 and "1 of 3 images cannot be classified" in errors[-1]
+    assert "cannot be decoded" in (tmp_path / "out/some.csv").read_text()
+    assert (tmp_path / "some/predictions.png").is_file()
+    code, _, errors = call(capsys, "predict", "photos", "--model", "runs/d", "--out", "x.txt")
+    assert code == 2 and "ends in .json or .csv" in errors[-1]
+    (tmp_path / "empty").mkdir()
+    code, _, errors = call(capsys, "predict", "empty", "--model", "runs/d")
+    assert code == 2 and "no image files below empty" in errors[-1]
+
+    code, out, _ = call(capsys, "predict", "--model", "runs/d", "--data", "digits",
                         "--count", "5", "--show-dir", "pictures")  # fmt: skip
     assert code == 0 and out.count("(true: ") == 5
     assert (tmp_path / "pictures/predictions.png").read_bytes().startswith(b"\x89PNG")

@@ -47,7 +47,7 @@ def project_files():
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for folder in ("keras_wrn", "recipes"):
+    for folder in ("keras_wrn", "recipes", "saved_models"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
@@ -79,6 +79,8 @@ def test_wheel_holds_package_recipes_and_licence(wheel):
     assert RECIPES
     assert {f"keras_wrn/recipes/{name}.py" for name in ("__init__", *RECIPES)} <= names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    shipped = {name for name in names if name.startswith("keras_wrn/shipped/")}
+    assert shipped == {"keras_wrn/shipped/cifar10_wrn16_2/model.keras"}
     # The recipes and tests do not take a top-level name of the user's environment.
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"keras_wrn"}
 
@@ -155,6 +157,19 @@ def test_recipes_of_this_installation_import_by_name():
         assert importlib.import_module(f"keras_wrn.recipes.{name}").recipe.name == name
 
 
+def test_wheel_holds_the_weights_of_cifar10(installed, tmp_path):
+    code = (
+        "import keras_wrn\n"
+        "print(keras_wrn.WideResNet(16, 2, weights='cifar10').preprocessing.class_names[3])\n"
+        "from keras_wrn.weights import fetch, weights_info\n"
+        "print(fetch._shipped(weights_info('wrn_16_2')))\n"
+        "print(len(keras_wrn.data.imagenet_classes()))\n"
+    )
+    out = run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(installed))
+    place = installed / "keras_wrn/shipped/cifar10_wrn16_2/model.keras"
+    assert out.splitlines()[-3:] == ["cat", str(place), "1000"]
+
+
 @pytest.mark.slow
 def test_wheel_trains_a_recipe_by_name_in_an_empty_folder(installed, tmp_path):
     train = ("-m", "keras_wrn", "train", "digits_wrn10_1", "--smoke", "--run-dir", "run")
@@ -184,7 +199,7 @@ def test_make_says_which_python_it_needs(tmp_path):
 
 
 def test_no_file_names_a_registry_or_a_place_on_one_machine():
-    hosts = r"pypi\.org|pythonhosted\.org|download\.pytorch\.org|anaconda\.org|index[-]url"
+    hosts = r"pypi\.org|pythonhosted\.org|download\.pytorch\.org/whl|anaconda\.org|index[-]url"
     places = r"(?<![\w.~$})-])/(?:home|mnt|root|tmp|work|Users)/\w"
     found = []
     for path in project_files():

@@ -1,5 +1,8 @@
+import functools
+import http.server
 import io
 import json
+import threading
 
 import keras
 import numpy as np
@@ -7,7 +10,9 @@ import pytest
 from PIL import Image
 
 import keras_wrn
-from keras_wrn.predict import evaluate, inference_model, load_model, prediction_figure
+from keras_wrn.evaluation import evaluate
+from keras_wrn.predict import inference_model, prediction_figure
+from keras_wrn.weights import load_model
 
 NAMES = tuple("zero one two three four five six seven eight nine".split())
 
@@ -130,7 +135,7 @@ def test_models_come_from_files_and_run_directories(model, digits, tmp_path):
         load_model(tmp_path / "broken.keras")
     (tmp_path / "empty").mkdir()
     for wrong in (tmp_path / "empty", "no_such_model", tmp_path / "absent.keras", 7):
-        with pytest.raises(ValueError, match=r"run directory that holds model\.keras"):
+        with pytest.raises(ValueError, match=r"directory that holds model\.keras"):
             load_model(wrong)
 
 
@@ -257,6 +262,34 @@ def colors(path):
         "green": int(((green > red + 60) & (green > blue + 40)).sum()),
         "red": int(((red > green + 100) & (red > blue + 100)).sum()),
     }
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server of a folder; the folder and its address."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("localhost", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield tmp_path, f"http://localhost:{running.server_port}"
+        running.shutdown()
+
+
+def test_an_image_comes_from_a_url(model, digits, server, monkeypatch):
+    folder, address = server
+    (folder / "digit.png").write_bytes(png(digits[0][0]))
+    (folder / "text.png").write_text("no image")
+    expected = inference_model(model, digits[0][0])
+    found = inference_model(model, f"{address}/digit.png")
+    np.testing.assert_array_equal(found["pred_scores"], expected["pred_scores"])
+    with pytest.raises(ValueError, match=r"absent\.png cannot be fetched: 404"):
+        inference_model(model, f"{address}/absent.png")
+    with pytest.raises(ValueError, match=r"text\.png; it cannot be decoded"):
+        inference_model(model, f"{address}/text.png")
+    monkeypatch.setattr(keras_wrn.data.images, "MAX_BYTES", 100)
+    with pytest.raises(ValueError, match="more than 100 bytes"):
+        inference_model(model, f"{address}/digit.png")
+    with pytest.raises(ValueError, match="cannot be fetched: ConnectionError, no answer"):
+        inference_model(model, "http://localhost:1/digit.png")
 
 
 def test_the_picture_tells_right_from_wrong(model, digits, tmp_path):

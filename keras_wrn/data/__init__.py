@@ -3,6 +3,7 @@
 from keras_wrn.data.augment import ReflectPadCrop
 from keras_wrn.data.datasets import DATASETS, dataset_info, load_arrays
 from keras_wrn.data.evaluation import eval_arrays, eval_dataset
+from keras_wrn.data.imagenet import decode_predictions, imagenet_classes, preprocess_input
 from keras_wrn.data.load import load_dataset
 from keras_wrn.data.pipeline import Batches
 from keras_wrn.data.preprocess import ZCA, Preprocessing, default_preprocessing
@@ -16,9 +17,12 @@ __all__ = [
     "Preprocessing",
     "ReflectPadCrop",
     "dataset_info",
+    "decode_predictions",
     "default_preprocessing",
     "eval_arrays",
     "eval_dataset",
+    "imagenet_classes",
     "load_arrays",
     "load_dataset",
+    "preprocess_input",
 ]

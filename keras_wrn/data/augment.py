@@ -5,30 +5,32 @@ import numpy as np
 from keras import ops
 
 
-def crop_and_flip(images, offsets, flips, padding):
+def crop_and_flip(images, offsets, flips, padding, size=None):
     """Crop images out of their reflect-padded selves, and mirror some, in a single gather.
 
     Args:
         images: (batch, height, width, channels), a NumPy array or a tensor of the Keras backend.
         offsets: int32 (batch, 2), top and left of each crop in the padded image, 0 to
-            2 * padding.
+            2 * padding + (the image's size - the crop's).
         flips: int32 (batch,), 1 where the crop is mirrored left to right.
         padding: int, pixels added on each side, mirrored without repeating the edge.
+        size: (height, width) of the crops; None for that of the images.
 
     Returns:
-        Images of the same shape, dtype and kind.
+        Crops (batch, *size, channels) of the same dtype and kind.
     """
     xp = np if isinstance(images, np.ndarray) else ops
     batch, height, width, channels = xp.shape(images)
+    rows_out, columns_out = size or (height, width)
 
     def reflect(position, size):
         position = position - padding
         return (size - 1) - xp.abs((size - 1) - xp.abs(position))
 
-    across = xp.arange(width, dtype="int32")[None, :]
+    across = xp.arange(columns_out, dtype="int32")[None, :]
     flips = flips[:, None]
-    across = across + flips * (width - 1 - 2 * across)
-    rows = reflect(offsets[:, :1] + xp.arange(height, dtype="int32")[None, :], height)
+    across = across + flips * (columns_out - 1 - 2 * across)
+    rows = reflect(offsets[:, :1] + xp.arange(rows_out, dtype="int32")[None, :], height)
     columns = reflect(offsets[:, 1:] + across, width)
     first = xp.arange(batch, dtype="int32")[:, None] * height
     pixels = ((first + rows) * width)[:, :, None] + columns[:, None, :]
@@ -103,10 +105,13 @@ def check_padding(padding, size=()):
         raise ValueError(f"`padding` should be {expected}. Received: padding={padding!r}")
 
 
-def draw_crop(draws, padding, horizontal_flip):
-    """Turn uniform draws (batch, at least 3) into int32 offsets (batch, 2) and flips (batch,)."""
+def draw_crop(draws, padding, horizontal_flip, margin=(0, 0)):
+    """Turn uniform draws (batch, at least 3) into int32 offsets (batch, 2) and flips (batch,).
+
+    `margin` is by how much the images are higher and wider than the crops.
+    """
     xp = np if isinstance(draws, np.ndarray) else ops
-    positions = 2 * padding + 1
+    positions = np.asarray([2 * padding + 1 + side for side in margin], "float32")
     offsets = xp.minimum(xp.floor(draws[:, :2] * positions), positions - 1)
     flips = xp.floor(draws[:, 2] * 2) if horizontal_flip else 0 * draws[:, 2]
     if xp is np:

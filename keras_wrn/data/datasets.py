@@ -1,6 +1,8 @@
 """What each dataset is, and how its images come into memory."""
 
 import dataclasses
+import os
+from pathlib import Path
 
 import numpy as np
 
@@ -31,6 +33,8 @@ class DatasetInfo:
 
 
 DIGITS = tuple("0123456789")
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 CIFAR_MEAN = tuple(value / 255 for value in (125.3, 123.0, 113.9))
 CIFAR_STD = tuple(value / 255 for value in (63.0, 62.1, 66.7))
 CIFAR10_CLASSES = tuple(
@@ -88,6 +92,22 @@ def dataset_info(name: str) -> DatasetInfo:
     if name not in DATASETS:
         raise ValueError(f"Unknown dataset. Expected one of {sorted(DATASETS)}. Received: {name!r}")
     return DATASETS[name]
+
+
+def check_dataset(name: str) -> bool:
+    """Whether a dataset is a folder of images, and not one of the known names.
+
+    Raises:
+        ValueError: it is neither a known name nor a path.
+    """
+    if name in DATASETS:
+        return False
+    if os.sep in name or Path(name).is_dir():
+        return True
+    raise ValueError(
+        f"Unknown dataset. Expected one of {sorted(DATASETS)}, or a folder of images. "
+        f"Received: {name!r}"
+    )
 
 
 def load_arrays(name, split, *, data_dir=None, extra=True, validation=0, seed=0):

@@ -10,14 +10,17 @@ import numpy as np
 
 from keras_wrn.data.preprocess import MAX_PIXELS
 
+MAX_BYTES = 2**26  # of an image at a URL
+TIMEOUT = 30  # seconds without an answer
+
 
 def image_pixels(image, preprocessing, what="the image"):
     """Bring one image to the size that a network takes.
 
     Args:
-        image: the path of an image file, its bytes, a `PIL.Image`, or an array (height, width,
-            channels) of 0..255. An array of the network's size is returned as it is; any other
-            image is resized and cropped by `preprocessing`.
+        image: the path of an image file, a URL (http or https), its bytes, a `PIL.Image`, or an
+            array (height, width, channels) of 0..255. An array of the network's size is returned
+            as it is; any other image is resized and cropped by `preprocessing`.
         preprocessing: `keras_wrn.Preprocessing`.
         what: str, the image's name in messages.
 
@@ -25,8 +28,8 @@ def image_pixels(image, preprocessing, what="the image"):
         An array (size, size, channels) of 0..255, uint8 unless it was given otherwise.
 
     Raises:
-        ValueError: an image that cannot be decoded, or an array of another rank, number of
-            channels or range.
+        ValueError: an image that cannot be fetched or decoded, or an array of another rank,
+            number of channels or range.
         FileNotFoundError: no such file.
 
     Example:
@@ -93,11 +96,32 @@ def _read(image, what):
     """A PIL image of a path, bytes or PIL image; a checked array of anything else."""
     from PIL import Image
 
+    if isinstance(image, str) and image.startswith(("http://", "https://")):
+        return _decode(_fetch(image), image)
     if isinstance(image, str | os.PathLike):
         return _decode(Path(image).read_bytes(), f"the file {os.fspath(image)}")
     if isinstance(image, bytes | bytearray | memoryview):
         return _decode(bytes(image), what)
     return image if isinstance(image, Image.Image) else check_array(image, what)
+
+
+def _fetch(url):
+    """The bytes of an image at a URL, no more than `MAX_BYTES`."""
+    import requests
+
+    try:
+        with requests.get(url, timeout=TIMEOUT, stream=True) as answer:
+            answer.raise_for_status()
+            data = bytearray()
+            for chunk in answer.iter_content(2**16):
+                data += chunk
+                if len(data) > MAX_BYTES:
+                    raise ValueError(f"{url} has more than {MAX_BYTES:,} bytes. Expected an image")
+    except requests.RequestException as error:
+        answered = isinstance(error, requests.HTTPError)
+        reason = str(error) if answered else f"{type(error).__name__}, no answer from the host"
+        raise ValueError(f"{url} cannot be fetched: {reason}") from error
+    return bytes(data)
 
 
 def _decode(data, what):

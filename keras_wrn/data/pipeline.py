@@ -41,7 +41,8 @@ class Batches:
     mixup and CutMix on images and labels.
 
     Args:
-        images: uint8 or float32 (n, height, width, channels).
+        images: uint8 or float32 (n, height, width, channels). Where they are larger than
+            `preprocessing.size`, the random crops of that size are cut out of them.
         labels: int (n,).
         classes: int.
         batch_size: int, global. The last short batch of an epoch is dropped.
@@ -84,8 +85,10 @@ class Batches:
                 f"`batch_size` should be between 1 and the {len(images)} training images. "
                 f"Received: batch_size={batch_size!r}"
             )
-        size = images.shape[1:3]
-        check_padding(padding, size)
+        full = images.shape[1:3]
+        check_padding(padding, full)
+        self.size = size = tuple(min(side, preprocessing.size) for side in full)
+        self.margin = tuple(side - crop for side, crop in zip(full, size, strict=True))
         self.heavy = Heavy(cutout, mixup, cutmix, rand_augment)
         if cutout > min(size):
             raise ValueError(
@@ -110,9 +113,9 @@ class Batches:
 
     def augment(self, images, draws):
         """Crop, flip and normalise a batch, given its images and their rows of draws."""
-        if self.padding or self.horizontal_flip:
-            offsets, flips = draw_crop(draws, self.padding, self.horizontal_flip)
-            images = crop_and_flip(images, offsets, flips, self.padding)
+        if self.padding or self.horizontal_flip or any(self.margin):
+            offsets, flips = draw_crop(draws, self.padding, self.horizontal_flip, self.margin)
+            images = crop_and_flip(images, offsets, flips, self.padding, self.size)
         return images if self.whitened else self.preprocessing.normalize(images)
 
     def draws(self, epoch):
@@ -128,8 +131,7 @@ class Batches:
         `order` and `draws` as above, and what `Heavy.draws` adds.
         """
         order, draws = self.draws(epoch)
-        size = self.images.shape[1:3]
-        heavy = self.heavy.draws(self.seed, epoch, len(self.images), order, size)
+        heavy = self.heavy.draws(self.seed, epoch, len(self.images), order, self.size)
         return {"order": order, "draws": draws, **heavy}
 
     def batch(self, images, labels, plan):
@@ -168,7 +170,7 @@ class Batches:
             order = plan["order"]
             targets = tf.one_hot(tf.gather(labels, order), self.classes)
             x, y = self.batch(tf.gather(images, order), targets, plan)
-            x.set_shape((self.batch_size, *images.shape[1:]))
+            x.set_shape((self.batch_size, *self.size, images.shape[-1]))
             return x, y
 
         remaining = epochs * self.steps_per_epoch - start_step

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import keras
@@ -23,7 +24,7 @@ class Preprocessing:
     Args:
         size: int, height and width of the network's images in pixels.
         crop: float in (0, 1], the share of the resized image that the central crop keeps; the
-            short side is resized to `round(size / crop)`.
+            short side is resized to `floor(size / crop)`.
         interpolation: "nearest", "bilinear" or "bicubic", of the resize.
         mean: tuple of floats, a channel's mean, of pixels in 0..1.
         std: tuple of floats, a channel's standard deviation, of pixels in 0..1.
@@ -80,6 +81,11 @@ class Preprocessing:
     def channels(self) -> int:
         return len(self.mean)
 
+    @property
+    def short_side(self) -> int:
+        """What the short side of an image is resized to before the crop."""
+        return max(self.size, math.floor(self.size / self.crop + 1e-6))
+
     def normalize(self, images):
         """Normalise images (batch, height, width, channels) of 0..255 to float32, same shape.
 
@@ -98,6 +104,9 @@ class Preprocessing:
     def prepare(self, image):
         """Resize and crop one PIL image to uint8 (size, size, channels).
 
+        Sizes and place of the crop are those of torchvision's and timm's evaluation transforms:
+        the long side is rounded down, half a pixel of the crop's place to the even one.
+
         Raises:
             ValueError: this is for images of neither 1 nor 3 channels, or the image is so long
                 and thin that it would have more than `MAX_PIXELS` once resized.
@@ -110,9 +119,8 @@ class Preprocessing:
                 f"of {self.channels}; give arrays of the model's size instead"
             )
         image = image.convert("RGB" if self.channels == 3 else "L")
-        short = max(self.size, round(self.size / self.crop))
-        scale = short / min(image.size)
-        width, height = (max(short, round(side * scale)) for side in image.size)
+        short = self.short_side
+        width, height = (short * side // min(image.size) for side in image.size)
         if width * height > MAX_PIXELS:
             raise ValueError(
                 f"Expected an image of at most {MAX_PIXELS:,} pixels once its short side is "
@@ -121,7 +129,7 @@ class Preprocessing:
         if (width, height) != image.size:
             resample = getattr(Image.Resampling, self.interpolation.upper())
             image = image.resize((width, height), resample)
-        left, top = (width - self.size) // 2, (height - self.size) // 2
+        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
         image = image.crop((left, top, left + self.size, top + self.size))
         return np.asarray(image, "uint8").reshape(self.size, self.size, self.channels)
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from keras_wrn.data.datasets import dataset_info
+from keras_wrn.data.datasets import DATASETS
 
 LICENCES = {
     "cifar10": "its authors state no licence",
@@ -38,20 +38,23 @@ def model_card(run_dir, preprocessing):
     """
     summary = json.loads(Path(run_dir, "summary.json").read_text())
     recipe = json.loads(Path(run_dir, "recipe.json").read_text())
-    data, network, versions = summary["data"], recipe["model"], summary["versions"]
-    info = dataset_info(data["dataset"])
-    names = ", ".join(preprocessing.class_names) or f"{info.classes} classes without names"
+    data, versions = summary["data"], summary["versions"]
+    source, terms = "A folder of images", "those of the images"
+    if data["dataset"] in DATASETS:
+        source, terms = DATASETS[data["dataset"]].source, LICENCES[data["dataset"]]
+    names = ", ".join(preprocessing.class_names) or "without names"
     published = recipe["paper_error"]
     rows = {
-        "network": f"WRN-{network['depth']}-{network['width']:g}, blocks {network['block']}, "
-        f"dropout {network['dropout']:g}: {summary['params']:,} trained parameters, "
+        "network": f"{_network(recipe['model'])}: {summary['params']:,} trained parameters, "
         f"{summary['macs'] / 1e6:,.0f} million multiply-adds an image",
+        "started from": recipe["model"].get("weights", "") or _tagged(recipe["model"]),
+        "teacher": recipe.get("distill", {}).get("teacher", ""),
         "test error": f"{summary['test_error']:.2f} % of {data['test_images']:,} "
         f"{'test' if data['split'] == 'test' else 'held-out training'} images: last epoch, single "
         "view, raw weights, float32",
         "published": "" if published is None else f"{published:.2f} % ({recipe['source']})",
-        "trained on": f"{data['dataset']}, {data['train_images']:,} images. {info.source}. Terms "
-        f"of the data: {LICENCES[info.name]}",
+        "trained on": f"{Path(data['dataset']).name}, {data['train_images']:,} images. {source}. "
+        f"Terms of the data: {terms}",
         "recipe": f"`{recipe['name']}`: {recipe['epochs']} epochs, seed {recipe['seed']}, batch "
         f"{recipe['batch_size']}, peak rate {recipe['optimizer']['learning_rate']:g} "
         f"({recipe['schedule']['kind']}), weight decay {recipe['optimizer']['weight_decay']:g}, "
@@ -77,6 +80,20 @@ Written by `keras-wrn export` from the run's own files.
 {table}
 
 {ADVICE}"""
+
+
+def _network(model):
+    if model.get("name"):
+        return model["name"].partition(".")[0]
+    return (
+        f"WRN-{model['depth']}-{model['width']:g}, blocks {model['block']}, "
+        f"dropout {model['dropout']:g}"
+    )
+
+
+def _tagged(model):
+    name = model.get("name", "")
+    return f"the published weights {name}" if "." in name else ""
 
 
 def _describe(preprocessing):

@@ -186,10 +186,9 @@ def prepare(image, preprocessing):
     if preprocessing.channels == 1:
         image = grey(image)
     size = preprocessing.size
-    short = max(size, round(size / preprocessing.crop))
     shape = tf.shape(image)[:2]
-    sides = tf.cast(shape, tf.float64)
-    new = tf.maximum(tf.cast(short, tf.float64), tf.round(sides * (short / tf.reduce_min(sides))))
+    sides = tf.cast(shape, tf.int64)
+    new = preprocessing.short_side * sides // tf.reduce_min(sides)
     with tf.control_dependencies([check_size(new[0], new[1])]):
         new = tf.cast(new, tf.int32)
     if preprocessing.interpolation == "nearest":
@@ -200,7 +199,8 @@ def prepare(image, preprocessing):
         for target in (tf.stack([shape[0], new[1]]), new):
             image = tf.image.resize(image, target, preprocessing.interpolation, antialias=True)
             image = tf.clip_by_value(tf.round(image), 0, 255)
-    top, left = tf.unstack((new - size) // 2)
+    offsets = tf.round(tf.cast(new - size, tf.float32) / 2)
+    top, left = tf.unstack(tf.cast(offsets, tf.int32))
     return tf.image.crop_to_bounding_box(tf.cast(image, tf.float32), top, left, size, size)
 
 

@@ -149,14 +149,14 @@ def _verify_classify(signatures, preprocessing, tolerance):
     import tensorflow as tf
 
     # A side that needs no resize: the pixels are then the same to the last bit.
-    side = max(preprocessing.size, round(preprocessing.size / preprocessing.crop))
+    side = preprocessing.short_side
     shape = 2, side, side, preprocessing.channels
     images = np.random.default_rng(1).integers(0, 256, shape, dtype="uint8")
     encoded = [tf.io.encode_png(image).numpy() for image in images]
     image_bytes = tf.constant([encoded[0], b"no image", encoded[1]])
     found = signatures["classify"](image_bytes=image_bytes)
     found = {name: value.numpy() for name, value in found.items()}
-    edge = (side - preprocessing.size) // 2
+    edge = round((side - preprocessing.size) / 2)
     kept = slice(edge, edge + preprocessing.size)
     served = signatures["serve_uint8"](image=images[:, kept, kept])
     probabilities = served["probabilities"].numpy()

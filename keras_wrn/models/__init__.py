@@ -10,6 +10,7 @@ from keras_wrn.models.imagenet import (
     WideResNet101_2,
 )
 from keras_wrn.models.layers import BatchNormalization
+from keras_wrn.models.transfer import feature_extractor, freeze_stages, reset_classifier
 from keras_wrn.models.wide_resnet import WideResNet
 
 __all__ = [
@@ -22,6 +23,9 @@ __all__ = [
     "WideResNet101_2",
     "count_macs",
     "create_model",
+    "feature_extractor",
+    "freeze_stages",
     "list_models",
     "model_info",
+    "reset_classifier",
 ]

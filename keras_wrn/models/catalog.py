@@ -112,15 +112,34 @@ def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
 
     Args:
         pattern: str, such as "wrn_28_*".
-        pretrained: bool, only those with published weights. There are none yet.
+        pretrained: bool, list published weights instead: names with a tag after a dot.
 
     Example:
 
     ```python
     keras_wrn.list_models("wrn_16_*")   # ['wrn_16_1', 'wrn_16_10', 'wrn_16_2', ...]
+    keras_wrn.list_models("wide_resnet101_2", pretrained=True)
+    # ['wide_resnet101_2.tv2_in1k', 'wide_resnet101_2.tv_in1k']
     ```
     """
-    return [] if pretrained else sorted(fnmatch.filter(CATALOG, pattern))
+    if pretrained:
+        from keras_wrn.weights.sources import published
+
+        return published(pattern)
+    return sorted(fnmatch.filter(CATALOG, pattern))
+
+
+def split_tag(name: str) -> tuple[str, str]:
+    """A name and its tag of published weights: "wide_resnet50_2.tv_in1k" in two, or with ""."""
+    model, _, tag = str(name).partition(".")
+    return model, tag
+
+
+def is_name(name: str) -> bool:
+    """Whether a name, without its tag, is one of the catalogue, or mmpretrain's for one."""
+    from keras_wrn.weights.sources import ALIASES
+
+    return split_tag(ALIASES.get(name, name))[0] in CATALOG
 
 
 def model_info(name: str) -> ModelInfo:
@@ -140,23 +159,36 @@ def create_model(name: str, *, pretrained: bool = False, **overrides):
     """Build a network by its name in the catalogue.
 
     Args:
-        name: str, one of `list_models()`.
-        pretrained: bool; there are no published weights yet, so True is an error.
+        name: str, one of `list_models()`. With a tag after a dot, one of
+            `list_models(pretrained=True)`, it has those published weights; mmpretrain's names of
+            such weights are known too.
+        pretrained: bool, whether a name without a tag has the network's default weights.
         **overrides: arguments of the network's builder that differ from the catalogue's.
 
     Returns:
-        A functional `keras.Model`; see `keras_wrn.WideResNet` and `keras_wrn.WideResNet50_2`.
+        A functional `keras.Model`; see `keras_wrn.WideResNet` and `keras_wrn.WideResNet50_2`. With
+        published weights it has their `preprocessing`.
 
     Raises:
-        ValueError: an unknown name, an argument that cannot be built, or `pretrained`.
+        ValueError: an unknown name or tag, an argument that cannot be built, or `pretrained` for a
+            network without published weights.
+        OSError: the published file cannot be downloaded; the message says what to do.
 
     Example:
 
     ```python
     model = keras_wrn.create_model("wrn_16_4", classes=100, dropout=0.3)
+    model = keras_wrn.create_model("wrn_16_2.cifar10")
     ```
     """
-    info = model_info(name)
-    if pretrained:
-        raise ValueError(f"There are no published weights for {name!r} yet. Received: True")
-    return info.builder(**{**info.arguments, **overrides})
+    from keras_wrn.weights.sources import ALIASES, weights_info
+
+    known = ALIASES.get(name, name)
+    model, tag = split_tag(known)
+    info = model_info(model)
+    arguments = {**info.arguments, **overrides}
+    if tag or pretrained:
+        weights = weights_info(known)
+        arguments["weights"] = weights.tag
+        arguments.setdefault("classes", len(weights.class_names))
+    return info.builder(**arguments)

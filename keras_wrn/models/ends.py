@@ -19,25 +19,35 @@ def head(x, include_top, pooling, classes, classifier_activation):
     return classifier(x, classes, classifier_activation) if include_top else x
 
 
-def load_weights(model, weights):
-    """Load a weights file into the model, or say why it cannot be."""
+def load_weights(model, weights, catalogue_name):
+    """Load a file or published weights into the model, or say why that cannot be."""
     path = str(weights)
-    if not path.endswith((".weights.h5", ".keras")):
+    if path.endswith((".weights.h5", ".keras")):
+        model.load_weights(path)
+        return
+    from keras_wrn.weights.fetch import load_into
+    from keras_wrn.weights.sources import published, weights_info
+
+    try:
+        weights_info(catalogue_name, path)
+    except ValueError as error:
+        tags = [name.partition(".")[2] for name in published(catalogue_name)]
         raise ValueError(
-            "`weights` should be None or the path of a `.weights.h5` or `.keras` file. "
+            "`weights` should be None, the path of a `.weights.h5` or `.keras` file, or the tag of "
+            f"published weights. Those of {catalogue_name!r}: {', '.join(tags) or 'none'}. "
             f"Received: weights={weights!r}"
-        )
-    model.load_weights(path)
+        ) from error
+    load_into(model, catalogue_name, path)
 
 
-def finish(inputs, outputs, input_tensor, weights, name):
+def finish(inputs, outputs, input_tensor, weights, name, catalogue_name):
     """The functional model between two tensors, with its weights."""
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
         inputs = inputs[0] if len(inputs) == 1 else inputs
-    model = ImageModel(inputs, outputs, name=name)
+    model = ImageModel(inputs, outputs, name=name or catalogue_name)
     if weights is not None:
-        load_weights(model, weights)
+        load_weights(model, weights, catalogue_name)
     return model
 
 
@@ -54,17 +64,23 @@ def check_width(width, base):
 
 def check_options(classes, pooling, strided_padding, include_top):
     """Raise a ValueError for an argument that no network here can be built with."""
-    if include_top and (not is_int(classes) or classes < 1):
-        raise ValueError(
-            "`classes` should be a positive integer. Nearest valid value: "
-            f"{nearest_int(classes, 1)}. Received: classes={classes!r}"
-        )
+    if include_top:
+        check_classes(classes)
     if pooling not in (None, "avg", "max"):
         raise ValueError(f"`pooling` should be None, 'avg' or 'max'. Received: pooling={pooling!r}")
     if strided_padding not in ("torch", "tf"):
         raise ValueError(
             "`strided_padding` should be 'torch' or 'tf'. "
             f"Received: strided_padding={strided_padding!r}"
+        )
+
+
+def check_classes(classes):
+    """Raise a ValueError unless it is a number of classes."""
+    if not is_int(classes) or classes < 1:
+        raise ValueError(
+            "`classes` should be a positive integer. Nearest valid value: "
+            f"{nearest_int(classes, 1)}. Received: classes={classes!r}"
         )
 
 

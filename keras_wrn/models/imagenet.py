@@ -40,8 +40,9 @@ def WideResNet50_2(
     Args:
         include_top: bool, whether to end in the classifier. Without it the model ends in stage 4,
             (batch, height / 32, width / 32, 2048), or what `pooling` makes of it.
-        weights: None for random weights, or the path of a weights file (`.weights.h5` or
-            `.keras`) of the same network.
+        weights: None for random weights; "imagenet" or another tag of published weights (see
+            `keras_wrn.list_models(pretrained=True)`), which come with their `preprocessing`; or
+            the path of a weights file (`.weights.h5` or `.keras`) of the same network.
         input_tensor: Keras tensor to use as the input, or None.
         input_shape: (height, width, channels). Height and width are at least 32, or None for any
             size.
@@ -212,4 +213,4 @@ def _build(
                 name=f"stage{stage + 1}_block{index + 1}",
             )
     outputs = head(x, include_top, pooling, classes, classifier_activation)
-    return finish(inputs, outputs, input_tensor, weights, name or default_name)
+    return finish(inputs, outputs, input_tensor, weights, name, default_name)

@@ -58,8 +58,10 @@ def WideResNet(
         num_blocks: int or None, N itself (as in the paper's Table 3).
         include_top: bool, whether to end in the classifier. Without it the model ends in the
             final BN-ReLU, (batch, height / 4, width / 4, 64 k), or what `pooling` makes of it.
-        weights: None for random weights, or the path of a weights file (`.weights.h5` or
-            `.keras`) of the same network.
+        weights: None for random weights; "cifar10" for those of WRN-16-2 that come with the
+            package, or another tag (see `keras_wrn.list_models(pretrained=True)`), with their
+            `preprocessing`; or the path of a weights file (`.weights.h5` or `.keras`) of the same
+            network.
         input_tensor: Keras tensor to use as the input, or None.
         input_shape: (height, width, channels). Height and width are at least 4, or None for
             any size.
@@ -114,7 +116,7 @@ def WideResNet(
     x = batch_norm(x, gamma, name="bn_final")
     x = keras.layers.Activation(activation, name="act_final")(x)
     outputs = head(x, include_top, pooling, classes, classifier_activation)
-    return finish(inputs, outputs, input_tensor, weights, name or f"wrn_{depth}_{width:g}")
+    return finish(inputs, outputs, input_tensor, weights, name, f"wrn_{depth}_{width:g}")
 
 
 def _blocks_per_group(depth, num_blocks):

@@ -1,21 +1,25 @@
 """A recipe becomes a run."""
 
+from keras_wrn.training.distill import Distiller
 from keras_wrn.training.errors import Diverged, RunError, Stopped
+from keras_wrn.training.network import build_model
 from keras_wrn.training.optimizer import SGD
 from keras_wrn.training.recipe import (
     DataConfig,
+    DistillConfig,
     ExportConfig,
     ModelConfig,
     OptimizerConfig,
     Recipe,
     ScheduleConfig,
 )
-from keras_wrn.training.run import build_model
 from keras_wrn.training.schedules import OneCycle
 
 __all__ = [
     "SGD",
     "DataConfig",
+    "DistillConfig",
+    "Distiller",
     "Diverged",
     "ExportConfig",
     "ModelConfig",

@@ -11,6 +11,7 @@ import keras
 from keras_wrn.training.checkpoint import write_json
 from keras_wrn.training.devices import cpu_facts
 from keras_wrn.training.errors import RunError
+from keras_wrn.training.recipe import Recipe
 
 NOT_TRAINING = "export", "paper_error", "source"  # fields of a recipe that may change on resume
 
@@ -31,7 +32,9 @@ def open_directory(run_dir, recipe, resume):
         )
     stored = run_dir / "recipe.json"
     if stored.exists():
-        before, now = json.loads(stored.read_text()), json.loads(recipe.to_json())
+        # By way of a Recipe, which has the fields that an earlier version did not.
+        before = json.loads(Recipe.from_json(stored.read_text()).to_json())
+        now = json.loads(recipe.to_json())
         for field in NOT_TRAINING:
             before.pop(field, None), now.pop(field, None)
         changes = list(_changes(before, now))

@@ -4,8 +4,9 @@ import dataclasses
 import json
 from typing import Literal
 
-from keras_wrn.data.datasets import dataset_info
+from keras_wrn.data.datasets import check_dataset
 from keras_wrn.data.mixing import Heavy
+from keras_wrn.models.catalog import model_info, split_tag
 from keras_wrn.training.schedules import epochs_of
 
 
@@ -25,6 +26,13 @@ class ModelConfig:
     """Blocks in a group; None: (depth - 4) / 6."""
     activation: str = "relu"
     """Activation in the blocks."""
+    name: str = ""
+    """A network of the catalogue in place of the fields above, such as wide_resnet50_2; with a
+    tag, such as wide_resnet50_2.tv2_in1k, it starts from those published weights."""
+    weights: str = ""
+    """A run directory or .keras file of the same network whose weights to start from."""
+    frozen_stages: int = 0
+    """How many stages (groups), with the stem, stay as they are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +40,16 @@ class DataConfig:
     """The images and what is done to them."""
 
     dataset: str = "cifar10"
-    """cifar10, cifar100, svhn_cropped or digits."""
+    """cifar10, cifar100, svhn_cropped, digits, or a folder of images: train/CLASS/*.jpg, val/..."""
+    image_size: int = 0
+    """A folder's images, side in pixels; 0: that of the weights the network starts from."""
     extra: bool = True
     """SVHN: train on the `extra` images too, as the paper does."""
     validation: int = 0
     """Training images held out and evaluated on in place of the test split, to choose settings."""
     preprocessing: Literal["meanstd", "scale", "zca"] = "meanstd"
-    """meanstd: the authors' constants; scale: divide by 255; zca: GCN and ZCA whitening."""
+    """meanstd: the authors' constants, or those of the weights the network starts from; scale:
+    divide by 255; zca: GCN and ZCA whitening."""
     crop_padding: int = 4
     """Pixels of reflection padding around the random crop; 0 for no crop."""
     horizontal_flip: bool = True
@@ -69,6 +80,8 @@ class OptimizerConfig:
     """Decay gamma, beta and biases too, as the authors do."""
     reset_momentum_on_drop: bool = False
     """Clear the momentum buffer at each milestone, as the authors' Lua code does."""
+    lr_multipliers: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Factors on the rate of layers, by the beginnings of their names: group1 0.1 group2 0.3."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +96,20 @@ class ScheduleConfig:
     """step: the rate is multiplied by this at each milestone."""
     warmup: float = 0.2
     """one_cycle, cosine: the share of the run in which the rate rises."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillConfig:
+    """A teacher to learn from besides the labels; see `keras_wrn.training.Distiller`."""
+
+    teacher: str = ""
+    """A run directory, .keras file or name with published weights; empty for no teacher."""
+    logits: float = 0.9
+    """Share of the teacher's answers in the loss; the labels have the rest."""
+    temperature: float = 4.0
+    """Both answers are divided by it before they are compared."""
+    attention: float = 0.0
+    """Weight of attention transfer between the stages; its authors take 1000."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +137,9 @@ class Recipe:
     """The run's directory is runs/<name>-seed<seed>."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = ScheduleConfig()
+    distill: DistillConfig = DistillConfig()
     export: ExportConfig = ExportConfig()
     epochs: int = 200
     """Passes over the training images."""
@@ -144,8 +172,32 @@ class Recipe:
             if not valid:
                 yield f"`{field}` should be {expected}, received {value!r}"
 
-        dataset_info(self.data.dataset)
         optimizer, schedule = self.optimizer, self.schedule
+        is_folder = check_dataset(self.data.dataset)
+        size = self.data.image_size
+        yield from check(size >= 0, "data.image_size", "0 or more", size)
+        if size and not is_folder:
+            yield f"`data.image_size` is for folders of images, received {size} for a dataset"
+        model = self.model
+        if is_folder and not (size or model.weights or "." in model.name):
+            yield "`data.image_size` should be given for a folder of images, received 0"
+        if "." in model.name and model.weights:
+            yield (
+                f"`model.name`={model.name!r} says where its weights are from: leave out "
+                f"`model.weights`={model.weights!r}"
+            )
+        if model.name:
+            model_info(split_tag(model.name)[0])
+        frozen = model.frozen_stages
+        yield from check(frozen >= 0, "model.frozen_stages", "0 or more", frozen)
+        distill = self.distill
+        yield from check(0 <= distill.logits < 1, "distill.logits", "in [0, 1)", distill.logits)
+        yield from check(
+            distill.temperature > 0, "distill.temperature", "above 0", distill.temperature
+        )
+        yield from check(
+            distill.attention >= 0, "distill.attention", "0 or more", distill.attention
+        )
         yield from check(self.epochs >= 1, "epochs", "1 or more", self.epochs)
         yield from check(self.batch_size >= 1, "batch_size", "1 or more", self.batch_size)
         seed_fits = 0 <= self.seed < 2**32
@@ -198,11 +250,12 @@ class Recipe:
             "data": DataConfig,
             "optimizer": OptimizerConfig,
             "schedule": ScheduleConfig,
+            "distill": DistillConfig,
             "export": ExportConfig,
         }
         try:
             for name, part in parts.items():
-                values[name] = part(**values[name])
+                values[name] = part(**values.get(name, {}))
             milestones = tuple(values["schedule"].milestones)
             values["schedule"] = dataclasses.replace(values["schedule"], milestones=milestones)
             return cls(**values)
@@ -211,12 +264,20 @@ class Recipe:
 
 
 def smoke(recipe: Recipe) -> Recipe:
-    """Shrink a recipe to seconds: WRN-10-1 for two epochs, on made-up images."""
+    """Shrink a recipe to seconds: WRN-10-1 for two epochs, on made-up images, from scratch."""
     return dataclasses.replace(
         recipe,
         name=f"{recipe.name}-smoke",
-        model=dataclasses.replace(recipe.model, depth=10, width=1, num_blocks=None),
-        data=dataclasses.replace(recipe.data, validation=0),
+        model=dataclasses.replace(
+            recipe.model, depth=10, width=1, num_blocks=None, name="", weights=""
+        ),
+        data=dataclasses.replace(
+            recipe.data,
+            dataset="cifar10" if check_dataset(recipe.data.dataset) else recipe.data.dataset,
+            image_size=0,
+            validation=0,
+        ),
+        distill=DistillConfig(),
         schedule=dataclasses.replace(recipe.schedule, milestones=(0.5,)),
         epochs=2,
         batch_size=16,

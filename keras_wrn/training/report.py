@@ -7,6 +7,7 @@ from pathlib import Path
 
 from keras_wrn.training.callbacks import RunLog
 from keras_wrn.training.directory import NOT_TRAINING
+from keras_wrn.training.recipe import Recipe
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
@@ -64,7 +65,9 @@ def results_table(paths, start=".") -> str:
     for path in paths:
         for found in sorted([*Path(path).glob("summary.json"), *Path(path).glob("*/summary.json")]):
             summary = json.loads(found.read_text())
-            recipe = json.loads((found.parent / "recipe.json").read_text())
+            # By way of a Recipe, which has the fields that an earlier version did not.
+            recipe = Recipe.from_json((found.parent / "recipe.json").read_text())
+            recipe = json.loads(recipe.to_json())
             settings = _settings(recipe)
             key = summary["recipe"], summary["data"]["split"], json.dumps(settings)
             groups.setdefault(key, []).append((summary, recipe, found.parent, settings))

@@ -9,23 +9,22 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_wrn.data import datasets
 from keras_wrn.data.evaluation import EvalBatches, eval_dataset
 from keras_wrn.data.pipeline import Batches
-from keras_wrn.data.preprocess import Preprocessing, default_preprocessing
 from keras_wrn.models.complexity import count_macs
 from keras_wrn.models.layers import BatchNormalization
-from keras_wrn.models.wide_resnet import WideResNet
 from keras_wrn.training import devices, report
 from keras_wrn.training.callbacks import RunLog, run_callbacks
 from keras_wrn.training.checkpoint import Checkpoints, write_json
 from keras_wrn.training.directory import begin_directory, check_disk, open_directory
+from keras_wrn.training.distill import Distiller
+from keras_wrn.training.inputs import load_inputs
+from keras_wrn.training.network import final_model, load_teacher, start_model, training_model
 from keras_wrn.training.optimizer import SGD
 from keras_wrn.training.recipe import Recipe, smoke
 from keras_wrn.training.schedules import build_schedule
 
 EVAL_BATCH = 500
-SMOKE_IMAGES = 64
 
 
 def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=False) -> dict:
@@ -66,16 +65,17 @@ def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=Fa
         print(f"{run_dir} is a finished run.")
         return json.loads((run_dir / "summary.json").read_text())
     _seed(recipe)
-    data = _load_data(recipe, data_dir, made_up)
+    start = start_model(recipe.model)
+    data = load_inputs(recipe, start, data_dir, made_up)
+    teacher = load_teacher(recipe.distill, data.preprocessing, data.classes)
     precision = devices.resolve_precision(recipe.precision)
     strategy = devices.make_strategy(recipe.strategy)
-    replicas = strategy.num_replicas_in_sync if strategy else 1
     with devices.precision_scope(precision):
-        model = _train(recipe, run_dir, data, strategy, replicas, precision)
-    final = _final_model(recipe, model, data.preprocessing)
+        model = _train(recipe, run_dir, data, start, teacher, strategy, precision)
+    final = final_model(recipe, model, data.preprocessing)
     final.save(run_dir / "model.keras")
     data.preprocessing.save(run_dir)
-    summary = _summarize(recipe, run_dir, final, data, precision, strategy)
+    summary = _summarize(recipe, run_dir, final, teacher, data, precision, strategy)
     report.plot_curves(run_dir)
     _export(recipe, final, run_dir / "export")
     write_json(run_dir / "summary.json", summary)
@@ -83,14 +83,6 @@ def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=Fa
     error = f"{summary['test_error']:.2f} % {split} error"
     print(f"{recipe.name}: {error} after {recipe.epochs} epochs; see {run_dir}")
     return summary
-
-
-@dataclasses.dataclass
-class _Data:
-    train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray]
-    classes: int
-    preprocessing: Preprocessing
 
 
 def _seed(recipe):
@@ -101,38 +93,9 @@ def _seed(recipe):
         tf.config.experimental.enable_op_determinism()
 
 
-def _load_data(recipe, data_dir, made_up):
-    info = datasets.dataset_info(recipe.data.dataset)
-    if made_up:
-        generator = np.random.default_rng(recipe.seed)
-        shape = (SMOKE_IMAGES, info.size, info.size, 3)
-        images = generator.integers(0, 256, shape, dtype="uint8")
-        labels = np.arange(SMOKE_IMAGES, dtype="int32") % info.classes
-        train = test = images, labels
-    else:
-        settings = {"extra": recipe.data.extra, "validation": recipe.data.validation}
-        train = datasets.load_arrays(info.name, "train", data_dir=data_dir, **settings)
-        held_out = "validation" if recipe.data.validation else "test"
-        test = datasets.load_arrays(info.name, held_out, data_dir=data_dir, **settings)
-    # Whitening made-up images would take longer than training on them.
-    kind = recipe.data.preprocessing
-    kind = "scale" if made_up and kind == "zca" else kind
-    preprocessing = default_preprocessing(info, kind, train[0])
-    return _Data(train, test, info.classes, preprocessing)
-
-
-def build_model(recipe: Recipe, *, classes: int, size: int = 32, classifier_activation="softmax"):
-    """Build the network of a recipe, untrained."""
-    return WideResNet(
-        **dataclasses.asdict(recipe.model),
-        classes=classes,
-        input_shape=(size, size, 3),
-        classifier_activation=classifier_activation,
-    )
-
-
-def _train(recipe, run_dir, data, strategy, replicas, precision):
+def _train(recipe, run_dir, data, start, teacher, strategy, precision):
     settings = recipe.data
+    replicas = strategy.num_replicas_in_sync if strategy else 1
     images, labels = data.train
     batches = Batches(
         images,
@@ -155,15 +118,17 @@ def _train(recipe, run_dir, data, strategy, replicas, precision):
             f"{recipe.batch_size}. Nearest: {round(recipe.batch_size / replicas) * replicas}"
         )
     with strategy.scope() if strategy else contextlib.nullcontext():
-        model = build_model(recipe, classes=data.classes, classifier_activation=None)
+        size = data.preprocessing.size
+        student = training_model(recipe, start, classes=data.classes, size=size)
         if replicas > 1 and recipe.sync_batch_norm:
-            for layer in model.layers:
+            for layer in student.layers:
                 if isinstance(layer, BatchNormalization):
                     layer.synchronized = True
+        model = student if teacher is None else _distiller(recipe, student, teacher)
         check_disk(run_dir, model.count_params(), data.preprocessing.zca)
         _compile(model, recipe, steps)
         begin_directory(run_dir, recipe)
-        print(_opening_lines(recipe, model, data, replicas, precision))
+        print(_opening_lines(recipe, student, data, replicas, precision))
         checkpoints = Checkpoints(run_dir / "checkpoints")
         step, extras = checkpoints.restore(model)
     log = RunLog(run_dir / "log.jsonl", keep_epochs=step // steps)
@@ -190,12 +155,19 @@ def _train(recipe, run_dir, data, strategy, replicas, precision):
         step = fit(step, step // steps + 1, extras)
     if step < recipe.epochs * steps:
         fit(step, recipe.epochs, {})
-    return model
+    return student
+
+
+def _distiller(recipe, student, teacher):
+    settings = dataclasses.asdict(recipe.distill)
+    settings.pop("teacher")
+    return Distiller(student, teacher, **settings)
 
 
 def _opening_lines(recipe, model, data, replicas, precision):
+    trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     lines = [
-        f"{recipe.name}: {model.name}, {model.count_params():,} weights, {len(data.train[0]):,} "
+        f"{recipe.name}: {model.name}, {trained:,} parameters to train, {len(data.train[0]):,} "
         f"training and {len(data.test[0]):,} held-out images of {recipe.data.dataset}, "
         f"{precision}"
     ]
@@ -238,21 +210,13 @@ def _eval_batches(data, replicas):
     return EvalBatches(images, labels, data.classes, **settings)
 
 
-def _final_model(recipe, model, preprocessing):
-    """The trained network as users get it: float32, softmax, on one device."""
-    final = build_model(recipe, classes=model.output_shape[-1])
-    for variable, trained in zip(final.variables, model.variables, strict=True):
-        variable.assign(keras.ops.convert_to_numpy(trained))
-    final.preprocessing = preprocessing
-    return final
-
-
-def _summarize(recipe, run_dir, final, data, precision, strategy):
-    from keras_wrn.predict import evaluate
+def _summarize(recipe, run_dir, final, teacher, data, precision, strategy):
+    from keras_wrn.evaluation import evaluate
 
     lines = RunLog.read(run_dir / "log.jsonl")
     results = evaluate(final, data.test, batch_size=EVAL_BATCH)
     macs = count_macs(final)
+    teaching = 0 if teacher is None else count_macs(teacher)
     seen = recipe.epochs * (len(data.train[0]) // recipe.batch_size) * recipe.batch_size
     return {
         "recipe": recipe.name,
@@ -263,7 +227,7 @@ def _summarize(recipe, run_dir, final, data, precision, strategy):
         "last_epoch": lines[-1],
         "params": sum(int(np.prod(w.shape)) for w in final.trainable_weights),
         "macs": macs,
-        "flops": 6 * macs * seen,
+        "flops": (6 * macs + 2 * teaching) * seen,
         "seconds": round(sum(line["seconds"] for line in lines), 1),
         "precision": precision,
         "devices": devices.device_names(strategy),

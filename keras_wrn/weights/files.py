@@ -94,7 +94,8 @@ def read_state_dict(path):
     if not path.is_file():
         raise FileNotFoundError(f"Expected a checkpoint file. Received: {path}")
     if path.suffix == ".safetensors":
-        with _damage(path), _package("safetensors", "weights"):
+        with _damage(path), _package("safetensors", "keras-wrn[weights]"):
+            import ml_dtypes  # noqa: F401, which teaches NumPy bfloat16
             from safetensors.numpy import load_file
 
             return unwrap(load_file(path), path)
@@ -102,7 +103,7 @@ def read_state_dict(path):
         raise WeightsError(
             f"Expected a file that ends in .safetensors, .pth, .pt or .bin. Received: {path}"
         )
-    with _damage(path), _package("torch", "parity"):
+    with _damage(path), _package("torch", "torch"):
         import torch
 
         if zipfile.is_zipfile(path):
@@ -155,7 +156,7 @@ def write_state_dict(state, path):
 
     if Path(path).suffix != ".safetensors":
         raise WeightsError(f"Expected a path that ends in .safetensors. Received: {path}")
-    with _package("safetensors", "weights"):
+    with _package("safetensors", "keras-wrn[weights]"):
         from safetensors.numpy import save_file
     with written_aside(path, overwrite=False, is_ours=Path.is_file, kind="a file") as new:
         save_file({name: np.ascontiguousarray(value) for name, value in state.items()}, new)
@@ -164,7 +165,7 @@ def write_state_dict(state, path):
 def _array(value):
     """A tensor as a NumPy array, None when it is something else. bfloat16 becomes float32."""
     if isinstance(value, np.ndarray):
-        return value
+        return value.astype("float32") if value.dtype.name == "bfloat16" else value
     if hasattr(value, "detach") and hasattr(value, "dtype"):
         value = value.detach().cpu()
         return (value.float() if value.is_floating_point() else value).numpy()
@@ -186,10 +187,10 @@ def _damage(path):
 
 
 @contextlib.contextmanager
-def _package(name, extra):
+def _package(name, to_install):
     try:
         yield
     except ImportError as error:
         raise WeightsError(
-            f"This file needs the package {name}: pip install 'keras-wrn[{extra}]'. {error}"
+            f"This file needs the package {name}: pip install '{to_install}'. {error}"
         ) from error

@@ -192,3 +192,23 @@ def test_images_and_labels_are_checked():
 def test_a_step_outside_the_run_is_an_error(road, start):
     with pytest.raises(ValueError, match=rf"0\.\.8, 2 epochs of 4 steps.*start_step={start}"):
         getattr(make(), road)(start, 2)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_crops_are_cut_out_of_larger_images(padding):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (40, 11, 13, 3), dtype="uint8")
+    settings = {"batch_size": 20, "preprocessing": MEANSTD, "padding": padding, "seed": 3}
+    batches = Batches(images, np.arange(40) % 10, 10, **settings)
+    order, draws = epoch_draws(3, 0, 40)
+    steps = run(batches, epochs=1)
+    seen = set()
+    for position, index in enumerate(order):
+        found = steps[position // 20][0][position % 20]
+        padded = np.pad(images[index], [(padding,) * 2, (padding,) * 2, (0, 0)], mode="reflect")
+        top, left = (int(draws[index, i] * (2 * padding + 1 + m)) for i, m in ((0, 3), (1, 5)))
+        crop = padded[top : top + 8, left : left + 8]
+        crop = crop[:, ::-1] if draws[index, 2] >= 0.5 else crop
+        np.testing.assert_allclose(found, MEANSTD.normalize(crop[None])[0], atol=1e-5)
+        seen.add((top, left))
+    assert max(top for top, _ in seen) == 3 + 2 * padding and min(seen)[0] == 0

@@ -100,6 +100,27 @@ def test_a_value_out_of_range_is_an_error_that_names_it(field):
         Preprocessing(**{"size": 32, **field})
 
 
+@pytest.mark.parametrize(
+    ("size", "crop", "image", "resized", "corner"),
+    [
+        (224, 0.875, (640, 480), (341, 256), (58, 16)),
+        (224, 0.875, (333, 500), (256, 384), (16, 80)),
+        (224, 224 / 232, (500, 375), (309, 232), (42, 4)),
+        (288, 0.95, (400, 300), (404, 303), (58, 8)),  # 7.5 pixels of 303 go to 8, the even one
+        (32, 0.875, (37, 41), (36, 39), (2, 4)),
+        (32, 1.0, (35, 33), (33, 32), (0, 0)),
+    ],
+)
+def test_sizes_and_crops_are_those_of_torchvision(size, crop, image, resized, corner):
+    """By hand: floor(size / crop); the long side rounded down; round half to even."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*image[::-1], 3), dtype="uint8")
+    whole = Image.fromarray(pixels).resize(resized, Image.Resampling.BILINEAR)
+    left, top = corner
+    expected = np.asarray(whole)[top : top + size, left : left + size]
+    found = Preprocessing(size, crop).prepare(Image.fromarray(pixels))
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_prepare_resizes_the_short_side_and_crops_the_centre():
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (32, 32, 3), dtype="uint8")

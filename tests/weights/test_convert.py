@@ -149,6 +149,19 @@ def test_half_precision(tmp_path):
     np.testing.assert_allclose(model.get_layer("conv1").kernel, kernel, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("ending", [".pt", ".safetensors"])
+def test_bfloat16(tmp_path, ending):
+    from safetensors.torch import save_file
+
+    network, path = CIFAR["xternalz"](1, 7), tmp_path / f"w{ending}"
+    network.state = {name: value.bfloat16() for name, value in network.state.items()}
+    (torch.save if ending == ".pt" else save_file)(network.state, path)
+    model = cifar_model("xternalz", width=1)
+    load_torch_weights(model, path)
+    network.state = {name: value.float() for name, value in network.state.items()}
+    same(model, network)
+
+
 @pytest.mark.parametrize("new", [True, False])
 def test_a_file_that_would_run_code_runs_none(tmp_path, new):
     network, path = CIFAR["xternalz"](1, 7), tmp_path / "w.pth"

@@ -1,0 +1,210 @@
+"""A folder of images, one sub-folder a class, as arrays or as a stream of batches."""
+
+import dataclasses
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from keras_wrn.data.images import image_pixels
+from keras_wrn.data.tfds_source import DataError
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
+HELD_OUT = "val", "validation", "test"
+MEMORY_SHARE = 0.5
+NAMED = 5  # files that a message names at most
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFolder:
+    """The image files below a folder of class sub-folders.
+
+    Args:
+        path: the folder.
+        class_names: tuple of str, the sub-folders' names, sorted.
+        files: tuple of paths, sorted within each class.
+        labels: tuple of int, the class of each file.
+    """
+
+    path: Path
+    class_names: tuple[str, ...]
+    files: tuple[Path, ...]
+    labels: tuple[int, ...]
+
+    def __len__(self):
+        return len(self.files)
+
+    def take(self, indices):
+        """The same folder with some of its files, by their places."""
+        return dataclasses.replace(
+            self,
+            files=tuple(self.files[i] for i in indices),
+            labels=tuple(self.labels[i] for i in indices),
+        )
+
+
+def is_image(path):
+    """Whether a path looks like that of an image file."""
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".")
+
+
+def image_files(folder):
+    """The image files below a folder, sorted, hidden ones left out."""
+    return sorted(path for path in Path(folder).rglob("*") if is_image(path) and path.is_file())
+
+
+def scan_folder(path):
+    """List the images of a folder that has one sub-folder for each class.
+
+    Args:
+        path: the folder. Hidden files and files that are no images by their ending are left out.
+
+    Returns:
+        `ImageFolder`.
+
+    Raises:
+        DataError: no such folder, fewer than two classes, or a class without images.
+
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise DataError(f"Expected a folder with one sub-folder for each class. Received: {path}")
+    found = {
+        child.name: image_files(child)
+        for child in sorted(path.iterdir())
+        if child.is_dir() and not child.name.startswith(".")
+    }
+    if len(found) < 2:
+        raise DataError(
+            f"Expected at least 2 sub-folders of {path}, one for each class, with images inside. "
+            f"Received: {', '.join(found) or 'none'}"
+        )
+    empty = [name for name, files in found.items() if not files]
+    if empty:
+        raise DataError(
+            f"Expected images ({', '.join(ENDINGS)}) in each class of {path}. Received: none in "
+            f"{', '.join(empty)}"
+        )
+    files = [(file, label) for label, files in enumerate(found.values()) for file in files]
+    return ImageFolder(path, tuple(found), *map(tuple, zip(*files, strict=True)))
+
+
+def scan_splits(path, validation=0, seed=0):
+    """The training and the held-out images of a folder.
+
+    It has train/ and one of val/, validation/ and test/. Without the second, `validation` images
+    of the first are held out, of each class its share, by `seed`.
+
+    Returns:
+        Two `ImageFolder`s with the same classes.
+
+    Raises:
+        DataError: see `scan_folder`; or nothing is held out, or a class is missing from one of
+            the two.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise DataError(f"Expected a folder that holds train/ and val/. Received: {path}")
+    train = scan_folder(path / "train")
+    held_out = next((path / name for name in HELD_OUT if (path / name).is_dir()), None)
+    if held_out is not None and not validation:
+        test = scan_folder(held_out)
+        missing = sorted(set(train.class_names) - set(test.class_names))
+        unknown = sorted(set(test.class_names) - set(train.class_names))
+        if missing or unknown:
+            problems = [f"without {', '.join(missing)}"] * bool(missing)
+            problems += [f"with {', '.join(unknown)}, of which there are none in train/"] * bool(
+                unknown
+            )
+            raise DataError(
+                f"Expected the classes of {train.path} in {held_out}. Received: it "
+                f"{' and '.join(problems)}"
+            )
+        return train, test
+    return _hold_out(train, validation, seed)
+
+
+def _hold_out(train, validation, seed):
+    classes = len(train.class_names)
+    if not classes <= validation < len(train):
+        raise DataError(
+            f"Expected one of {', '.join(HELD_OUT)} beside {train.path}, or `data.validation`, at "
+            f"least one image of each of the {classes} classes and fewer than {len(train)}. "
+            f"Received: data.validation={validation}"
+        )
+    from sklearn.model_selection import train_test_split
+
+    try:
+        kept, held = train_test_split(
+            np.arange(len(train)), test_size=validation, stratify=train.labels, random_state=seed
+        )
+    except ValueError as error:
+        raise DataError(f"{train.path} cannot be split: {error}") from error
+    return train.take(np.sort(kept)), train.take(np.sort(held))
+
+
+def read_folder(folder, preprocessing):
+    """Decode all images of a folder into memory.
+
+    Args:
+        folder: `ImageFolder`.
+        preprocessing: `Preprocessing`, whose size, crop and interpolation the images get.
+
+    Returns:
+        images, uint8 (n, size, size, 3), and labels, int32 (n,), in the folder's order.
+
+    Raises:
+        DataError: files that cannot be decoded, named; or the images need more than half of the
+            memory.
+    """
+    size = preprocessing.size
+    needed = len(folder) * size * size * 3
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > MEMORY_SHARE * memory:
+        raise DataError(
+            f"{len(folder):,} images of {size} x {size} take {needed / 1e9:.1f} GB, and this "
+            f"machine has {memory / 1e9:.1f} GB of memory: take a smaller `data.image_size`"
+        )
+    images = np.empty((len(folder), size, size, 3), "uint8")
+    problems = []
+    for start, batch in _decoded(folder.files, preprocessing):
+        for i, image in enumerate(batch, start=start):
+            if isinstance(image, Exception):
+                problems.append(str(image))
+            else:
+                images[i] = image
+    _raise_unreadable(folder.path, problems)
+    return images, np.asarray(folder.labels, "int32")
+
+
+def stream_folder(folder, preprocessing, batch_size):
+    """Yield the images of a folder in batches of arrays and labels, as `read_folder` has them.
+
+    Raises:
+        DataError: files that cannot be decoded.
+    """
+    labels = np.asarray(folder.labels, "int32")
+    for start, batch in _decoded(folder.files, preprocessing, batch_size):
+        _raise_unreadable(folder.path, [str(x) for x in batch if isinstance(x, Exception)])
+        yield np.stack(batch), labels[start : start + len(batch)]
+
+
+def _decoded(files, preprocessing, batch_size=256):
+    def decode(path):
+        try:
+            return image_pixels(path, preprocessing)
+        except (ValueError, OSError) as error:
+            return error
+
+    with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(files), batch_size):
+            yield start, list(pool.map(decode, files[start : start + batch_size]))
+
+
+def _raise_unreadable(path, problems):
+    if problems:
+        more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+        raise DataError(
+            f"{len(problems)} images of {path} cannot be read: {'; '.join(problems[:NAMED])}{more}"
+        )

@@ -1,0 +1,163 @@
+"""ImageNet's 1,000 classes, and the functions that Keras users expect beside an ImageNet model."""
+
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_wrn.data.datasets import IMAGENET_MEAN, IMAGENET_STD
+from keras_wrn.data.images import image_pixels
+from keras_wrn.data.preprocess import Preprocessing
+from keras_wrn.data.tfds_source import DataError
+
+CLASSES = 1000
+
+
+@functools.cache
+def imagenet_classes() -> tuple[tuple[str, str], ...]:
+    """The WordNet id and the names of each of the 1,000 classes, in the order of the labels.
+
+    Source: ILSVRC 2012 and WordNet 3.0's lemmas.
+
+    Example:
+
+    ```python
+    keras_wrn.data.imagenet_classes()[0]   # ("n01440764", "tench, Tinca tinca")
+    ```
+    """
+    text = Path(__file__).with_name("imagenet_classes.txt").read_text()
+    return tuple(
+        (wnid, names) for wnid, _, names in (line.partition("\t") for line in text.splitlines())
+    )
+
+
+def imagenet_names() -> tuple[str, ...]:
+    """The names of the 1,000 classes, in the order of the labels."""
+    return tuple(names for _, names in imagenet_classes())
+
+
+def readable_names(folder_names) -> tuple[str, ...]:
+    """The names of classes whose folders are called by WordNet ids; other names as they are."""
+    known = dict(imagenet_classes())
+    if all(name in known for name in folder_names):
+        return tuple(known[name] for name in folder_names)
+    return tuple(folder_names)
+
+
+def preprocess_input(x, data_format=None):
+    """Normalise images for the ImageNet networks, as `keras.applications` calls it.
+
+    The published weights of `keras_wrn` were all trained with this mean and deviation. A model
+    with `preprocessing` has the sizes too; this is for pipelines that resize by themselves.
+
+    Args:
+        x: images (batch, height, width, 3) or (height, width, 3) of 0..255, an array or a tensor.
+        data_format: None or "channels_last"; the networks have no other.
+
+    Returns:
+        float32, the same shape: divided by 255, less the mean, divided by the deviation.
+
+    Raises:
+        ValueError: another data format, or other than 3 channels.
+
+    Example:
+
+    ```python
+    x = keras_wrn.preprocess_input(np.zeros((1, 224, 224, 3), "uint8"))
+    ```
+    """
+    if data_format not in (None, "channels_last"):
+        raise ValueError(
+            "`data_format` should be None or 'channels_last'. "
+            f"Received: data_format={data_format!r}"
+        )
+    x = x if keras.ops.is_tensor(x) else np.asarray(x)
+    if len(x.shape) not in (3, 4) or x.shape[-1] != 3:
+        raise ValueError(
+            "Expected images (batch, height, width, 3) or (height, width, 3). Received: shape "
+            f"{tuple(x.shape)}"
+        )
+    return Preprocessing(224, mean=IMAGENET_MEAN, std=IMAGENET_STD).normalize(x)
+
+
+def decode_predictions(preds, top=5):
+    """Name the best classes of ImageNet predictions, as `keras.applications` does.
+
+    Args:
+        preds: (batch, 1000), scores of an ImageNet network, an array or a tensor.
+        top: int, how many classes for each image.
+
+    Returns:
+        For each image a list of (WordNet id, name, score), best first.
+
+    Raises:
+        ValueError: other than 1,000 classes, or a `top` out of range.
+
+    Example:
+
+    ```python
+    keras_wrn.decode_predictions(np.eye(1000)[:1], top=1)   # [[("n01440764", "tench", 1.0)]]
+    ```
+    """
+    preds = keras.ops.convert_to_numpy(preds)
+    if preds.ndim != 2 or preds.shape[1] != CLASSES:
+        raise ValueError(
+            f"Expected predictions of shape (batch, {CLASSES}). Received: shape {preds.shape}. A "
+            "model with other classes has their names in `model.preprocessing.class_names`"
+        )
+    if not isinstance(top, int) or not 1 <= top <= CLASSES:
+        raise ValueError(f"`top` should be in 1..{CLASSES}. Received: top={top!r}")
+    classes = imagenet_classes()
+    results = []
+    for scores in preds:
+        best = np.argsort(-scores, kind="stable")[:top]
+        results.append([(classes[i][0], _short(classes[i][1]), float(scores[i])) for i in best])
+    return results
+
+
+def _short(names):
+    return names.split(", ")[0].replace(" ", "_")
+
+
+def stream_imagenet(preprocessing, batch_size, data_dir=None):
+    """Yield ImageNet's validation images in batches, as a network takes them.
+
+    Args:
+        preprocessing: `Preprocessing`.
+        batch_size: int.
+        data_dir: path or None, where TFDS keeps its data.
+
+    Returns:
+        An iterator of images, uint8 (batch, size, size, 3), and labels, int32 (batch,); and the
+        number of images.
+
+    Raises:
+        DataError: ImageNet is not prepared there. Its terms let nobody else download it.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder("imagenet2012", data_dir=data_dir)
+    if "validation" not in (builder.info.splits or {}):
+        raise DataError(
+            f"imagenet2012 is not prepared in {Path(builder.data_path).parents[1]}. ImageNet has "
+            "to be downloaded by hand, once registered at https://image-net.org: put "
+            "ILSVRC2012_img_val.tar into downloads/manual/ there and run `tfds build "
+            "imagenet2012`, or give the folder of the validation images, one sub-folder for each "
+            "WordNet id"
+        )
+    dataset = builder.as_dataset(
+        split="validation",
+        shuffle_files=False,
+        decoders={"image": tfds.decode.SkipDecoding()},
+    )
+
+    def batches():
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            for batch in tfds.as_numpy(dataset.batch(batch_size).prefetch(2)):
+                images = pool.map(lambda data: image_pixels(data, preprocessing), batch["image"])
+                yield np.stack(list(images)), batch["label"].astype("int32")
+
+    return batches(), builder.info.splits["validation"].num_examples

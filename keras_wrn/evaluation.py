@@ -1,0 +1,276 @@
+"""How good a trained classifier is: accuracy, loss, calibration and confusion."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_wrn.data.datasets import DATASETS, load_arrays
+from keras_wrn.data.evaluation import check_images, check_labels
+from keras_wrn.data.folder import HELD_OUT, scan_folder, stream_folder
+from keras_wrn.data.imagenet import imagenet_classes, imagenet_names, stream_imagenet
+from keras_wrn.data.images import check_array
+from keras_wrn.data.tfds_source import DataError
+from keras_wrn.predict import class_name, log_probabilities, open_classifier
+from keras_wrn.training.checkpoint import write_json
+
+RESULTS_FILE = "results.json"
+CONFUSION_FILE = "confusion.png"
+CALIBRATION_BINS = 15
+STREAMED_BATCH = 64
+LABELLED = 40  # classes of a confusion matrix whose names can be read
+
+
+def evaluate(
+    model_or_name, data, *, split="test", data_dir=None, batch_size=None, preprocessing=None,
+    directory=None, progress=False,
+):  # fmt: skip
+    """Measure a classifier on labelled images, single view, no image dropped.
+
+    Args:
+        model_or_name: as for `keras_wrn.inference_model`.
+        data: a dataset's name ("cifar10", "cifar100", "svhn_cropped", "digits", or "imagenet2012"
+            for its 50,000 validation images, which TFDS has prepared); or the path of a folder of
+            images with one sub-folder for each class, called as the classes of the model are (or
+            by WordNet ids), or of a folder that holds such a one as val/, validation/ or test/;
+            or a tuple of images, uint8 or float (n, height, width, channels) of 0..255 and of the
+            model's size, and labels, int (n,).
+        split: str, "test" or "train", of a dataset by name.
+        data_dir: path or None, where TFDS keeps its data.
+        batch_size: int or None, for 500 images at once from memory, or 64 of files.
+        preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
+        directory: path, where results.json and confusion.png are written, or None.
+        progress: bool, show a progress bar.
+
+    Returns:
+        dict of `images` (int), `accuracy` and `error` (percent), `loss` (mean negative log
+        likelihood), `top5_accuracy` (percent; with more than 5 classes only), `ece` (expected
+        calibration error in percent, 15 bins of equal width), `per_class`, a list of {"class",
+        "images", "accuracy"} in the order of the labels, the accuracy None for a class without
+        images, and `confusion`, a list of lists: how often the row's class was taken for the
+        column's.
+
+    Raises:
+        ValueError: no such model, images of another shape, or labels that are no classes.
+        DataError: the data is missing or unreadable, or has classes that the model has not.
+
+    Source: calibration as in Guo et al. 2017, https://arxiv.org/abs/1706.04599.
+
+    Example:
+
+    ```python
+    keras_wrn.evaluate("wrn_16_2.cifar10", "cifar10")["error"]   # 6.92
+    ```
+    """
+    model, preprocessing = open_classifier(model_or_name, preprocessing)
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise ValueError(f"`batch_size` should be positive. Received: batch_size={batch_size!r}")
+    classes = model.output_shape[-1]
+    batches, count = _batches(data, split, data_dir, batch_size, preprocessing, classes)
+    names = [class_name(preprocessing.class_names, label) for label in range(classes)]
+    scores = _Scores(classes)
+    size = 0
+    for images, labels in _shown(batches, count, progress):
+        # A short last batch is filled up: another shape would be compiled anew.
+        size = max(size, len(images))
+        filled = np.pad(images, [(0, size - len(images)), (0, 0), (0, 0), (0, 0)])
+        logs = log_probabilities(model, preprocessing, filled)[: len(images)]
+        scores.add(logs, np.asarray(labels))
+    results = scores.results(names)
+    if directory is not None:
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json(directory / RESULTS_FILE, results)
+        confusion_figure(results, directory / CONFUSION_FILE)
+    return results
+
+
+class _Scores:
+    """What is counted of the answers, a batch at a time."""
+
+    def __init__(self, classes):
+        self.confusion = np.zeros((classes, classes), "int64")
+        self.loss = 0.0
+        self.top5 = 0
+        # Of each bin: images, sum of the confidences, right answers.
+        self.bins = np.zeros((CALIBRATION_BINS, 3))
+
+    def add(self, logs, labels):
+        guesses = np.argmax(logs, axis=-1)
+        np.add.at(self.confusion, (labels, guesses), 1)
+        rows = np.arange(len(labels))
+        self.loss -= logs[rows, labels].sum()
+        # As many are better as stand before it in a stable order, best first.
+        own = logs[rows, labels][:, None]
+        ahead = (logs > own).sum(axis=-1)
+        ahead += ((logs == own) & (np.arange(logs.shape[1]) < labels[:, None])).sum(axis=-1)
+        self.top5 += int((ahead < 5).sum())
+        confidence = np.exp(logs[rows, guesses])
+        # Bins are open below and closed above, as in the paper.
+        places = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, None)
+        np.add.at(self.bins, (np.minimum(places, CALIBRATION_BINS - 1), 0), 1)
+        np.add.at(self.bins, (np.minimum(places, CALIBRATION_BINS - 1), 1), confidence)
+        np.add.at(self.bins, (np.minimum(places, CALIBRATION_BINS - 1), 2), guesses == labels)
+
+    def results(self, names) -> dict[str, Any]:
+        count = int(self.confusion.sum())
+        right = np.diag(self.confusion)
+        accuracy = 100 * right.sum() / count
+        gaps = np.abs(self.bins[:, 1] - self.bins[:, 2])
+        results: dict[str, Any] = {
+            "images": count,
+            "accuracy": round(float(accuracy), 4),
+            "error": round(float(100 - accuracy), 4),
+            "loss": float(self.loss / count),
+            "ece": round(float(100 * gaps.sum() / count), 4),
+        }
+        if len(names) > 5:
+            results["top5_accuracy"] = round(100 * self.top5 / count, 4)
+        totals = self.confusion.sum(axis=1)
+        results["per_class"] = [
+            {
+                "class": name,
+                "images": int(total),
+                "accuracy": round(float(100 * hits / total), 4) if total else None,
+            }
+            for name, total, hits in zip(names, totals, right, strict=True)
+        ]
+        results["confusion"] = self.confusion.tolist()
+        return results
+
+
+def _batches(data, split, data_dir, batch_size, preprocessing, classes):
+    """The batches of images and labels of any kind of data, and the number of images."""
+    if isinstance(data, tuple | list):
+        return _array_batches(data, batch_size, preprocessing, classes)
+    if str(data) in DATASETS:
+        arrays = load_arrays(str(data), split, data_dir=data_dir)
+        return _array_batches(arrays, batch_size, preprocessing, classes)
+    batch_size = batch_size or STREAMED_BATCH
+    if str(data) == "imagenet2012":
+        if preprocessing.class_names != imagenet_names():
+            raise ValueError(
+                "Expected a model of ImageNet's 1,000 classes, with their names in its "
+                f"preprocessing. Received: {classes} classes, the first of them "
+                f"{', '.join(preprocessing.class_names[:3]) or 'without names'}"
+            )
+        return stream_imagenet(preprocessing, batch_size, data_dir)
+    path = Path(data)
+    if not path.is_dir():
+        raise DataError(
+            f"Expected one of {', '.join([*DATASETS, 'imagenet2012'])}, or a folder of images. "
+            f"Received: {str(data)!r}"
+        )
+    path = next((path / name for name in HELD_OUT if (path / name).is_dir()), path)
+    folder = scan_folder(path)
+    places = _places(folder.class_names, preprocessing.class_names, classes, path)
+    batches = (
+        (images, places[labels])
+        for images, labels in stream_folder(folder, preprocessing, batch_size)
+    )
+    return batches, len(folder)
+
+
+def _array_batches(data, batch_size, preprocessing, classes):
+    images, labels = (np.asarray(part) for part in data)
+    check_array(images, "the images", rank=4)
+    expected = preprocessing.size, preprocessing.size, preprocessing.channels
+    if images.shape[1:] != expected:
+        raise ValueError(f"Expected images of shape {expected}. Received: {images.shape[1:]}")
+    check_images(images, labels)
+    check_labels(labels, classes)
+    step = min(batch_size or 500, len(images))
+    batches = (
+        (images[start : start + step], labels[start : start + step])
+        for start in range(0, len(images), step)
+    )
+    return batches, len(images)
+
+
+def _places(folders, names, classes, path):
+    """The model's label of each class sub-folder."""
+    known = {name: label for label, name in enumerate(names)}
+    if names == imagenet_names():
+        known |= {wnid: label for label, (wnid, _) in enumerate(imagenet_classes())}
+    else:  # classes called by WordNet ids have readable names in a fine-tuned model
+        known |= {wnid: known[name] for wnid, name in imagenet_classes() if name in known}
+    if not names and len(folders) == classes:
+        return np.arange(classes)
+    unknown = [name for name in folders if name not in known]
+    if unknown:
+        raise DataError(
+            f"Expected sub-folders of {path} that are called as the model's classes, such as "
+            f"{', '.join(names[:3]) or f'{classes} sub-folders'}. Received: "
+            f"{', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}"
+        )
+    return np.array([known[name] for name in folders])
+
+
+def _shown(batches, count, progress):
+    from tqdm import tqdm
+
+    # None: only where somebody looks.
+    with tqdm(total=count, unit="img", disable=None if progress else True) as bar:
+        for images, labels in batches:
+            yield images, labels
+            bar.update(len(images))
+
+
+def confusion_figure(results, path):
+    """Draw the confusion matrix of `evaluate`'s results into a PNG, each row in percent.
+
+    Args:
+        results: dict, what `evaluate` returned.
+        path: the file to write.
+
+    Example:
+
+    ```python
+    results = keras_wrn.evaluate("wrn_16_2.cifar10", "cifar10")
+    keras_wrn.evaluation.confusion_figure(results, "confusion.png")
+    ```
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    confusion = np.asarray(results["confusion"], "float64")
+    shares = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    names = [entry["class"] for entry in results["per_class"]]
+    readable = len(names) <= LABELLED
+    side = min(14.0, max(5.0, 0.55 * len(names) + 2)) if readable else 10.0
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(f"{results['accuracy']:.2f} % of {results['images']:,} images right")
+    if readable:
+        short = [name.split(", ")[0] for name in names]
+        axes.set_xticks(range(len(names)), short, rotation=90)
+        axes.set_yticks(range(len(names)), short)
+    if len(names) <= LABELLED // 2:
+        for (row, column), share in np.ndenumerate(shares):
+            if share >= 0.5:
+                color = "white" if share > 50 else "black"
+                text = f"{share:.0f}" if share >= 9.5 else f"{share:.1f}"
+                axes.text(column, row, text, ha="center", va="center", color=color, fontsize=7)
+    figure.savefig(path, format="png", dpi=110)
+
+
+def summary_lines(results):
+    """The figures of `evaluate`'s results for the terminal, with the worst classes."""
+    lines = [
+        f"images    {results['images']:,}",
+        f"accuracy  {results['accuracy']:.2f} %",
+        f"error     {results['error']:.2f} %",
+    ]
+    if "top5_accuracy" in results:
+        lines.append(f"top-5     {results['top5_accuracy']:.2f} %")
+    lines += [f"loss      {results['loss']:.4f}", f"ECE       {results['ece']:.2f} %"]
+    seen = [entry for entry in results["per_class"] if entry["images"]]
+    worst = sorted(seen, key=lambda entry: entry["accuracy"])[: min(3, math.ceil(len(seen) / 3))]
+    texts = [f"{entry['class'].split(', ')[0]} {entry['accuracy']:.1f} %" for entry in worst]
+    return [*lines, f"lowest    {', '.join(texts)}"]

@@ -1,0 +1,236 @@
+"""A trained network's parts put to another use: feature maps, a new classifier, frozen stages."""
+
+import dataclasses
+import re
+
+import keras
+
+from keras_wrn.models.ends import check_classes, is_int
+from keras_wrn.models.image_model import ImageModel
+from keras_wrn.models.layers import classifier
+
+STAGE = re.compile(r"(?:group|stage)(\d+)_block(\d+)_")
+
+
+@keras.saving.register_keras_serializable("keras_wrn")
+class FeatureModel(ImageModel):
+    """A model from images to a dictionary of feature maps; see `feature_extractor`."""
+
+    @property
+    def feature_info(self):
+        """dict from an output's name to its `channels` and `stride` in pixels of the image."""
+        stem = 2 if any(layer.name == "pool" for layer in self.layers) else 1
+        info = {}
+        for name, output in self.output.items():
+            stage = 0 if name == "stem" else int(name.removeprefix("stage"))
+            stride = stem if not stage else stem**2 * 2 ** (stage - 1)
+            info[name] = {"channels": output.shape[-1], "stride": stride}
+        return info
+
+
+def feature_extractor(model_or_name, stages=(2, 3), activated=False):
+    """Return the part of a network that computes the feature maps of some stages.
+
+    | stage | WRN-50-2: channels, stride | WRN-28-10 | raw output of                 |
+    |-------|----------------------------|-----------|-------------------------------|
+    | 0     | 64, 2                      | 16, 1     | the stem                      |
+    | 1     | 256, 4                     | 160, 1    | `stage1` or `group1`          |
+    | 2     | 512, 8                     | 320, 2    | `stage2` or `group2`          |
+    | 3     | 1024, 16                   | 640, 4    | `stage3` or `group3`          |
+    | 4     | 2048, 32                   |           | `stage4`                      |
+
+    Args:
+        model_or_name: a network of this package, or what `keras_wrn.inference_model` takes in its
+            place: a path, or the name of a network with published weights.
+        stages: ints of the table, in any order.
+        activated: bool. In the CIFAR family a stage ends in a bare sum; True gives what the next
+            batch norm and activation make of it. The ImageNet family's stages end in an
+            activation, and are the same either way.
+
+    Returns:
+        A `keras.Model` from normalised images (batch, height, width, channels) to a dict such as
+        {"stage2": (batch, height / 8, width / 8, 512), "stage3": ...}; stage 0 is "stem". It
+        shares its layers with the network, has its `preprocessing`, and `feature_info`, a dict
+        from output to its `channels` and `stride`.
+
+    Raises:
+        ValueError: no such model, or no such stage in it.
+
+    Source: stages as in torchvision's `layer1` to `layer4`. Stages 2 and 3 of WRN-50-2 are what
+    PatchCore takes, https://arxiv.org/abs/2106.08265.
+
+    Example:
+
+    ```python
+    extractor = keras_wrn.feature_extractor(keras_wrn.WideResNet50_2())   # or a name with weights
+    extractor.feature_info["stage2"]   # {"channels": 512, "stride": 8}
+    maps = extractor(np.zeros((1, 224, 224, 3), "float32"))
+    maps["stage3"].shape   # (1, 14, 14, 1024)
+    ```
+    """
+    model = _opened(model_or_name)
+    tensors = stage_outputs(model, activated)
+    stages = tuple(stages) if isinstance(stages, tuple | list | range) else (stages,)
+    unknown = [s for s in stages if s not in tensors or not is_int(s)]
+    if unknown or not stages or len(set(stages)) < len(stages):
+        raise ValueError(
+            f"`stages` should be different ones of {sorted(tensors)}, the stages of "
+            f"{model.name!r}. Received: stages={stages!r}"
+        )
+    outputs = {"stem" if s == 0 else f"stage{s}": tensors[s] for s in stages}
+    extractor = FeatureModel(model.inputs[0], outputs, name=f"{model.name}_features")
+    extractor.preprocessing = getattr(model, "preprocessing", None)
+    return extractor
+
+
+def stage_outputs(model, activated=False):
+    """The Keras tensors that a network's stages end in, by stage; 0 is the stem.
+
+    Raises:
+        ValueError: the model is not a network of this package.
+    """
+    names = [layer.name for layer in model.layers]
+    last: dict[int, str] = {}  # the last layer of each stage
+    for name in names:
+        if match := STAGE.match(name):
+            last[int(match[1])] = name
+    if "conv1" not in names or not last:
+        raise ValueError(
+            f"Expected a network of this package. Received: {getattr(model, 'name', model)!r}"
+        )
+    if "bn1" in names:
+        last[0] = "act1"
+    else:
+        last[0] = "conv1"
+        if activated:
+            following = [*(f"group{group}_block1_act1" for group in sorted(last)[1:]), "act_final"]
+            last = dict(zip(sorted(last), following, strict=True))
+    return {stage: model.get_layer(name).output for stage, name in last.items()}
+
+
+def freeze_stages(model, count):
+    """Keep the stem and the first stages of a network from training, in place.
+
+    Their batch norms use the moving statistics, in training too, and leave them as they are.
+
+    Args:
+        model: a network of this package.
+        count: int, 0 for none; 1 for the stem and stage 1, and so on.
+
+    Raises:
+        ValueError: the model has fewer stages.
+
+    Example:
+
+    ```python
+    model = keras_wrn.WideResNet(16, 2)
+    keras_wrn.models.freeze_stages(model, 2)
+    model.get_layer("group2_block1_conv1").trainable   # False
+    ```
+    """
+    stages = max(stage_outputs(model))
+    if not is_int(count) or not 0 <= count <= stages:
+        raise ValueError(
+            f"`frozen_stages` should be in 0..{stages}, the stages of {model.name!r}. "
+            f"Received: frozen_stages={count!r}"
+        )
+    for layer in model.layers:
+        match = STAGE.match(layer.name)
+        stem = layer.name in ("conv1", "bn1") and count
+        final = layer.name == "bn_final" and count == stages
+        if stem or final or (match and int(match[1]) <= count):
+            layer.trainable = False
+
+
+def reset_classifier(
+    model, classes, *, class_names=(), frozen_stages=0, classifier_activation="softmax", name=None
+):
+    """Give a network a new, random classifier for other classes.
+
+    Args:
+        model: a network of this package, with its classifier or without.
+        classes: int, the number of classes.
+        class_names: names of the classes in the order of the outputs, or none. They become those
+            of the new model's `preprocessing`.
+        frozen_stages: int, how many stages, with the stem, are kept from training; see
+            `keras_wrn.models.freeze_stages`. The layers are those of the given model, which is
+            frozen with it.
+        classifier_activation: str or None; None returns the logits.
+        name: str, the new model's name; that of the given one when None.
+
+    Returns:
+        A functional `keras.Model` that shares the layers below the classifier with the given one,
+        and has its preprocessing.
+
+    Raises:
+        ValueError: the model is not a network of this package, or an argument is out of range.
+
+    Example:
+
+    ```python
+    model = keras_wrn.create_model("wrn_16_2.cifar10", pretrained=True)
+    mine = keras_wrn.reset_classifier(model, 3, frozen_stages=1)
+    multipliers = {"group2": 0.1, "group3": 0.3}
+    mine.compile(keras_wrn.SGD(0.01, lr_multipliers=multipliers), "categorical_crossentropy")
+    ```
+    """
+    check_classes(classes)
+    class_names = tuple(class_names)
+    if class_names and len(class_names) != classes:
+        raise ValueError(
+            f"`class_names` should be {classes} names, or none. Received: {len(class_names)} names"
+        )
+    freeze_stages(model, frozen_stages)
+    names = [layer.name for layer in model.layers]
+    features = model.get_layer("predictions").input if "predictions" in names else model.output
+    if len(features.shape) == 4:
+        pool = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="avg_pool")
+        features = pool(features)
+    outputs = classifier(features, classes, classifier_activation)
+    new = ImageModel(model.inputs[0], outputs, name=name or model.name)
+    preprocessing = getattr(model, "preprocessing", None)
+    if preprocessing is not None:
+        new.preprocessing = dataclasses.replace(preprocessing, class_names=class_names)
+    return new
+
+
+def copy_trunk(source, model):
+    """Give a network the weights of another of the same kind, but for the classifier.
+
+    Raises:
+        ValueError: the networks differ; the message lists the layers and how.
+    """
+    kinds = keras.layers.Conv2D, keras.layers.BatchNormalization, keras.layers.Activation
+    theirs = {layer.name: layer for layer in source.layers if isinstance(layer, kinds)}
+    ours = {layer.name: layer for layer in model.layers if isinstance(layer, kinds)}
+    differing = [
+        f"{name} {_described(theirs.get(name))} there, {_described(ours.get(name))} here"
+        for name in dict.fromkeys([*ours, *theirs])
+        if _described(ours.get(name)) != _described(theirs.get(name))
+    ]
+    if differing:
+        raise ValueError(
+            f"Expected weights of the network {model.name!r}. Received: those of {source.name!r}. "
+            f"{len(differing)} layers differ: {'; '.join(differing[:5])}"
+            f"{'; ...' if len(differing) > 5 else ''}"
+        )
+    for name, layer in ours.items():
+        for variable, value in zip(layer.weights, theirs[name].weights, strict=True):
+            variable.assign(keras.ops.convert_to_numpy(value))
+
+
+def _described(layer):
+    """What two layers of the same name have to have in common."""
+    if layer is None:
+        return "absent"
+    config = layer.get_config()
+    kept = {key: config[key] for key in ("activation", "padding", "strides") if key in config}
+    return [tuple(w.shape) for w in layer.weights] + [f"{k}={v!r}" for k, v in kept.items()]
+
+
+def _opened(model_or_name):
+    if isinstance(model_or_name, keras.Model):
+        return model_or_name
+    from keras_wrn.weights.opening import load_model
+
+    return load_model(model_or_name)

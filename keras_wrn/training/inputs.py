@@ -1,0 +1,93 @@
+"""The images of a recipe: in memory, with the preprocessing that its network takes."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_wrn.data import datasets
+from keras_wrn.data.folder import read_folder, scan_splits
+from keras_wrn.data.imagenet import readable_names
+from keras_wrn.data.preprocess import Preprocessing, default_preprocessing
+from keras_wrn.training.recipe import Recipe
+
+SMOKE_IMAGES = 64
+PHOTO_CROP = 0.875
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a run trains and evaluates on.
+
+    Args:
+        train, test: images, uint8 (n, height, width, channels), and labels, int32 (n,).
+        classes: int.
+        preprocessing: `Preprocessing` of the network. The training images may be larger than its
+            size: the crop is cut out of them.
+    """
+
+    train: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
+    classes: int
+    preprocessing: Preprocessing
+
+
+def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inputs:
+    """Load the images of a recipe.
+
+    Args:
+        recipe: `Recipe`.
+        start: the model whose weights it starts from, or None.
+        data_dir: path where TFDS keeps its data, or None.
+        made_up: bool, a few made-up images instead.
+
+    Raises:
+        DataError: the data is missing or unreadable.
+        ValueError: the model it starts from has no preprocessing, or whitens.
+    """
+    own = getattr(start, "preprocessing", None)
+    if start is not None and (own is None or own.zca is not None):
+        raise ValueError(
+            f"Expected weights of a model with its own preprocessing, by mean and deviation, to "
+            f"start from. Received: {start.name!r} with preprocessing={own!r}"
+        )
+    if datasets.check_dataset(recipe.data.dataset):
+        return _folder_inputs(recipe, own)
+    info = datasets.dataset_info(recipe.data.dataset)
+    if made_up:
+        train = test = _made_up(recipe.seed, info)
+    else:
+        settings = {"extra": recipe.data.extra, "validation": recipe.data.validation}
+        train = datasets.load_arrays(info.name, "train", data_dir=data_dir, **settings)
+        held_out = "validation" if recipe.data.validation else "test"
+        test = datasets.load_arrays(info.name, held_out, data_dir=data_dir, **settings)
+    # Whitening made-up images would take longer than training on them.
+    kind = recipe.data.preprocessing
+    kind = "scale" if made_up and kind == "zca" else kind
+    preprocessing = default_preprocessing(info, kind, train[0])
+    if own is not None and kind == "meanstd":
+        preprocessing = dataclasses.replace(preprocessing, mean=own.mean, std=own.std)
+    return Inputs(train, test, info.classes, preprocessing)
+
+
+def _made_up(seed, info):
+    shape = (SMOKE_IMAGES, info.size, info.size, 3)
+    images = np.random.default_rng(seed).integers(0, 256, shape, dtype="uint8")
+    return images, np.arange(SMOKE_IMAGES, dtype="int32") % info.classes
+
+
+def _folder_inputs(recipe, own):
+    train, test = scan_splits(recipe.data.dataset, recipe.data.validation)
+    size = recipe.data.image_size or own.size
+    base = own or Preprocessing(size, mean=datasets.IMAGENET_MEAN, std=datasets.IMAGENET_STD)
+    crop = own.crop if own is not None and own.crop < 1 else PHOTO_CROP
+    preprocessing = dataclasses.replace(
+        base, size=size, crop=crop, class_names=readable_names(train.class_names)
+    )
+    # The random crops are cut out of what the central crop of the evaluation leaves.
+    whole = dataclasses.replace(preprocessing, size=preprocessing.short_side, crop=1.0)
+    return Inputs(
+        read_folder(train, whole),
+        read_folder(test, preprocessing),
+        len(train.class_names),
+        preprocessing,
+    )

@@ -1,0 +1,94 @@
+"""The network of a recipe: built, started from trained weights, and given back for use."""
+
+import dataclasses
+
+import keras
+
+from keras_wrn.models.catalog import create_model, split_tag
+from keras_wrn.models.transfer import copy_trunk, freeze_stages, reset_classifier
+from keras_wrn.models.wide_resnet import WideResNet
+from keras_wrn.training.recipe import DistillConfig, ModelConfig, Recipe
+from keras_wrn.weights.opening import load_model
+
+NOT_BUILDING = "name", "weights", "frozen_stages"
+
+
+def build_model(recipe: Recipe, *, classes: int, size: int = 32, classifier_activation="softmax"):
+    """Build the network of a recipe, untrained."""
+    settings = {
+        "classes": classes,
+        "input_shape": (size, size, 3),
+        "classifier_activation": classifier_activation,
+    }
+    if recipe.model.name:
+        return create_model(split_tag(recipe.model.name)[0], **settings)
+    fields = dataclasses.asdict(recipe.model)
+    for field in NOT_BUILDING:
+        fields.pop(field)
+    return WideResNet(**fields, **settings)
+
+
+def start_model(config: ModelConfig):
+    """The trained model that a recipe starts from, or None.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    _, tag = split_tag(config.name) if config.name else ("", "")
+    source = config.name if tag else config.weights
+    return load_model(source) if source else None
+
+
+def training_model(recipe, start, *, classes, size):
+    """The network to train, which ends in logits, with the trunk of `start` where there is one.
+
+    Raises:
+        ValueError: the network cannot be built, or `start` is another one.
+    """
+    model = build_model(recipe, classes=classes, size=size, classifier_activation=None)
+    if start is not None:
+        copy_trunk(start, model)
+    if recipe.model.frozen_stages:
+        freeze_stages(model, recipe.model.frozen_stages)
+    return model
+
+
+def load_teacher(config: DistillConfig, preprocessing, classes):
+    """The teacher of a recipe, which ends in logits, or None.
+
+    Raises:
+        ValueError: there is no such model, or it is for other images or classes.
+    """
+    if not config.teacher:
+        return None
+    model = load_model(config.teacher)
+    own = getattr(model, "preprocessing", None)
+    for field in ("size", "mean", "std", "zca", "class_names"):
+        theirs, ours = getattr(own, field, None), getattr(preprocessing, field)
+        if field == "zca":
+            theirs, ours = (getattr(zca, "digest", None) for zca in (theirs, ours))
+        if theirs != ours:
+            raise ValueError(
+                f"The teacher {config.teacher!r} should take the student's images and classes. "
+                f"Expected preprocessing with {field}={ours!r}. Received: {field}={theirs!r}"
+            )
+    teacher = reset_classifier(
+        model, classes, classifier_activation=None, name=f"{model.name}_teacher"
+    )
+    teacher.layers[-1].set_weights(model.layers[-1].get_weights())
+    return teacher
+
+
+def final_model(recipe, model, preprocessing):
+    """The trained network as users get it: float32, softmax, on one device."""
+    size = model.input_shape[1]
+    final = build_model(recipe, classes=model.output_shape[-1], size=size)
+    for variable, trained in zip(_weights(final), _weights(model), strict=True):
+        variable.assign(keras.ops.convert_to_numpy(trained))
+    final.preprocessing = preprocessing
+    return final
+
+
+def _weights(model):
+    """The variables in the order of the layers, which freezing does not change."""
+    return [variable for layer in model.layers for variable in layer.variables]

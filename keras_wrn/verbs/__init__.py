@@ -1,0 +1,7 @@
+"""What `keras-wrn` does besides training: each verb a function of its flags."""
+
+from keras_wrn.verbs.artifacts import convert, export
+from keras_wrn.verbs.listing import list_all, report
+from keras_wrn.verbs.predicting import evaluate, predict
+
+__all__ = ["convert", "evaluate", "export", "list_all", "predict", "report"]

@@ -1,0 +1,140 @@
+"""`keras-wrn export` and `keras-wrn convert`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from keras_wrn.verbs.runs import dataset_of, name_of, recipe_of
+
+Format = Literal["saved_model", "litert", "onnx", "openvino", "serving"]
+
+
+def export(
+    model: Annotated[str, tyro.conf.Positional],
+    format: tuple[Format, ...] = ("saved_model", "litert"),
+    out: Path | None = None,
+    *,
+    precision: tuple[Literal["float32", "float16", "dynamic_int8", "int8"], ...] = ("float32",),
+    integer_io: bool = False,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    top_k: int = 5,
+    fold_batch_norm: bool = True,
+    name: str | None = None,
+    max_batch_size: int | None = None,
+):
+    """Export a trained network as the next version below a directory.
+
+    Args:
+        model: A run directory, a .keras file, or a name with published weights.
+        format: The artifacts to write. Of serving, a directory for TensorFlow Serving.
+        out: The directory of the versions, by default saved_models/<recipe>. Of serving alone the
+            directory itself, by default serving; beside others it lies in that of the versions.
+        precision: The precisions of the LiteRT files, one file each.
+        integer_io: Whether the int8 file takes and gives integers.
+        data: The dataset whose training images calibrate int8; by default the run's own.
+        data_dir: Where TFDS keeps its data.
+        top_k: How many classes the SavedModel's classify lists.
+        fold_batch_norm: Fold batch norms into convolutions in the SavedModel.
+        name: The model's name on the server, for serving; by default the recipe's.
+        max_batch_size: The most images the server computes at once, for serving; by default what
+            suits the model.
+    """
+    from keras_wrn.export import export_serving, export_version, model_card
+    from keras_wrn.weights import load_model
+
+    if integer_io and not ("int8" in precision and "litert" in format):
+        raise ValueError("--integer-io is for --format litert --precision int8")
+    if precision != ("float32",) and "litert" not in format:
+        raise ValueError("--precision is for --format litert")
+    directory = out or Path("saved_models") / name_of(model)
+    versioned = [kind for kind in format if kind != "serving"]
+    network = load_model(model)
+    calibration = None
+    if "int8" in precision and "litert" in format:
+        calibration = _calibration_images(model, data, data_dir, network.preprocessing)
+    if versioned:
+        finished = (Path(model) / "summary.json").is_file()
+        version = export_version(
+            network,
+            directory,
+            versioned,
+            precisions=precision,
+            calibration=calibration,
+            integer_io=integer_io,
+            top_k=top_k,
+            fold_batch_norm=fold_batch_norm,
+            card=model_card(Path(model), network.preprocessing) if finished else None,
+        )
+        print(f"Exported {', '.join(versioned)} to {version}")
+    if "serving" in format:
+        version = export_serving(
+            network,
+            directory / "serving" if versioned else out or Path("serving"),
+            name=name or name_of(model),
+            top_k=top_k,
+            fold_batch_norm=fold_batch_norm,
+            max_batch_size=max_batch_size,
+        )
+        print(f"Exported serving to {version}")
+
+
+def convert(
+    checkpoint: Annotated[Path, tyro.conf.Positional],
+    *,
+    out: Path,
+    model: str | None = None,
+    layout: str = "auto",
+    to: Literal["keras", "torch"] = "keras",
+):
+    """Convert a PyTorch checkpoint to a Keras file, or back.
+
+    Args:
+        checkpoint: A .pth, .pt or .safetensors file; or a .keras file or run directory.
+        out: The file to make: .keras, or .safetensors for torch.
+        model: The network's name, such as wide_resnet50_2; to torch it is not needed.
+        layout: How the tensors are named; auto tells it by the names, and is none to torch.
+        to: What to convert to.
+    """
+    from keras_wrn.weights import convert as converting
+    from keras_wrn.weights import load_model
+
+    if to == "torch":
+        network = load_model(checkpoint)
+        converting.save_torch_weights(network, out, layout)
+        print(f"Wrote {network.name} with the names of {layout} to {out}")
+        return
+    if model is None:
+        raise ValueError("Give --model, the network's name: keras-wrn list has them")
+    if out.suffix != ".keras" or out.exists():
+        raise ValueError(f"--out should be a new file that ends in .keras. Received: {out}")
+    network, found = converting.from_checkpoint(checkpoint, model, layout)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    network.save(out)
+    print(f"Wrote {network.name}, {network.output_shape[-1]} classes, from {found} to {out}")
+
+
+def _calibration_images(model, data, data_dir, preprocessing):
+    """Training images drawn by a fixed seed, without those that the run held out."""
+    import numpy as np
+
+    from keras_wrn.data import load_arrays
+    from keras_wrn.data.datasets import check_dataset
+    from keras_wrn.data.folder import read_folder, scan_splits
+    from keras_wrn.export.litert import CALIBRATION_IMAGES
+
+    recipe = recipe_of(model)
+    name = data or dataset_of(model)
+    own = recipe is not None and name == recipe.data.dataset
+    validation = recipe.data.validation if own else 0
+
+    def chosen(count):
+        kept = np.random.default_rng(0).choice(count, min(CALIBRATION_IMAGES, count), replace=False)
+        return np.sort(kept)
+
+    if check_dataset(name):
+        train, _ = scan_splits(name, validation)
+        return read_folder(train.take(chosen(len(train))), preprocessing)[0]
+    images, _ = load_arrays(name, "train", data_dir=data_dir, extra=False, validation=validation)
+    return images[chosen(len(images))]

@@ -1,0 +1,206 @@
+"""`keras-wrn evaluate` and `keras-wrn predict`."""
+
+import csv
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from keras_wrn.verbs.runs import dataset_of
+
+PICTURED = 64
+
+
+def evaluate(
+    model: Annotated[str, tyro.conf.Positional],
+    data: str | None = None,
+    split: Literal["test", "train"] = "test",
+    data_dir: Path | None = None,
+    out: Path | None = None,
+):
+    """Evaluate a trained network on a dataset or a folder of images.
+
+    Args:
+        model: A run directory, a .keras file, or a name with published weights.
+        data: cifar10, cifar100, svhn_cropped, digits, imagenet2012, or a folder of images with one
+            sub-folder for each class; by default the run's own.
+        split: The split to evaluate on, of a dataset.
+        data_dir: Where TFDS keeps its data.
+        out: A directory to write results.json and confusion.png into.
+    """
+    from keras_wrn import evaluation
+    from keras_wrn.weights import load_model
+
+    network = load_model(model)
+    data = data or dataset_of(model)
+    _note_other_classes(network, data)
+    results = evaluation.evaluate(
+        network, data, split=split, data_dir=data_dir, directory=out, progress=True
+    )
+    print("\n".join(evaluation.summary_lines(results)))
+    if out is not None:
+        print(f"Wrote {out / evaluation.RESULTS_FILE} and {out / evaluation.CONFUSION_FILE}")
+
+
+def predict(
+    images: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+    *,
+    model: str,
+    data: str | None = None,
+    count: int = 16,
+    data_dir: Path | None = None,
+    top_k: int = 1,
+    out: Path | None = None,
+    show_dir: Path | None = None,
+):
+    """Classify images, folders of them, or held-out images of a dataset.
+
+    Args:
+        images: Image files, folders of them, and URLs.
+        model: A run directory, a .keras file, or a name with published weights.
+        data: Classify the first test images of this dataset instead.
+        count: How many of them.
+        data_dir: Where TFDS keeps its data.
+        top_k: How many classes to give for each image.
+        out: A .json or .csv file to write the predictions into.
+        show_dir: A directory to write a picture of the images (at most 64) and their classes into.
+    """
+    from keras_wrn import predict as predicting
+    from keras_wrn.data import dataset_info, load_arrays
+    from keras_wrn.weights import load_model
+
+    if bool(images) == bool(data):
+        raise ValueError("Give either images or --data")
+    if count < 1:
+        raise ValueError(f"--count should be 1 or more. Received: {count}")
+    if out is not None and out.suffix not in (".json", ".csv"):
+        raise ValueError(f"--out should be a file that ends in .json or .csv. Received: {out}")
+    truth = None
+    if data:
+        arrays, labels = load_arrays(data, "test", data_dir=data_dir)
+        inputs = list(arrays[:count])
+        truth = [dataset_info(data).class_names[label] for label in labels[:count]]
+        names = [f"{data} test {i}" for i in range(len(inputs))]
+    else:
+        inputs = names = _image_paths(images)
+    network = load_model(model)
+    if data:
+        _note_other_classes(network, data)
+    rows = _classified(network, inputs, names, top_k)
+    _print_table(rows, truth)
+    if out is not None:
+        _write(rows, out)
+        print(f"Wrote {out}")
+    known = [i for i, row in enumerate(rows) if "top_k" in row][:PICTURED]
+    if show_dir is not None and known:
+        path = Path(show_dir) / "predictions.png"
+        predicting.prediction_figure(
+            [inputs[i] for i in known],
+            [rows[i] for i in known],
+            path,
+            true_labels=[truth[i] for i in known] if truth else None,
+        )
+        print(f"Picture: {path}")
+    failed = [row for row in rows if "error" in row]
+    if failed:
+        raise OSError(f"{len(failed)} of {len(rows)} images cannot be classified")
+
+
+def _image_paths(images):
+    """The files and URLs of what was given, folders replaced by the images in them."""
+    from keras_wrn.data.folder import image_files
+
+    found = []
+    for image in images:
+        if os.path.isdir(image):
+            inside = [str(path) for path in image_files(image)]
+            if not inside:
+                raise ValueError(f"There are no image files below {image}")
+            found += inside
+        else:
+            if "://" not in image and not os.path.exists(image):
+                raise FileNotFoundError(2, "No such file or directory", image)
+            found.append(image)
+    return found
+
+
+def _classified(network, inputs, names, top_k):
+    """A dict for each image: `image`, its name, and the prediction or an `error`."""
+    from tqdm import tqdm
+
+    from keras_wrn import predict as predicting
+    from keras_wrn.data.images import image_pixels
+
+    network, preprocessing = predicting.open_classifier(network)
+    rows = []
+    # None: the bar is shown only where somebody looks.
+    with tqdm(total=len(inputs), unit="img", disable=len(inputs) < 2 or None) as bar:
+        for start in range(0, len(inputs), predicting.BATCH):
+            batch = inputs[start : start + predicting.BATCH]
+            pixels, positions = [], []
+            for i, image in enumerate(batch, start=start):
+                rows.append({"image": names[i]})
+                try:
+                    pixels.append(image_pixels(image, preprocessing))
+                    positions.append(i)
+                except (ValueError, OSError) as error:
+                    if len(inputs) == 1:
+                        raise
+                    rows[i]["error"] = str(error)
+            if pixels:
+                results = predicting.inference_model(network, pixels, top_k=top_k)
+                for i, result in zip(positions, results, strict=True):
+                    rows[i].update(result)
+            bar.update(len(batch))
+    return rows
+
+
+def _print_table(rows, truth):
+    width = max(len(row["image"]) for row in rows)
+    for i, row in enumerate(rows):
+        text = f"cannot be classified: {row.get('error')}"
+        if "top_k" in row:
+            text = "  ".join(f"{top['class']} {top['score']:.3f}" for top in row["top_k"])
+        print(f"{row['image']:{width}}  {text}" + (f"  (true: {truth[i]})" if truth else ""))
+
+
+def _write(rows, path):
+    """Write the predictions as JSON or CSV: aside, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    kept = [{key: value for key, value in row.items() if key != "pred_scores"} for row in rows]
+    try:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            if path.suffix == ".json":
+                json.dump(kept, file, indent=1)
+            else:
+                table = csv.writer(file)
+                table.writerow(["image", "rank", "label", "class", "score", "error"])
+                for row in kept:
+                    for rank, top in enumerate(row.get("top_k", ()), start=1):
+                        values = [rank, top["label"], top["class"], f"{top['score']:.6f}", ""]
+                        table.writerow([row["image"], *values])
+                    if "error" in row:
+                        table.writerow([row["image"], "", "", "", "", row["error"]])
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _note_other_classes(network, dataset):
+    """Say so where a model's classes have other names than a dataset's."""
+    from keras_wrn.data import DATASETS, dataset_info
+
+    if str(dataset) not in DATASETS:  # a folder is matched by names, or refused
+        return
+    known = getattr(getattr(network, "preprocessing", None), "class_names", ())
+    names = dataset_info(dataset).class_names
+    if known and tuple(known) != names:
+        print(
+            f"keras-wrn: note: the model's classes are {', '.join(known[:3])}, ..., and those of "
+            f"{dataset} are {', '.join(names[:3])}, ...",
+            file=sys.stderr,
+        )

@@ -1,0 +1,28 @@
+"""What a path of a run or of a model file says of itself."""
+
+from pathlib import Path
+
+from keras_wrn.training.recipe import Recipe
+
+
+def recipe_of(model):
+    """The recipe of a run directory or of the model file in one, None elsewhere."""
+    path = Path(model)
+    path = (path if path.is_dir() else path.parent) / "recipe.json"
+    return Recipe.from_json(path.read_text()) if path.is_file() else None
+
+
+def dataset_of(model):
+    recipe = recipe_of(model)
+    if recipe is None:
+        raise ValueError(f"{model} is no run directory: give --data")
+    return recipe.data.dataset
+
+
+def name_of(model):
+    recipe = recipe_of(model)
+    if recipe is not None:
+        return recipe.name
+    path = Path(model).resolve()
+    path = path.parent if path.name == "model.keras" else path
+    return path.parent.name if path.name.isdecimal() else path.stem  # saved_models/NAME/1

@@ -1,0 +1,153 @@
+"""Published weights into a model: found in the package or the cache, or downloaded once."""
+
+import dataclasses
+import hashlib
+import importlib.util
+import os
+import zipfile
+from pathlib import Path
+
+import keras
+
+from keras_wrn.models.catalog import create_model
+from keras_wrn.models.transfer import copy_trunk
+from keras_wrn.weights.convert import load_torch_weights
+from keras_wrn.weights.files import WeightsError
+from keras_wrn.weights.sources import PublishedWeights, weights_info
+
+MIRROR = "KERAS_WRN_MIRROR"
+PACKAGE = Path(__file__).parents[1]
+SHIPPED = {"wrn_16_2.cifar10": ("shipped/cifar10_wrn16_2", "saved_models/cifar10_wrn16_2/1")}
+
+
+class DownloadError(OSError):
+    """A published file that cannot be fetched, or is not the one that was published."""
+
+
+def load_published(name: str, tag: str = ""):
+    """Return the network with published weights, and with their preprocessing.
+
+    The file is downloaded at its first use, checked against the hash in its name, converted and
+    kept as `.keras` in Keras' cache: `~/.keras/keras_wrn`, or below `KERAS_HOME`. Where the
+    environment variable KERAS_WRN_MIRROR is set to a URL, the files are taken from there.
+
+    Args:
+        name, tag: as for `keras_wrn.weights.weights_info`.
+
+    Returns:
+        A functional `keras.Model` with softmax and `preprocessing`.
+
+    Raises:
+        ValueError: there are no such weights.
+        DownloadError: (an OSError) the file cannot be downloaded, or has another hash; the message
+            says what to download and where to put it.
+        WeightsError: (a ValueError) torch, which reads these files, is missing; a damaged file.
+
+    Example:
+
+    ```python
+    model = keras_wrn.weights.load_published("wrn_16_2.cifar10")
+    ```
+    """
+    weights = weights_info(name, tag)
+    if not weights.url:
+        return keras.models.load_model(_shipped(weights), compile=False)
+    converted = cache_dir() / f"{weights.name}-{weights.sha256}.keras"
+    if converted.is_file() and zipfile.is_zipfile(converted):
+        return keras.models.load_model(converted, compile=False)
+    if importlib.util.find_spec("torch") is None:
+        raise WeightsError(
+            f"{weights.file} is a PyTorch file, which needs the package torch to read once: "
+            "pip install torch"
+        )
+    path = _download(weights)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")  # the file serves processes of any precision
+    try:
+        model = create_model(weights.model, classes=len(weights.class_names))
+    finally:
+        keras.config.set_dtype_policy(policy)
+    load_torch_weights(model, path)
+    model.preprocessing = weights.preprocessing
+    temporary = converted.with_name(f"{os.getpid()}-{converted.name}")
+    try:
+        model.save(temporary)
+        os.replace(temporary, converted)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return model
+
+
+def load_into(model, name, tag):
+    """Give a network that was just built published weights and their preprocessing.
+
+    Raises:
+        ValueError: there are no such weights, or the model has other classes or is built otherwise;
+            and what `load_published` raises.
+    """
+    weights = weights_info(name, tag)
+    top = model.layers[-1] if model.layers[-1].name == "predictions" else None
+    classes = len(weights.class_names)
+    if top is not None and top.units != classes:
+        raise ValueError(
+            f"`classes` should be {classes} with `weights={tag!r}` and `include_top=True`: build "
+            "the network with them and give it to `keras_wrn.reset_classifier` for other classes. "
+            f"Received: classes={top.units}"
+        )
+    source = load_published(weights.name)
+    copy_trunk(source, model)
+    if top is not None:
+        top.set_weights(source.layers[-1].get_weights())
+    preprocessing = weights.preprocessing
+    height, width = model.input_shape[1:3]
+    if height == width and height is not None:
+        preprocessing = dataclasses.replace(preprocessing, size=height)
+    if top is None:
+        preprocessing = dataclasses.replace(preprocessing, class_names=())
+    model.preprocessing = preprocessing
+
+
+def cache_dir() -> Path:
+    """Where downloaded and converted weights are kept."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras_wrn"
+
+
+def _shipped(weights):
+    for folder in (PACKAGE, PACKAGE.parent):
+        for place in SHIPPED[weights.name]:
+            if (folder / place / "model.keras").is_file():
+                return folder / place / "model.keras"
+    raise WeightsError(f"This installation lacks the weights {weights.name}: install it anew")
+
+
+def _download(weights: PublishedWeights) -> Path:
+    """The published file in the cache, whose hash was checked."""
+    mirror = os.environ.get(MIRROR)
+    url = f"{mirror.rstrip('/')}/{weights.file}" if mirror else weights.url
+    path = cache_dir() / weights.file
+    advice = (
+        f"Download {weights.url} by other means and put it at {path}, or set {MIRROR} to a URL "
+        f"below which {weights.file} is found"
+    )
+    fresh = not path.is_file()
+    if fresh:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            where = {"cache_dir": path.parent.parent, "cache_subdir": path.parent.name}
+            path = Path(keras.utils.get_file(weights.file, url, **where))
+        except Exception as error:  # whatever urllib raises, and Keras wraps
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DownloadError(f"{url} cannot be downloaded: {reason}. {advice}") from error
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    if not digest.hexdigest().startswith(weights.sha256):
+        if fresh:
+            path.unlink()
+        raise DownloadError(
+            f"{url if fresh else path} is not the file that was published, or is cut off: expected "
+            f"a SHA-256 that begins with {weights.sha256}. Received: {digest.hexdigest()}. "
+            f"{advice if fresh else 'Delete it, and try again'}"
+        )
+    return path

@@ -1,0 +1,133 @@
+"""Evaluation: every figure by hand, on arrays, datasets and folders."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_wrn
+from keras_wrn.data import DataError
+from keras_wrn.data.imagenet import imagenet_classes
+from keras_wrn.evaluation import evaluate, summary_lines
+
+CLASSES = 7
+
+
+def known_model(table, names=()):
+    """A model whose probabilities for an image are the row of `table` that its grey value says."""
+    inputs = keras.Input((4, 4, 3))
+    grey = keras.layers.GlobalAveragePooling2D()(inputs)[:, 0]
+    table = keras.layers.Embedding(*np.shape(table), weights=[np.log(table)])
+    outputs = keras.layers.Dense(
+        len(names) or table.output_dim, "softmax", use_bias=False, kernel_initializer="identity"
+    )(table(grey + 0.5))
+    model = keras.Model(inputs, outputs)
+    model.preprocessing = keras_wrn.Preprocessing(4, std=(1 / 255,) * 3, class_names=names)
+    return model
+
+
+@pytest.fixture(scope="module")
+def setting():
+    generator = np.random.default_rng(0)
+    table = generator.dirichlet(np.full(CLASSES, 0.4), 60).clip(1e-4)
+    table /= table.sum(axis=1, keepdims=True)
+    labels = generator.integers(0, CLASSES, 60)
+    images = np.repeat(np.arange(60, dtype="uint8"), 48).reshape(60, 4, 4, 3)
+    return known_model(table), images, labels, table
+
+
+def test_all_figures_are_those_by_hand(setting, tmp_path):
+    model, images, labels, table = setting
+    results = evaluate(model, (images, labels), batch_size=13, directory=tmp_path / "out")
+    guesses = table.argmax(axis=1)
+    right = guesses == labels
+    assert results["images"] == 60
+    assert results["accuracy"] == pytest.approx(100 * right.mean(), abs=1e-3)
+    assert results["error"] == pytest.approx(100 - 100 * right.mean(), abs=1e-3)
+    assert results["loss"] == pytest.approx(-np.log(table[range(60), labels]).mean(), rel=1e-4)
+    top5 = [label in row for label, row in zip(labels, np.argsort(-table)[:, :5], strict=True)]
+    assert results["top5_accuracy"] == pytest.approx(100 * np.mean(top5), abs=1e-3)
+    ece, confidence = 0.0, table.max(axis=1)
+    for i in range(15):
+        inside = (confidence > i / 15) & (confidence <= (i + 1) / 15)
+        if inside.any():
+            ece += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    assert results["ece"] == pytest.approx(100 * ece, abs=1e-2)
+    confusion = np.zeros((CLASSES, CLASSES), int)
+    for label, guess in zip(labels, guesses, strict=True):
+        confusion[label, guess] += 1
+    assert results["confusion"] == confusion.tolist()
+    for label, entry in enumerate(results["per_class"]):
+        assert entry["class"] == str(label) and entry["images"] == (labels == label).sum()
+        assert entry["accuracy"] == pytest.approx(100 * right[labels == label].mean(), abs=1e-3)
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
+    with Image.open(tmp_path / "out" / "confusion.png") as picture:
+        assert min(picture.size) > 400
+    assert f"ECE       {results['ece']:.2f} %" in summary_lines(results)
+
+
+def test_batches_do_not_change_the_figures(setting):
+    model, images, labels, _ = setting
+    one, other = (evaluate(model, (images, labels), batch_size=size) for size in (60, 7))
+    for key, value in one.items():
+        assert other[key] == pytest.approx(value, rel=1e-6) if key == "loss" else value
+
+
+def test_few_classes_have_no_top5():
+    model = known_model(np.full((3, 4), 0.25))
+    results = evaluate(model, (np.zeros((2, 4, 4, 3), "uint8"), np.array([0, 1])))
+    assert "top5_accuracy" not in results
+    assert results["per_class"][3] == {"class": "3", "images": 0, "accuracy": None}
+
+
+def folder(root, names):
+    for i, name in enumerate(names):
+        (root / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4), (i,) * 3).save(root / name / "a.png")
+    return root
+
+
+@pytest.fixture
+def three():
+    table = np.eye(3).clip(1e-3)
+    return known_model(table, ("cat", "dog", "owl"))
+
+
+def test_a_folder_is_matched_by_the_names_of_its_classes(three, tmp_path):
+    # As sub-folders they are sorted; the model has another order.
+    three.preprocessing = keras_wrn.Preprocessing(
+        4, std=(1 / 255,) * 3, class_names=("owl", "dog", "cat")
+    )
+    root = folder(tmp_path / "x", ["owl", "dog", "cat"])
+    assert evaluate(three, root)["confusion"] == np.eye(3, dtype=int).tolist()
+    assert evaluate(three, folder(tmp_path / "y" / "val", ["owl", "dog"]).parent)["images"] == 2
+
+
+def test_a_folder_is_matched_by_wordnet_ids(three, tmp_path):
+    chosen = [imagenet_classes()[i] for i in (7, 3, 500)]
+    three.preprocessing = keras_wrn.Preprocessing(
+        4, std=(1 / 255,) * 3, class_names=[name for _, name in chosen]
+    )
+    root = folder(tmp_path, [wnid for wnid, _ in chosen])
+    assert evaluate(three, root)["accuracy"] == 100
+
+
+def test_classes_that_the_model_has_not_are_named(three, tmp_path):
+    with pytest.raises(DataError, match=r"such as cat, dog, owl\. Received: cow"):
+        evaluate(three, folder(tmp_path, ["cat", "cow"]))
+
+
+def test_a_model_without_names_takes_as_many_folders_in_order(tmp_path):
+    model = known_model(np.eye(3).clip(1e-3))
+    assert evaluate(model, folder(tmp_path / "x", ["a", "b", "c"]))["accuracy"] == 100
+    with pytest.raises(DataError, match="3 sub-folders"):
+        evaluate(model, folder(tmp_path / "y", ["a", "b"]))
+
+
+def test_data_that_is_not_there_is_refused(three):
+    with pytest.raises(DataError, match=r"Expected one of cifar10, .*imagenet2012, or a folder"):
+        evaluate(three, "cifa10")
+    with pytest.raises(ValueError, match="`batch_size` should be positive"):
+        evaluate(three, "digits", batch_size=0)

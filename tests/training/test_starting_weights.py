@@ -1,0 +1,149 @@
+"""Recipes that start from trained weights, and recipes on folders of images."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import TINY
+
+import keras_wrn
+from keras_wrn import cli
+from keras_wrn.data import DataError
+from keras_wrn.training import DataConfig, ModelConfig, Recipe
+from keras_wrn.training.recipe import smoke
+from keras_wrn.training.run import run
+from keras_wrn.training.scripts import load_recipe
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two classes, told apart by their colour; 12 training and 4 held-out images each."""
+    root = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 4)):
+        for name, color in (("red", (200, 40, 40)), ("blue", (40, 40, 200))):
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                noise = generator.integers(-30, 30, (40, 30 + i, 3))
+                pixels = np.clip(np.array(color) + noise, 0, 255).astype("uint8")
+                Image.fromarray(pixels).save(root / split / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("trained") / "run"
+    run(TINY, run_dir=run_dir, made_up=True)
+    return run_dir
+
+
+def recipe_for(photos, **changes):
+    model = changes.pop("model", ModelConfig(depth=10, width=1))
+    data = DataConfig(dataset=str(photos), image_size=24, crop_padding=0)
+    return dataclasses.replace(
+        TINY, name="photos", model=model, data=data, batch_size=8, epochs=4, **changes
+    )
+
+
+def test_a_folder_is_trained_on_evaluated_and_exported(photos, tmp_path, capsys):
+    run_dir = tmp_path / "run"
+    summary = run(recipe_for(photos), run_dir=run_dir)
+    assert summary["data"]["train_images"] == 24 and summary["data"]["test_images"] == 8
+    assert summary["test_accuracy"] == 100
+    model = keras.models.load_model(run_dir / "model.keras")
+    preprocessing = model.preprocessing
+    assert (preprocessing.size, preprocessing.crop) == (24, 0.875)
+    assert preprocessing.class_names == ("blue", "red")
+    image = next((photos / "val" / "red").iterdir())
+    assert keras_wrn.inference_model(model, image)["pred_class"] == "red"
+    assert keras_wrn.evaluate(run_dir, photos)["accuracy"] == 100
+    assert {path.name for path in (run_dir / "export").iterdir()} >= {"saved_model", "model.tflite"}
+    assert "24 training and 8 held-out images" in capsys.readouterr().out
+    # What the command line makes of such a run.
+    out = tmp_path / "versions"
+    cli.main(
+        ["export", str(run_dir), "--format", "litert", "--precision", "int8", "--out", str(out)]
+    )
+    card = (out / "1" / "README.md").read_text()
+    assert "24 images. A folder of images" in card and "blue, red" in card
+    cli.main(["evaluate", str(run_dir)])
+    assert "accuracy  100.00 %" in capsys.readouterr().out
+
+
+def test_a_run_starts_from_the_weights_of_another(trained, photos, tmp_path):
+    model = ModelConfig(depth=10, width=1, weights=str(trained), frozen_stages=2)
+    optimizer = dataclasses.replace(TINY.optimizer, lr_multipliers={"group3_block1_conv1": 0.0})
+    run(recipe_for(photos, model=model, optimizer=optimizer), run_dir=tmp_path / "run")
+    directories = trained, tmp_path / "run"
+    source, result = (keras.models.load_model(path / "model.keras") for path in directories)
+    for layer in source.layers[:-1]:
+        if not layer.weights:
+            continue
+        frozen = layer.name.startswith(("conv1", "group1", "group2", "group3_block1_conv1"))
+        for a, b in zip(layer.weights, result.get_layer(layer.name).weights, strict=True):
+            assert np.array_equal(a, b) == frozen, layer.name
+    own, theirs = result.preprocessing, source.preprocessing
+    assert (own.mean, own.std) == (theirs.mean, theirs.std)
+
+
+def test_a_catalogue_name_says_what_is_trained(photos, tmp_path):
+    run(recipe_for(photos, model=ModelConfig(name="wrn_16_2.cifar10")), run_dir=tmp_path / "run")
+    model = keras.models.load_model(tmp_path / "run" / "model.keras")
+    shipped = keras_wrn.create_model("wrn_16_2.cifar10")
+    assert model.name == "wrn_16_2" and model.output_shape == (None, 2)
+    assert model.preprocessing.mean == shipped.preprocessing.mean
+
+
+def test_another_network_is_refused_before_training(trained, photos, tmp_path):
+    model = ModelConfig(depth=16, width=1, weights=str(trained))
+    with pytest.raises(ValueError, match=r"Expected weights of the network 'wrn_16_1'"):
+        run(recipe_for(photos, model=model), run_dir=tmp_path / "run")
+    model = ModelConfig(depth=10, width=1, weights="absent.keras")
+    with pytest.raises(ValueError, match=r"Received: 'absent\.keras'"):
+        run(recipe_for(photos, model=model), run_dir=tmp_path / "run")
+    model = ModelConfig(depth=10, width=1, frozen_stages=5)
+    with pytest.raises(ValueError, match=r"`frozen_stages` should be in 0\.\.3"):
+        run(recipe_for(photos, model=model), run_dir=tmp_path / "run")
+
+
+def test_a_damaged_folder_is_refused_before_training(photos, tmp_path):
+    broken = tmp_path / "broken"
+    for split in ("train", "val"):
+        for name in ("red", "blue"):
+            (broken / split / name).mkdir(parents=True)
+            (broken / split / name / "1.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"2 images of .*train cannot be read: .*blue/1\.png"):
+        run(recipe_for(broken), run_dir=tmp_path / "run")
+    with pytest.raises(DataError, match="Expected a folder that holds train/ and val/"):
+        run(recipe_for("./absent"), run_dir=tmp_path / "run")
+    assert not any((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": DataConfig(dataset="cifa10")}, "or a folder of images. Received: 'cifa10'"),
+        ({"data": DataConfig(dataset="./x")}, "`data.image_size` should be given"),
+        ({"data": DataConfig(image_size=64)}, "`data.image_size` is for folders"),
+        ({"model": ModelConfig(name="wrn_16_3")}, "Unknown model"),
+        ({"model": ModelConfig(name="wrn_16_2.cifar10", weights="x.keras")}, "leave out"),
+        ({"model": ModelConfig(frozen_stages=-1)}, "`model.frozen_stages`"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe("r", **changes)
+
+
+def test_a_recipe_of_an_earlier_version_is_read():
+    fields = json.loads(Recipe("r").to_json())
+    del fields["distill"], fields["model"]["weights"], fields["optimizer"]["lr_multipliers"]
+    assert Recipe.from_json(json.dumps(fields)) == Recipe("r")
+
+
+def test_the_folder_recipe_has_a_smoke_run(tmp_path):
+    recipe = smoke(load_recipe("finetune_folder"))
+    assert recipe.data.dataset == "cifar10" and recipe.model.name == ""
