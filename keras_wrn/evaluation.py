@@ -8,8 +8,13 @@ import numpy as np
 
 from keras_wrn.data.datasets import DATASETS, load_arrays
 from keras_wrn.data.evaluation import check_images, check_labels
-from keras_wrn.data.folder import HELD_OUT, scan_folder, stream_folder
-from keras_wrn.data.imagenet import imagenet_classes, imagenet_names, stream_imagenet
+from keras_wrn.data.folder import HELD_OUT, ImageFolder, scan_folder, stream_folder
+from keras_wrn.data.imagenet import (
+    imagenet_classes,
+    imagenet_names,
+    stream_imagenet,
+    with_id,
+)
 from keras_wrn.data.images import check_array
 from keras_wrn.data.tfds_source import DataError
 from keras_wrn.predict import class_name, log_probabilities, open_classifier
@@ -34,9 +39,9 @@ def evaluate(
             for its 50,000 validation images, which TFDS has prepared); or the path of a folder of
             images with one sub-folder for each class, called as the classes of the model are (or
             by WordNet ids), or of a folder that holds such a one as val/, validation/ or test/;
-            or a tuple of images, uint8 or float (n, height, width, channels) of 0..255 and of the
-            model's size, and labels, int (n,).
-        split: str, "test" or "train", of a dataset by name.
+            or an `ImageFolder`; or a tuple of images, uint8 or float (n, height, width, channels)
+            of 0..255 and of the model's size, and labels, int (n,).
+        split: str, "test" or "train", of a dataset by name or a folder that holds train/ and val/.
         data_dir: path or None, where TFDS keeps its data.
         batch_size: int or None, for 500 images at once from memory, or 64 of files.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
@@ -142,32 +147,44 @@ class _Scores:
 
 def _batches(data, split, data_dir, batch_size, preprocessing, classes):
     """The batches of images and labels of any kind of data, and the number of images."""
+    if isinstance(data, ImageFolder):
+        return _folder_batches(data, batch_size, preprocessing, classes)
     if isinstance(data, tuple | list):
         return _array_batches(data, batch_size, preprocessing, classes)
+    if split not in ("test", "train"):
+        raise ValueError(f"`split` should be 'test' or 'train'. Received: split={split!r}")
     if str(data) in DATASETS:
         arrays = load_arrays(str(data), split, data_dir=data_dir)
         return _array_batches(arrays, batch_size, preprocessing, classes)
-    batch_size = batch_size or STREAMED_BATCH
     if str(data) == "imagenet2012":
+        if split != "test":
+            raise ValueError("Of imagenet2012 the validation images are read. Received: 'train'")
         if preprocessing.class_names != imagenet_names():
             raise ValueError(
                 "Expected a model of ImageNet's 1,000 classes, with their names in its "
                 f"preprocessing. Received: {classes} classes, the first of them "
                 f"{', '.join(preprocessing.class_names[:3]) or 'without names'}"
             )
-        return stream_imagenet(preprocessing, batch_size, data_dir)
+        return stream_imagenet(preprocessing, batch_size or STREAMED_BATCH, data_dir)
     path = Path(data)
     if not path.is_dir():
         raise DataError(
             f"Expected one of {', '.join([*DATASETS, 'imagenet2012'])}, or a folder of images. "
             f"Received: {str(data)!r}"
         )
-    path = next((path / name for name in HELD_OUT if (path / name).is_dir()), path)
-    folder = scan_folder(path)
-    places = _places(folder.class_names, preprocessing.class_names, classes, path)
+    parts = HELD_OUT if split == "test" else ("train",)
+    inside = next((path / name for name in parts if (path / name).is_dir()), None)
+    if inside is None and split == "train":
+        raise DataError(f"Expected a folder that holds train/. Received: {path}")
+    path = inside or path
+    return _folder_batches(scan_folder(path), batch_size, preprocessing, classes)
+
+
+def _folder_batches(folder, batch_size, preprocessing, classes):
+    places = _places(folder.class_names, preprocessing.class_names, classes, folder.path)
     batches = (
         (images, places[labels])
-        for images, labels in stream_folder(folder, preprocessing, batch_size)
+        for images, labels in stream_folder(folder, preprocessing, batch_size or STREAMED_BATCH)
     )
     return batches, len(folder)
 
@@ -190,18 +207,22 @@ def _array_batches(data, batch_size, preprocessing, classes):
 
 def _places(folders, names, classes, path):
     """The model's label of each class sub-folder."""
+    if not names and len(folders) == classes:
+        return np.arange(classes)
     known = {name: label for label, name in enumerate(names)}
+    ambiguous = {name for name in names if names.count(name) > 1}
     if names == imagenet_names():
         known |= {wnid: label for label, (wnid, _) in enumerate(imagenet_classes())}
     else:  # classes called by WordNet ids have readable names in a fine-tuned model
-        known |= {wnid: known[name] for wnid, name in imagenet_classes() if name in known}
-    if not names and len(folders) == classes:
-        return np.arange(classes)
-    unknown = [name for name in folders if name not in known]
+        for wnid, name in imagenet_classes():
+            for readable in (with_id(wnid, name), name):
+                if readable in known:
+                    known.setdefault(wnid, known[readable])
+    unknown = [name for name in folders if name not in known or name in ambiguous]
     if unknown:
         raise DataError(
-            f"Expected sub-folders of {path} that are called as the model's classes, such as "
-            f"{', '.join(names[:3]) or f'{classes} sub-folders'}. Received: "
+            f"Expected sub-folders of {path} that are called as one of the model's classes, such "
+            f"as {', '.join(names[:3]) or f'{classes} sub-folders'}. Received: "
             f"{', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}"
         )
     return np.array([known[name] for name in folders])

@@ -23,9 +23,9 @@ def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=No
             as "wide_resnet50_2.tv2_in1k" (see `keras_wrn.list_models(pretrained=True)`).
         image_or_images: one image or a list of them. An image is the path of an image file, a
             URL (http or https), its bytes, a `PIL.Image`, or an array (height, width, channels)
-            of 0..255, uint8 or float. An array (batch, height, width, channels) is a list of
-            images. Arrays of the model's size are taken as they are; any other image is resized
-            and cropped.
+            of 0..255, uint8 or float, in the order red, green, blue. An array (batch, height,
+            width, channels) is a list of images. Arrays of the model's size are taken as they are;
+            any other image is resized and cropped.
         top_k: int, how many classes `top_k` lists at most.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
 

@@ -221,7 +221,7 @@ def test_a_run_is_evaluated_predicted_exported_and_reported(capsys, tmp_path, mo
         }  # fmt: skip
     card = (folder / "README.md").read_text()
     assert f"| test error | {summary['test_error']:.2f} % of 360 test images" in card
-    assert "1 epochs, seed 0" in card and "77,850 trained parameters" in card
+    assert "1 epochs, seed 0" in card and "77,850 parameters" in card
     int8 = json.loads((folder / "model_int8.json").read_text())
     assert int8["precision"] == "int8" and int8["integer_io"]
     import tensorflow as tf

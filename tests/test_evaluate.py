@@ -9,8 +9,8 @@ from PIL import Image
 
 import keras_wrn
 from keras_wrn.data import DataError
-from keras_wrn.data.imagenet import imagenet_classes
-from keras_wrn.evaluation import evaluate, summary_lines
+from keras_wrn.data.imagenet import imagenet_classes, imagenet_names, readable_names
+from keras_wrn.evaluation import _places, evaluate, summary_lines
 
 CLASSES = 7
 
@@ -112,6 +112,32 @@ def test_a_folder_is_matched_by_wordnet_ids(three, tmp_path):
     )
     root = folder(tmp_path, [wnid for wnid, _ in chosen])
     assert evaluate(three, root)["accuracy"] == 100
+
+
+def test_a_folder_has_two_splits(three, tmp_path):
+    three.preprocessing = keras_wrn.Preprocessing(
+        4, std=(1 / 255,) * 3, class_names=("cat", "dog", "owl")
+    )
+    folder(tmp_path / "train", ["cat", "dog", "owl"])
+    folder(tmp_path / "val", ["cat", "dog"])
+    assert evaluate(three, tmp_path)["images"] == 2
+    assert evaluate(three, tmp_path, split="train")["images"] == 3
+    with pytest.raises(ValueError, match=r"`split` should be 'test' or 'train'"):
+        evaluate(three, tmp_path, split="banana")
+    with pytest.raises(DataError, match="Expected a folder that holds train/"):
+        evaluate(three, tmp_path / "val", split="train")
+
+
+def test_both_cranes_are_told_apart(three, tmp_path):
+    cranes = [i for i, (_, name) in enumerate(imagenet_classes()) if name == "crane"]
+    wnids = [imagenet_classes()[i][0] for i in (*cranes, 0)]
+    names = readable_names(wnids)
+    assert names[:2] == tuple(f"crane ({wnid})" for wnid in wnids[:2]) and names[2][:5] == "tench"
+    three.preprocessing = keras_wrn.Preprocessing(4, std=(1 / 255,) * 3, class_names=names)
+    assert evaluate(three, folder(tmp_path / "x", wnids))["accuracy"] == 100
+    assert _places(wnids[:2], imagenet_names(), 1000, tmp_path).tolist() == cranes
+    with pytest.raises(DataError, match="Received: crane"):
+        _places(["crane"], imagenet_names(), 1000, tmp_path)
 
 
 def test_classes_that_the_model_has_not_are_named(three, tmp_path):

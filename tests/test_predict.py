@@ -264,6 +264,16 @@ def colors(path):
     }
 
 
+def test_a_pil_image_of_16_bits_is_as_its_file(model, tmp_path):
+    pixels = np.linspace(0, 65535, 40 * 40).reshape(40, 40).astype("uint16")
+    Image.fromarray(pixels).save(tmp_path / "deep.png")
+    found = inference_model(model, Image.open(tmp_path / "deep.png"))["pred_scores"]
+    expected = inference_model(model, tmp_path / "deep.png")["pred_scores"]
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match="Received: floats, whose range nobody knows"):
+        inference_model(model, Image.fromarray(pixels.astype("float32")))
+
+
 @pytest.fixture
 def server(tmp_path):
     """A web server of a folder; the folder and its address."""

@@ -94,6 +94,11 @@ def dataset_info(name: str) -> DatasetInfo:
     return DATASETS[name]
 
 
+def as_folder(path: str) -> str:
+    """A folder's path so that it is never taken for a dataset's name: with a separator."""
+    return path if os.sep in path else os.path.join(os.curdir, path)
+
+
 def check_dataset(name: str) -> bool:
     """Whether a dataset is a folder of images, and not one of the known names.
 

@@ -141,7 +141,15 @@ def _hold_out(train, validation, seed):
         )
     except ValueError as error:
         raise DataError(f"{train.path} cannot be split: {error}") from error
-    return train.take(np.sort(kept)), train.take(np.sort(held))
+    parts = train.take(np.sort(kept)), train.take(np.sort(held))
+    for part, what in zip(parts, ("for training", "held out"), strict=True):
+        missing = [n for i, n in enumerate(train.class_names) if i not in part.labels]
+        if missing:
+            raise DataError(
+                f"Expected images of each class of {train.path} {what}. Received: none of "
+                f"{', '.join(missing)} with data.validation={validation}"
+            )
+    return parts
 
 
 def read_folder(folder, preprocessing):
@@ -155,17 +163,9 @@ def read_folder(folder, preprocessing):
         images, uint8 (n, size, size, 3), and labels, int32 (n,), in the folder's order.
 
     Raises:
-        DataError: files that cannot be decoded, named; or the images need more than half of the
-            memory.
+        DataError: files that cannot be decoded, named.
     """
     size = preprocessing.size
-    needed = len(folder) * size * size * 3
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > MEMORY_SHARE * memory:
-        raise DataError(
-            f"{len(folder):,} images of {size} x {size} take {needed / 1e9:.1f} GB, and this "
-            f"machine has {memory / 1e9:.1f} GB of memory: take a smaller `data.image_size`"
-        )
     images = np.empty((len(folder), size, size, 3), "uint8")
     problems = []
     for start, batch in _decoded(folder.files, preprocessing):
@@ -176,6 +176,23 @@ def read_folder(folder, preprocessing):
                 images[i] = image
     _raise_unreadable(folder.path, problems)
     return images, np.asarray(folder.labels, "int32")
+
+
+def check_memory(*wanted):
+    """Raise a DataError unless images fit into half of this machine's memory.
+
+    Args:
+        *wanted: pairs of the number of images and their side in pixels. Each is kept twice, as an
+            array and by the framework.
+    """
+    needed = 2 * sum(count * side * side * 3 for count, side in wanted)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > MEMORY_SHARE * memory:
+        sides = " and ".join(f"{count:,} of {side} x {side}" for count, side in wanted)
+        raise DataError(
+            f"The images ({sides}) take {needed / 1e9:.1f} GB twice over, and this machine has "
+            f"{memory / 1e9:.1f} GB of memory: take a smaller `data.image_size`"
+        )
 
 
 def stream_folder(folder, preprocessing, batch_size):

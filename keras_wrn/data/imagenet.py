@@ -40,11 +40,23 @@ def imagenet_names() -> tuple[str, ...]:
 
 
 def readable_names(folder_names) -> tuple[str, ...]:
-    """The names of classes whose folders are called by WordNet ids; other names as they are."""
+    """The names of classes whose folders are called by WordNet ids; other names as they are.
+
+    Two classes with the same name (the cranes) keep their ids behind it.
+    """
     known = dict(imagenet_classes())
-    if all(name in known for name in folder_names):
-        return tuple(known[name] for name in folder_names)
-    return tuple(folder_names)
+    if not all(name in known for name in folder_names):
+        return tuple(folder_names)
+    names = [known[wnid] for wnid in folder_names]
+    return tuple(
+        with_id(wnid, name) if names.count(name) > 1 else name
+        for wnid, name in zip(folder_names, names, strict=True)
+    )
+
+
+def with_id(wnid, name) -> str:
+    """A class's name with its WordNet id."""
+    return f"{name} ({wnid})"
 
 
 def preprocess_input(x, data_format=None):

@@ -102,7 +102,7 @@ def _read(image, what):
         return _decode(Path(image).read_bytes(), f"the file {os.fspath(image)}")
     if isinstance(image, bytes | bytearray | memoryview):
         return _decode(bytes(image), what)
-    return image if isinstance(image, Image.Image) else check_array(image, what)
+    return _to_8_bits(image, what) if isinstance(image, Image.Image) else check_array(image, what)
 
 
 def _fetch(url):
@@ -137,6 +137,17 @@ def _decode(data, what):
         if isinstance(error, UnidentifiedImageError):  # whose text names an object in memory
             reason = "no known image format"
         raise ValueError(f"Expected an image for {what}; it cannot be decoded: {reason}") from error
+    return _to_8_bits(image, what)
+
+
+def _to_8_bits(image, what):
+    from PIL import Image
+
+    if image.mode == "F":
+        raise ValueError(
+            f"Expected 8 or 16 bits a pixel in {what}. Received: floats, whose range nobody knows; "
+            "give an array of 0..255"
+        )
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
         pixels = np.asarray(image, "int64")
         return Image.fromarray(np.clip((pixels + 128) // 257, 0, 255).astype("uint8"))

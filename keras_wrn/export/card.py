@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 from keras_wrn.data.datasets import DATASETS
+from keras_wrn.models.catalog import split_tag
+from keras_wrn.weights.sources import weights_info
 
 LICENCES = {
     "cifar10": "its authors state no licence",
@@ -45,9 +47,10 @@ def model_card(run_dir, preprocessing):
     names = ", ".join(preprocessing.class_names) or "without names"
     published = recipe["paper_error"]
     rows = {
-        "network": f"{_network(recipe['model'])}: {summary['params']:,} trained parameters, "
+        "network": f"{_network(recipe['model'])}: {summary['params']:,} parameters, "
         f"{summary['macs'] / 1e6:,.0f} million multiply-adds an image",
-        "started from": recipe["model"].get("weights", "") or _tagged(recipe["model"]),
+        "started from": _start(recipe["model"]),
+        "trained": _trained(summary, recipe),
         "teacher": recipe.get("distill", {}).get("teacher", ""),
         "test error": f"{summary['test_error']:.2f} % of {data['test_images']:,} "
         f"{'test' if data['split'] == 'test' else 'held-out training'} images: last epoch, single "
@@ -68,7 +71,7 @@ def model_card(run_dir, preprocessing):
         "classes": names,
         "trained with": f"keras-wrn {versions['keras-wrn']}, Keras {versions['keras']}, TensorFlow "
         f"{versions['tensorflow']}",
-        "licence": "Apache-2.0, like the code",
+        "licence": _licence(recipe["model"]),
     }
     table = "\n".join(f"| {name} | {text} |" for name, text in rows.items() if text)
     return f"""# {recipe["name"]}
@@ -91,9 +94,38 @@ def _network(model):
     )
 
 
-def _tagged(model):
+def _published(model):
+    """The published weights that a network started from, or None."""
     name = model.get("name", "")
-    return f"the published weights {name}" if "." in name else ""
+    return weights_info(name) if split_tag(name)[1] else None
+
+
+def _start(model):
+    weights = _published(model)
+    if weights is None:
+        return model.get("weights", "")
+    return f"the published weights {weights.name} ({weights.source}; {weights.citation})"
+
+
+def _licence(model):
+    weights = _published(model)
+    if weights is not None and weights.url:
+        return f"that of the weights it started from, {weights.licence}; the code is Apache-2.0"
+    if model.get("weights"):
+        return "that of the weights it started from; the code is Apache-2.0"
+    return "Apache-2.0, like the code"
+
+
+def _trained(summary, recipe):
+    parts = []
+    if summary.get("trained_params", summary["params"]) != summary["params"]:
+        count = recipe["model"]["frozen_stages"]
+        parts.append(
+            f"{summary['trained_params']:,} of the parameters, the stem and {count} stages frozen"
+        )
+    factors = recipe["optimizer"].get("lr_multipliers") or {}
+    parts += [f"the rate of {name} times {factor:g}" for name, factor in factors.items()]
+    return "; ".join(parts)
 
 
 def _describe(preprocessing):

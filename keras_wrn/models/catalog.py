@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import fnmatch
+import re
 from collections.abc import Callable
 
 from keras_wrn.models.imagenet import (
@@ -21,7 +22,8 @@ class ModelInfo:
     Args:
         name: str, such as "wrn_28_10".
         arguments: dict, what `builder` is called with.
-        params: int, trainable parameters with 10 classes, or ImageNet's 1,000.
+        params: int, trainable parameters with 10 classes, or ImageNet's 1,000; None where nobody
+            counted them.
         paper_error: dict from "cifar10", "cifar100", "svhn_cropped" or "imagenet2012" to the
             paper's test error in percent (of ImageNet top-1, a single crop), without dropout and
             with mean/std preprocessing unless `note` says otherwise. Empty where the paper has
@@ -32,7 +34,7 @@ class ModelInfo:
 
     name: str
     arguments: dict
-    params: int
+    params: int | None
     paper_error: dict = dataclasses.field(default_factory=dict)
     note: str = ""
     builder: Callable = WideResNet
@@ -97,9 +99,11 @@ CATALOG = {
         _wrn(52, 1, 758_362, 6.43, 29.89, TABLE_6, svhn=2.08),
         _wrn(70, 16, 266_796_506),
         _imagenet("wide_resnet18_1", WideResNet18, 11_689_512, 30.4, width=1),
+        _imagenet("wide_resnet18_1.5", WideResNet18, 25_875_816, 27.06, width=1.5),
         _imagenet("wide_resnet18_2", WideResNet18, 45_618_216, 25.58, width=2),
         _imagenet("wide_resnet18_3", WideResNet18, 101_783_976, 24.06, width=3),
         _imagenet("wide_resnet34_1", WideResNet34, 21_797_672, 26.77, width=1),
+        _imagenet("wide_resnet34_1.5", WideResNet34, 48_613_608, 24.5, width=1.5),
         _imagenet("wide_resnet34_2", WideResNet34, 86_036_008, 23.39, width=2),
         _imagenet("wide_resnet50_2", WideResNet50_2, 68_883_240, 21.9, "Table 8"),
         _imagenet("wide_resnet101_2", WideResNet101_2, 126_886_696),
@@ -130,24 +134,36 @@ def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
 
 
 def split_tag(name: str) -> tuple[str, str]:
-    """A name and its tag of published weights: "wide_resnet50_2.tv_in1k" in two, or with ""."""
-    model, _, tag = str(name).partition(".")
-    return model, tag
+    """A name and its tag of published weights: "wide_resnet50_2.tv_in1k" in two, or with "".
+
+    mmpretrain's names of published weights are known too.
+    """
+    from keras_wrn.weights.sources import ALIASES
+
+    name = ALIASES.get(str(name), str(name))
+    model, _, tag = name.rpartition(".")
+    # What follows the dot of wide_resnet18_1.5 is no tag.
+    return (model, tag) if model and tag[:1].isalpha() else (name, "")
 
 
 def is_name(name: str) -> bool:
     """Whether a name, without its tag, is one of the catalogue, or mmpretrain's for one."""
-    from keras_wrn.weights.sources import ALIASES
-
-    return split_tag(ALIASES.get(name, name))[0] in CATALOG
+    try:
+        return bool(model_info(split_tag(name)[0]))
+    except ValueError:
+        return False
 
 
 def model_info(name: str) -> ModelInfo:
-    """Return what the catalogue knows of a name.
+    """Return what the catalogue knows of a name; of "wrn_34_20" and the like the arguments.
 
     Raises:
         ValueError: an unknown name; the message has the nearest known ones.
     """
+    size = re.fullmatch(r"wrn_(\d+)_(\d+(?:\.\d+)?)", str(name))
+    if name not in CATALOG and size:  # any other size of the CIFAR family
+        depth, width = int(size[1]), float(size[2])
+        return _wrn(depth, int(width) if width.is_integer() else width, None)
     if name not in CATALOG:
         near = difflib.get_close_matches(str(name), CATALOG, 3)
         hint = f" Did you mean {', '.join(near)}?" if near else " See keras_wrn.list_models()."
@@ -159,9 +175,9 @@ def create_model(name: str, *, pretrained: bool = False, **overrides):
     """Build a network by its name in the catalogue.
 
     Args:
-        name: str, one of `list_models()`. With a tag after a dot, one of
-            `list_models(pretrained=True)`, it has those published weights; mmpretrain's names of
-            such weights are known too.
+        name: str, one of `list_models()`, or wrn_{depth}_{width} of any size. With a tag after a
+            dot, one of `list_models(pretrained=True)`, it has those published weights; mmpretrain's
+            names of such weights are known too.
         pretrained: bool, whether a name without a tag has the network's default weights.
         **overrides: arguments of the network's builder that differ from the catalogue's.
 
@@ -181,14 +197,18 @@ def create_model(name: str, *, pretrained: bool = False, **overrides):
     model = keras_wrn.create_model("wrn_16_2.cifar10")
     ```
     """
-    from keras_wrn.weights.sources import ALIASES, weights_info
+    from keras_wrn.weights.sources import weights_info
 
-    known = ALIASES.get(name, name)
-    model, tag = split_tag(known)
+    model, tag = split_tag(name)
     info = model_info(model)
     arguments = {**info.arguments, **overrides}
+    if (tag or pretrained) and "weights" in overrides:
+        raise ValueError(
+            f"Expected a name without a tag, and no `pretrained`, to go with `weights`. Received: "
+            f"{name!r}, pretrained={pretrained}, weights={overrides['weights']!r}"
+        )
     if tag or pretrained:
-        weights = weights_info(known)
+        weights = weights_info(name)
         arguments["weights"] = weights.tag
         arguments.setdefault("classes", len(weights.class_names))
     return info.builder(**arguments)

@@ -5,12 +5,13 @@ import math
 import keras
 
 
-def count_macs(model) -> int:
+def count_macs(model, trained_only: bool = False) -> int:
     """Multiply-accumulates of one image in the model's convolutions and dense layers.
 
     Args:
         model: a built functional `keras.Model` with a fixed input size, such as
             `keras_wrn.WideResNet(16, 2)`.
+        trained_only: bool, whether frozen layers are left out.
 
     Raises:
         ValueError: the model takes images of any size.
@@ -27,6 +28,8 @@ def count_macs(model) -> int:
         )
     total = 0
     for layer in model.layers:
+        if trained_only and not layer.trainable:
+            continue
         if isinstance(layer, keras.layers.Conv2D):
             total += math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
         elif isinstance(layer, keras.layers.Dense):

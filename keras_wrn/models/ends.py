@@ -24,20 +24,22 @@ def load_weights(model, weights, catalogue_name):
     path = str(weights)
     if path.endswith((".weights.h5", ".keras")):
         model.load_weights(path)
+        if path.endswith(".keras"):
+            stored = keras.models.load_model(path, compile=False)
+            model.preprocessing = getattr(stored, "preprocessing", None)
         return
     from keras_wrn.weights.fetch import load_into
-    from keras_wrn.weights.sources import published, weights_info
+    from keras_wrn.weights.sources import published, tag_of
 
-    try:
-        weights_info(catalogue_name, path)
-    except ValueError as error:
-        tags = [name.partition(".")[2] for name in published(catalogue_name)]
+    tag = tag_of(path, catalogue_name)
+    if tag is None:
+        known = ", ".join(published(catalogue_name)) or "none"
         raise ValueError(
             "`weights` should be None, the path of a `.weights.h5` or `.keras` file, or the tag of "
-            f"published weights. Those of {catalogue_name!r}: {', '.join(tags) or 'none'}. "
-            f"Received: weights={weights!r}"
-        ) from error
-    load_into(model, catalogue_name, path)
+            f"published weights. Those of {catalogue_name!r}: {known}. Received: "
+            f"weights={weights!r}"
+        )
+    load_into(model, catalogue_name, tag)
 
 
 def finish(inputs, outputs, input_tensor, weights, name, catalogue_name):
@@ -84,8 +86,10 @@ def check_classes(classes):
         )
 
 
-def image_input(input_tensor, input_shape, min_size, default):
+def image_input(input_tensor, input_shape, min_size, default, include_top):
     """The input of a network, whose images have at least `min_size` and, as a rule, `default`."""
+    if input_shape is None:  # as keras.applications has it
+        input_shape = default if include_top else (None, None, 3)
     if input_tensor is not None:
         if not keras.utils.is_keras_tensor(input_tensor):
             return keras.Input(tensor=input_tensor, name="image")

@@ -15,7 +15,7 @@ def WideResNet50_2(
     include_top: bool = True,
     weights=None,
     input_tensor=None,
-    input_shape: tuple = SHAPE,
+    input_shape: tuple | None = SHAPE,
     pooling: str | None = None,
     classes: int = 1000,
     classifier_activation: str | None = "softmax",
@@ -45,7 +45,7 @@ def WideResNet50_2(
             the path of a weights file (`.weights.h5` or `.keras`) of the same network.
         input_tensor: Keras tensor to use as the input, or None.
         input_shape: (height, width, channels). Height and width are at least 32, or None for any
-            size.
+            size. None for (224, 224, 3), and without the top for any size.
         pooling: without the top only: None, "avg" or "max".
         classes: int, the number of classes.
         classifier_activation: str or None; None returns the logits.
@@ -82,7 +82,7 @@ def WideResNet101_2(
     include_top: bool = True,
     weights=None,
     input_tensor=None,
-    input_shape: tuple = SHAPE,
+    input_shape: tuple | None = SHAPE,
     pooling: str | None = None,
     classes: int = 1000,
     classifier_activation: str | None = "softmax",
@@ -113,7 +113,7 @@ def WideResNet18(
     include_top: bool = True,
     weights=None,
     input_tensor=None,
-    input_shape: tuple = SHAPE,
+    input_shape: tuple | None = SHAPE,
     pooling: str | None = None,
     classes: int = 1000,
     classifier_activation: str | None = "softmax",
@@ -151,7 +151,7 @@ def WideResNet34(
     include_top: bool = True,
     weights=None,
     input_tensor=None,
-    input_shape: tuple = SHAPE,
+    input_shape: tuple | None = SHAPE,
     pooling: str | None = None,
     classes: int = 1000,
     classifier_activation: str | None = "softmax",
@@ -193,7 +193,7 @@ def _build(
     pooling, classes, classifier_activation, activation, strided_padding, name,
 ):  # fmt: skip
     check_options(classes, pooling, strided_padding, include_top)
-    inputs = image_input(input_tensor, input_shape, MIN_SIZE, SHAPE)
+    inputs = image_input(input_tensor, input_shape, MIN_SIZE, SHAPE, include_top)
     x = conv(inputs, STEM, 7, 2, strided_padding, name="conv1")
     x = batch_norm(x, name="bn1")
     x = keras.layers.Activation(activation, name="act1")(x)

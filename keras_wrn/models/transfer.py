@@ -19,7 +19,7 @@ class FeatureModel(ImageModel):
     @property
     def feature_info(self):
         """dict from an output's name to its `channels` and `stride` in pixels of the image."""
-        stem = 2 if any(layer.name == "pool" for layer in self.layers) else 1
+        stem = 2 if any(layer.name == "bn1" for layer in self.layers) else 1
         info = {}
         for name, output in self.output.items():
             stage = 0 if name == "stem" else int(name.removeprefix("stage"))
@@ -109,13 +109,14 @@ def stage_outputs(model, activated=False):
 
 
 def freeze_stages(model, count):
-    """Keep the stem and the first stages of a network from training, in place.
+    """Keep the stem and the first stages of a network from training, and only them, in place.
 
     Their batch norms use the moving statistics, in training too, and leave them as they are.
+    Dropout in them, where the network has any, stays.
 
     Args:
         model: a network of this package.
-        count: int, 0 for none; 1 for the stem and stage 1, and so on.
+        count: int, 0 for none, so that all layers train; 1 for the stem and stage 1, and so on.
 
     Raises:
         ValueError: the model has fewer stages.
@@ -138,8 +139,7 @@ def freeze_stages(model, count):
         match = STAGE.match(layer.name)
         stem = layer.name in ("conv1", "bn1") and count
         final = layer.name == "bn_final" and count == stages
-        if stem or final or (match and int(match[1]) <= count):
-            layer.trainable = False
+        layer.trainable = not (stem or final or (match and int(match[1]) <= count))
 
 
 def reset_classifier(
@@ -148,13 +148,14 @@ def reset_classifier(
     """Give a network a new, random classifier for other classes.
 
     Args:
-        model: a network of this package, with its classifier or without.
+        model: a network of this package, with its classifier or without, or what
+            `keras_wrn.inference_model` takes in its place.
         classes: int, the number of classes.
         class_names: names of the classes in the order of the outputs, or none. They become those
-            of the new model's `preprocessing`.
+            of the new model's `preprocessing`, which the given one has to have.
         frozen_stages: int, how many stages, with the stem, are kept from training; see
-            `keras_wrn.models.freeze_stages`. The layers are those of the given model, which is
-            frozen with it.
+            `keras_wrn.models.freeze_stages`. The layers are those of the given model, which
+            freezes and thaws with it.
         classifier_activation: str or None; None returns the logits.
         name: str, the new model's name; that of the given one when None.
 
@@ -175,7 +176,14 @@ def reset_classifier(
     ```
     """
     check_classes(classes)
+    model = _opened(model)
     class_names = tuple(class_names)
+    preprocessing = getattr(model, "preprocessing", None)
+    if class_names and preprocessing is None:
+        raise ValueError(
+            f"`class_names` are kept in a model's preprocessing. Set `model.preprocessing` first. "
+            f"Received: {model.name!r} without any"
+        )
     if class_names and len(class_names) != classes:
         raise ValueError(
             f"`class_names` should be {classes} names, or none. Received: {len(class_names)} names"
@@ -188,7 +196,6 @@ def reset_classifier(
         features = pool(features)
     outputs = classifier(features, classes, classifier_activation)
     new = ImageModel(model.inputs[0], outputs, name=name or model.name)
-    preprocessing = getattr(model, "preprocessing", None)
     if preprocessing is not None:
         new.preprocessing = dataclasses.replace(preprocessing, class_names=class_names)
     return new

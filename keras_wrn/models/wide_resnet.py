@@ -30,7 +30,7 @@ def WideResNet(
     include_top: bool = True,
     weights=None,
     input_tensor=None,
-    input_shape: tuple = (32, 32, 3),
+    input_shape: tuple | None = (32, 32, 3),
     pooling: str | None = None,
     classes: int = 10,
     classifier_activation: str | None = "softmax",
@@ -64,7 +64,7 @@ def WideResNet(
             network.
         input_tensor: Keras tensor to use as the input, or None.
         input_shape: (height, width, channels). Height and width are at least 4, or None for
-            any size.
+            any size. None for (32, 32, 3), and without the top for any size.
         pooling: without the top only: None, "avg" or "max".
         classes: int, the number of classes.
         classifier_activation: str or None; None returns the logits.
@@ -96,7 +96,7 @@ def WideResNet(
     filters = _filters(width)
     dropout = _check_dropout(dropout)
     check_options(classes, pooling, strided_padding, include_top)
-    inputs = image_input(input_tensor, input_shape, MIN_SIZE, (32, 32, 3))
+    inputs = image_input(input_tensor, input_shape, MIN_SIZE, (32, 32, 3), include_top)
     gamma = keras.initializers.RandomUniform(0.0, 1.0)
 
     x = conv(inputs, GROUP_FILTERS[0], 3, name="conv1")

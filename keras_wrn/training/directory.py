@@ -61,10 +61,25 @@ def _changes(before, now, prefix=""):
             yield f"{prefix}{key} was {old!r}, is {new!r}"
 
 
-def begin_directory(run_dir, recipe):
-    """Write recipe.json and versions.json, once nothing but training is left to do."""
+def check_unchanged(run_dir, given):
+    """Raise a ValueError where a run was begun with other images or starting weights."""
+    stored = run_dir / "data.json"
+    if not stored.exists():
+        return
+    before = json.loads(stored.read_text())
+    changes = list(_changes(before, given))
+    if changes:
+        raise ValueError(
+            f"{run_dir} was begun with other images or starting weights: {'; '.join(changes)}. "
+            "Resume with the same ones, or give another --run-dir."
+        )
+
+
+def begin_directory(run_dir, recipe, given):
+    """Write recipe.json, versions.json and data.json, once nothing is left to do but training."""
     if not (run_dir / "recipe.json").exists():
         write_json(run_dir / "versions.json", versions())
+        write_json(run_dir / "data.json", given)
         write_json(run_dir / "recipe.json", json.loads(recipe.to_json()))
 
 

@@ -9,6 +9,8 @@ from keras_wrn.models.transfer import stage_outputs
 class Distiller(keras.Model):
     """A student in training, with a trained teacher beside it; `fit` it like any model.
 
+    What is saved afterwards is the student.
+
     The loss on the labels that `compile` is given counts `1 - logits`. To it come
 
         logits * T^2 KL(softmax(teacher / T) || softmax(student / T))
@@ -19,7 +21,8 @@ class Distiller(keras.Model):
 
     Args:
         student: a network of this package that ends in logits; it is what trains.
-        teacher: a network of this package that ends in logits, for the same images and classes.
+        teacher: a network of this package that ends in logits, for the same images and classes. It
+            is frozen by this.
         logits: float in [0, 1), the share of the teacher's answers in the loss.
         temperature: float above 0.
         attention: float, 0 or more, the weight of attention transfer.

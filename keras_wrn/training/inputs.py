@@ -1,11 +1,13 @@
 """The images of a recipe: in memory, with the preprocessing that its network takes."""
 
 import dataclasses
+import hashlib
 
+import keras
 import numpy as np
 
 from keras_wrn.data import datasets
-from keras_wrn.data.folder import read_folder, scan_splits
+from keras_wrn.data.folder import check_memory, read_folder, scan_splits
 from keras_wrn.data.imagenet import readable_names
 from keras_wrn.data.preprocess import Preprocessing, default_preprocessing
 from keras_wrn.training.recipe import Recipe
@@ -69,6 +71,33 @@ def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inp
     return Inputs(train, test, info.classes, preprocessing)
 
 
+def check_inputs(recipe: Recipe):
+    """Look at what can be looked at before anything is loaded: a folder's classes and files.
+
+    Raises:
+        DataError: the folder is not as it should be.
+    """
+    if datasets.check_dataset(recipe.data.dataset):
+        scan_splits(recipe.data.dataset, recipe.data.validation)
+
+
+def fingerprint(inputs: Inputs, *models) -> dict:
+    """What tells that a resumed run has the same images and starting weights, for data.json."""
+    digest = hashlib.sha256()
+    for array in (*inputs.train, *inputs.test):
+        digest.update(np.ascontiguousarray(array).data)
+    weights = hashlib.sha256()
+    for model in models:
+        for variable in model.weights:
+            weights.update(keras.ops.convert_to_numpy(variable).tobytes())
+    return {
+        "train_images": len(inputs.train[0]),
+        "held_out_images": len(inputs.test[0]),
+        "images_sha256": digest.hexdigest(),
+        "starting_weights_sha256": weights.hexdigest() if models else "",
+    }
+
+
 def _made_up(seed, info):
     shape = (SMOKE_IMAGES, info.size, info.size, 3)
     images = np.random.default_rng(seed).integers(0, 256, shape, dtype="uint8")
@@ -79,12 +108,15 @@ def _folder_inputs(recipe, own):
     train, test = scan_splits(recipe.data.dataset, recipe.data.validation)
     size = recipe.data.image_size or own.size
     base = own or Preprocessing(size, mean=datasets.IMAGENET_MEAN, std=datasets.IMAGENET_STD)
+    if recipe.data.preprocessing == "scale":
+        base = dataclasses.replace(base, mean=(0.0,) * 3, std=(1.0,) * 3)
     crop = own.crop if own is not None and own.crop < 1 else PHOTO_CROP
     preprocessing = dataclasses.replace(
         base, size=size, crop=crop, class_names=readable_names(train.class_names)
     )
     # The random crops are cut out of what the central crop of the evaluation leaves.
     whole = dataclasses.replace(preprocessing, size=preprocessing.short_side, crop=1.0)
+    check_memory((len(train), whole.size), (len(test), size))
     return Inputs(
         read_folder(train, whole),
         read_folder(test, preprocessing),

@@ -34,8 +34,7 @@ def start_model(config: ModelConfig):
     Raises:
         ValueError: there is no such model.
     """
-    _, tag = split_tag(config.name) if config.name else ("", "")
-    source = config.name if tag else config.weights
+    source = config.name if split_tag(config.name)[1] else config.weights
     return load_model(source) if source else None
 
 

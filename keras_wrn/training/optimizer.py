@@ -33,7 +33,8 @@ class SGD(keras.optimizers.Optimizer):
             10 %, as the authors' Lua code does at each milestone. Smooth schedules keep v: a rate
             is constant when it has stood for two steps or more.
         lr_multipliers: dict from a prefix of a layer's name to the factor on its rate, such as
-            `{"group1": 0.1}`. The longest matching prefix counts.
+            `{"group1": 0.1}`. The longest matching prefix counts; a number at its end is whole:
+            "stage3_block1" is not that of "stage3_block12".
         **kwargs: those of `keras.optimizers.Optimizer` (`clipnorm`, `use_ema`, ...).
 
     Raises:
@@ -68,7 +69,10 @@ class SGD(keras.optimizers.Optimizer):
             raise ValueError(
                 f"`weight_decay` should be 0 or positive. Received: weight_decay={weight_decay!r}"
             )
-        if not all(factor >= 0 for factor in (lr_multipliers or {}).values()):
+        multipliers = {} if lr_multipliers is None else lr_multipliers
+        if not isinstance(multipliers, dict) or not all(
+            isinstance(f, int | float) and 0 <= f < float("inf") for f in multipliers.values()
+        ):
             raise ValueError(
                 "`lr_multipliers` should map prefixes of layer names to factors of 0 or more. "
                 f"Received: lr_multipliers={lr_multipliers!r}"
@@ -85,17 +89,17 @@ class SGD(keras.optimizers.Optimizer):
         self.coupled_weight_decay = weight_decay
         self.decay_norm_and_bias = decay_norm_and_bias
         self.reset_momentum_on_drop = reset_momentum_on_drop
-        self.lr_multipliers = dict(lr_multipliers or {})
+        self.lr_multipliers = dict(multipliers)
 
     def build(self, variables):
         if self.built:
             return
         paths = [variable.path for variable in variables]
-        lost = [p for p in self.lr_multipliers if not any(path.startswith(p) for path in paths)]
+        lost = [p for p in self.lr_multipliers if not any(_begins(path, p) for path in paths)]
         if lost:
             raise ValueError(
                 "`lr_multipliers` should name layers of the model by the beginnings of their "
-                f"names. Received: {lost}; the variables are {', '.join(paths)}"
+                f"names. Received: {lost}; the trained variables are {', '.join(paths)}"
             )
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")
@@ -112,7 +116,7 @@ class SGD(keras.optimizers.Optimizer):
             )
 
     def _multiplier(self, path):
-        prefixes = [prefix for prefix in self.lr_multipliers if path.startswith(prefix)]
+        prefixes = [prefix for prefix in self.lr_multipliers if _begins(path, prefix)]
         return self.lr_multipliers[max(prefixes, key=len)] if prefixes else 1.0
 
     def apply(self, grads, trainable_variables=None):
@@ -155,3 +159,10 @@ class SGD(keras.optimizers.Optimizer):
             lr_multipliers=self.lr_multipliers,
         )
         return config
+
+
+def _begins(path, prefix):
+    """Whether a path begins with a prefix, and not in the middle of a number."""
+    rest = path[len(prefix) :]
+    inside = prefix[-1:].isdigit() and rest[:1].isdigit()
+    return path.startswith(prefix) and not inside

@@ -2,124 +2,22 @@
 
 import dataclasses
 import json
+import math
 from typing import Literal
 
-from keras_wrn.data.datasets import check_dataset
+from keras_wrn.data.datasets import DATASETS, as_folder, check_dataset
 from keras_wrn.data.mixing import Heavy
 from keras_wrn.models.catalog import model_info, split_tag
+from keras_wrn.training.config import (
+    NAMED,
+    DataConfig,
+    DistillConfig,
+    ExportConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+)
 from keras_wrn.training.schedules import epochs_of
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """The network; see `keras_wrn.WideResNet`."""
-
-    depth: int = 28
-    """The paper's n, 6 N + 4."""
-    width: float = 10
-    """The paper's k."""
-    dropout: float = 0.0
-    """Rate before every convolution of a block but its first."""
-    block: str = "B33"
-    """Kernel sizes of a block, B33 for the paper's B(3,3)."""
-    num_blocks: int | None = None
-    """Blocks in a group; None: (depth - 4) / 6."""
-    activation: str = "relu"
-    """Activation in the blocks."""
-    name: str = ""
-    """A network of the catalogue in place of the fields above, such as wide_resnet50_2; with a
-    tag, such as wide_resnet50_2.tv2_in1k, it starts from those published weights."""
-    weights: str = ""
-    """A run directory or .keras file of the same network whose weights to start from."""
-    frozen_stages: int = 0
-    """How many stages (groups), with the stem, stay as they are."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-    """The images and what is done to them."""
-
-    dataset: str = "cifar10"
-    """cifar10, cifar100, svhn_cropped, digits, or a folder of images: train/CLASS/*.jpg, val/..."""
-    image_size: int = 0
-    """A folder's images, side in pixels; 0: that of the weights the network starts from."""
-    extra: bool = True
-    """SVHN: train on the `extra` images too, as the paper does."""
-    validation: int = 0
-    """Training images held out and evaluated on in place of the test split, to choose settings."""
-    preprocessing: Literal["meanstd", "scale", "zca"] = "meanstd"
-    """meanstd: the authors' constants, or those of the weights the network starts from; scale:
-    divide by 255; zca: GCN and ZCA whitening."""
-    crop_padding: int = 4
-    """Pixels of reflection padding around the random crop; 0 for no crop."""
-    horizontal_flip: bool = True
-    """Mirror half of the training images."""
-    cutout: int = 0
-    """Side in pixels of the square erased from each training image; 0 for none."""
-    mixup: float = 0.0
-    """Alpha of mixup's Beta distribution; 0 for none."""
-    cutmix: float = 0.0
-    """Alpha of CutMix's Beta distribution; 0 for none."""
-    rand_augment: float = 0.0
-    """Strength of RandAugment in [0, 1], two operations an image; 0 for none."""
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """SGD; see `keras_wrn.SGD`."""
-
-    learning_rate: float = 0.1
-    """The highest rate of the schedule."""
-    momentum: float = 0.9
-    """Momentum, in [0, 1)."""
-    nesterov: bool = True
-    """Nesterov's momentum."""
-    weight_decay: float = 5e-4
-    """Coupled weight decay, as in Torch."""
-    decay_norm_and_bias: bool = True
-    """Decay gamma, beta and biases too, as the authors do."""
-    reset_momentum_on_drop: bool = False
-    """Clear the momentum buffer at each milestone, as the authors' Lua code does."""
-    lr_multipliers: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Factors on the rate of layers, by the beginnings of their names: group1 0.1 group2 0.3."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ScheduleConfig:
-    """The learning rate over the run."""
-
-    kind: Literal["step", "one_cycle", "cosine"] = "step"
-    """step: times `factor` at each milestone; one_cycle: up, then a straight line to 0; cosine."""
-    milestones: tuple[float, ...] = (59 / 200, 119 / 200, 159 / 200)
-    """step: fractions of the run; f stands for round(f * epochs) complete epochs."""
-    factor: float = 0.2
-    """step: the rate is multiplied by this at each milestone."""
-    warmup: float = 0.2
-    """one_cycle, cosine: the share of the run in which the rate rises."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DistillConfig:
-    """A teacher to learn from besides the labels; see `keras_wrn.training.Distiller`."""
-
-    teacher: str = ""
-    """A run directory, .keras file or name with published weights; empty for no teacher."""
-    logits: float = 0.9
-    """Share of the teacher's answers in the loss; the labels have the rest."""
-    temperature: float = 4.0
-    """Both answers are divided by it before they are compared."""
-    attention: float = 0.0
-    """Weight of attention transfer between the stages; its authors take 1000."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportConfig:
-    """What a finished run writes into its export/ directory."""
-
-    saved_model: bool = True
-    """A SavedModel for TF Serving."""
-    litert: bool = True
-    """A float32 .tflite file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,12 +33,12 @@ class Recipe:
 
     name: str
     """The run's directory is runs/<name>-seed<seed>."""
-    model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
-    schedule: ScheduleConfig = ScheduleConfig()
-    distill: DistillConfig = DistillConfig()
-    export: ExportConfig = ExportConfig()
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
+    distill: DistillConfig = dataclasses.field(default_factory=DistillConfig)
+    export: ExportConfig = dataclasses.field(default_factory=ExportConfig)
     epochs: int = 200
     """Passes over the training images."""
     batch_size: int = 128
@@ -163,6 +61,9 @@ class Recipe:
     """Where that error was published."""
 
     def __post_init__(self):
+        if check_dataset(self.data.dataset):
+            folder = as_folder(self.data.dataset)
+            object.__setattr__(self, "data", dataclasses.replace(self.data, dataset=folder))
         problems = list(self._problems())
         if problems:
             raise ValueError(f"Recipe {self.name!r}: " + "; ".join(problems))
@@ -179,15 +80,23 @@ class Recipe:
         if size and not is_folder:
             yield f"`data.image_size` is for folders of images, received {size} for a dataset"
         model = self.model
-        if is_folder and not (size or model.weights or "." in model.name):
+        tagged = bool(split_tag(model.name)[1])
+        if is_folder and not (size or model.weights or tagged):
             yield "`data.image_size` should be given for a folder of images, received 0"
-        if "." in model.name and model.weights:
+        if tagged and model.weights:
             yield (
                 f"`model.name`={model.name!r} says where its weights are from: leave out "
                 f"`model.weights`={model.weights!r}"
             )
         if model.name:
             model_info(split_tag(model.name)[0])
+            for said in dataclasses.fields(ModelConfig)[:NAMED]:
+                value = getattr(model, said.name)
+                if value != said.default:
+                    yield (
+                        f"`model.{said.name}`={value!r} does not go with `model.name`="
+                        f"{model.name!r}, which says it: leave out one of the two"
+                    )
         frozen = model.frozen_stages
         yield from check(frozen >= 0, "model.frozen_stages", "0 or more", frozen)
         distill = self.distill
@@ -231,6 +140,11 @@ class Recipe:
             Heavy(data.cutout, data.mixup, data.cutmix, data.rand_augment)
         except ValueError as error:
             yield str(error)
+        if is_folder and data.preprocessing == "zca":
+            yield "`data.preprocessing` should be meanstd or scale for a folder, received 'zca'"
+        for prefix, factor in optimizer.lr_multipliers.items():
+            field = f"optimizer.lr_multipliers[{prefix}]"
+            yield from check(0 <= factor < math.inf, field, "0 or more", factor)
         if data.rand_augment and data.preprocessing == "zca":
             yield "`data.rand_augment` works on pixels, and does not go with zca preprocessing"
 
@@ -245,6 +159,10 @@ class Recipe:
             ValueError: a field is unknown, missing or out of range.
         """
         values = json.loads(text)
+        stored = values.get("data", {})
+        if stored.get("dataset", "cifar10") not in DATASETS:
+            # A folder, which need not be seen from here.
+            stored["dataset"] = as_folder(stored["dataset"])
         parts = {
             "model": ModelConfig,
             "data": DataConfig,
@@ -264,12 +182,12 @@ class Recipe:
 
 
 def smoke(recipe: Recipe) -> Recipe:
-    """Shrink a recipe to seconds: WRN-10-1 for two epochs, on made-up images, from scratch."""
+    """Shrink a recipe to seconds: WRN-10-1, two epochs of made-up images, from scratch, alone."""
     return dataclasses.replace(
         recipe,
         name=f"{recipe.name}-smoke",
         model=dataclasses.replace(
-            recipe.model, depth=10, width=1, num_blocks=None, name="", weights=""
+            recipe.model, depth=10, width=1, num_blocks=None, name="", weights="", frozen_stages=0
         ),
         data=dataclasses.replace(
             recipe.data,
@@ -277,6 +195,7 @@ def smoke(recipe: Recipe) -> Recipe:
             image_size=0,
             validation=0,
         ),
+        optimizer=dataclasses.replace(recipe.optimizer, lr_multipliers={}),
         distill=DistillConfig(),
         schedule=dataclasses.replace(recipe.schedule, milestones=(0.5,)),
         epochs=2,

@@ -16,15 +16,21 @@ from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.training import devices, report
 from keras_wrn.training.callbacks import RunLog, run_callbacks
 from keras_wrn.training.checkpoint import Checkpoints, write_json
-from keras_wrn.training.directory import begin_directory, check_disk, open_directory
+from keras_wrn.training.directory import (
+    begin_directory,
+    check_disk,
+    check_unchanged,
+    open_directory,
+)
 from keras_wrn.training.distill import Distiller
-from keras_wrn.training.inputs import load_inputs
+from keras_wrn.training.inputs import check_inputs, fingerprint, load_inputs
 from keras_wrn.training.network import final_model, load_teacher, start_model, training_model
 from keras_wrn.training.optimizer import SGD
 from keras_wrn.training.recipe import Recipe, smoke
 from keras_wrn.training.schedules import build_schedule
 
 EVAL_BATCH = 500
+EVAL_PIXELS = EVAL_BATCH * 32 * 32
 
 
 def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=False) -> dict:
@@ -65,17 +71,21 @@ def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=Fa
         print(f"{run_dir} is a finished run.")
         return json.loads((run_dir / "summary.json").read_text())
     _seed(recipe)
+    check_inputs(recipe)
     start = start_model(recipe.model)
     data = load_inputs(recipe, start, data_dir, made_up)
-    teacher = load_teacher(recipe.distill, data.preprocessing, data.classes)
     precision = devices.resolve_precision(recipe.precision)
     strategy = devices.make_strategy(recipe.strategy)
+    with _scope(strategy):
+        teacher = load_teacher(recipe.distill, data.preprocessing, data.classes)
+    given = fingerprint(data, *(model for model in (start, teacher) if model is not None))
+    check_unchanged(run_dir, given)
     with devices.precision_scope(precision):
-        model = _train(recipe, run_dir, data, start, teacher, strategy, precision)
+        model = _train(recipe, run_dir, data, start, teacher, strategy, precision, given)
     final = final_model(recipe, model, data.preprocessing)
     final.save(run_dir / "model.keras")
     data.preprocessing.save(run_dir)
-    summary = _summarize(recipe, run_dir, final, teacher, data, precision, strategy)
+    summary = _summarize(recipe, run_dir, final, model, teacher, data, precision, strategy)
     report.plot_curves(run_dir)
     _export(recipe, final, run_dir / "export")
     write_json(run_dir / "summary.json", summary)
@@ -93,7 +103,11 @@ def _seed(recipe):
         tf.config.experimental.enable_op_determinism()
 
 
-def _train(recipe, run_dir, data, start, teacher, strategy, precision):
+def _scope(strategy):
+    return strategy.scope() if strategy else contextlib.nullcontext()
+
+
+def _train(recipe, run_dir, data, start, teacher, strategy, precision, given):
     settings = recipe.data
     replicas = strategy.num_replicas_in_sync if strategy else 1
     images, labels = data.train
@@ -117,7 +131,7 @@ def _train(recipe, run_dir, data, start, teacher, strategy, precision):
             f"`batch_size` should be a multiple of the {replicas} replicas. Received: "
             f"{recipe.batch_size}. Nearest: {round(recipe.batch_size / replicas) * replicas}"
         )
-    with strategy.scope() if strategy else contextlib.nullcontext():
+    with _scope(strategy):
         size = data.preprocessing.size
         student = training_model(recipe, start, classes=data.classes, size=size)
         if replicas > 1 and recipe.sync_batch_norm:
@@ -127,12 +141,12 @@ def _train(recipe, run_dir, data, start, teacher, strategy, precision):
         model = student if teacher is None else _distiller(recipe, student, teacher)
         check_disk(run_dir, model.count_params(), data.preprocessing.zca)
         _compile(model, recipe, steps)
-        begin_directory(run_dir, recipe)
+        begin_directory(run_dir, recipe, given)
         print(_opening_lines(recipe, student, data, replicas, precision))
         checkpoints = Checkpoints(run_dir / "checkpoints")
         step, extras = checkpoints.restore(model)
     log = RunLog(run_dir / "log.jsonl", keep_epochs=step // steps)
-    test = _eval_batches(data, replicas)
+    test = _eval_batches(recipe, data, replicas)
 
     def fit(start, end_epoch, extras):
         """Train from a step to the end of an epoch; `extras` are of a checkpoint inside one."""
@@ -165,11 +179,10 @@ def _distiller(recipe, student, teacher):
 
 
 def _opening_lines(recipe, model, data, replicas, precision):
-    trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     lines = [
-        f"{recipe.name}: {model.name}, {trained:,} parameters to train, {len(data.train[0]):,} "
-        f"training and {len(data.test[0]):,} held-out images of {recipe.data.dataset}, "
-        f"{precision}"
+        f"{recipe.name}: {model.name}, {_size(model.trainable_weights):,} parameters to train, "
+        f"{len(data.train[0]):,} training and {len(data.test[0]):,} held-out images of "
+        f"{recipe.data.dataset}, {precision}"
     ]
     if replicas > 1:
         norm = "synchronised" if recipe.sync_batch_norm else "of each replica, averaged"
@@ -178,6 +191,10 @@ def _opening_lines(recipe, model, data, replicas, precision):
             f"statistics are {norm}; jit_compile is off, it fails on several replicas"
         )
     return "\n".join(lines)
+
+
+def _size(weights):
+    return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
 def _compile(model, recipe, steps):
@@ -202,20 +219,26 @@ def _train_batches(batches, start, epochs):
     return batches.arrays(start, epochs)
 
 
-def _eval_batches(data, replicas):
+def _eval_batch(recipe, data):
+    """Images to evaluate at once: as many pixels as 500 of CIFAR's, or a training batch."""
+    return min(EVAL_BATCH, max(recipe.batch_size, EVAL_PIXELS // data.preprocessing.size**2))
+
+
+def _eval_batches(recipe, data, replicas):
     images, labels = data.test
-    settings = {"batch_size": EVAL_BATCH, "preprocessing": data.preprocessing}
+    settings = {"batch_size": _eval_batch(recipe, data), "preprocessing": data.preprocessing}
     if keras.backend.backend() == "tensorflow":
         return eval_dataset(images, labels, data.classes, replicas=replicas, **settings)
     return EvalBatches(images, labels, data.classes, **settings)
 
 
-def _summarize(recipe, run_dir, final, teacher, data, precision, strategy):
+def _summarize(recipe, run_dir, final, student, teacher, data, precision, strategy):
     from keras_wrn.evaluation import evaluate
 
     lines = RunLog.read(run_dir / "log.jsonl")
-    results = evaluate(final, data.test, batch_size=EVAL_BATCH)
+    results = evaluate(final, data.test, batch_size=_eval_batch(recipe, data))
     macs = count_macs(final)
+    frozen = macs - count_macs(student, trained_only=True)
     teaching = 0 if teacher is None else count_macs(teacher)
     seen = recipe.epochs * (len(data.train[0]) // recipe.batch_size) * recipe.batch_size
     return {
@@ -225,9 +248,11 @@ def _summarize(recipe, run_dir, final, teacher, data, precision, strategy):
         "test_error": results["error"],
         "test_accuracy": results["accuracy"],
         "last_epoch": lines[-1],
-        "params": sum(int(np.prod(w.shape)) for w in final.trainable_weights),
+        "params": _size(final.trainable_weights),
+        "trained_params": _size(student.trainable_weights),
         "macs": macs,
-        "flops": (6 * macs + 2 * teaching) * seen,
+        # Forward and twice as much backward; of what is frozen, and of the teacher, forward alone.
+        "flops": (6 * macs - 4 * frozen + 2 * teaching) * seen,
         "seconds": round(sum(line["seconds"] for line in lines), 1),
         "precision": precision,
         "devices": devices.device_names(strategy),

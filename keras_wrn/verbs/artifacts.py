@@ -1,5 +1,6 @@
 """`keras-wrn export` and `keras-wrn convert`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -81,38 +82,70 @@ def export(
 
 
 def convert(
-    checkpoint: Annotated[Path, tyro.conf.Positional],
+    checkpoint: Annotated[str, tyro.conf.Positional],
     *,
     out: Path,
     model: str | None = None,
     layout: str = "auto",
     to: Literal["keras", "torch"] = "keras",
+    activation: str | None = None,
+    preprocessing: str | None = None,
 ):
     """Convert a PyTorch checkpoint to a Keras file, or back.
 
     Args:
         checkpoint: A .pth, .pt or .safetensors file; or a .keras file or run directory.
         out: The file to make: .keras, or .safetensors for torch.
-        model: The network's name, such as wide_resnet50_2; to torch it is not needed.
-        layout: How the tensors are named; auto tells it by the names, and is none to torch.
+        model: The network's name, such as wide_resnet50_2; with a tag of published weights it gets
+            their preprocessing. To torch it is not needed.
+        layout: How the tensors are named; auto tells it by the names, and is torchvision or, for a
+            CIFAR network, xternalz to torch.
         to: What to convert to.
+        activation: The activation; by default silu for deepmind, relu for the others.
+        preprocessing: How the images were prepared: the tag of published weights with their model,
+            a dataset (cifar10, cifar100, svhn_cropped), or a preprocessing.json.
     """
     from keras_wrn.weights import convert as converting
     from keras_wrn.weights import load_model
 
     if to == "torch":
         network = load_model(checkpoint)
-        converting.save_torch_weights(network, out, layout)
-        print(f"Wrote {network.name} with the names of {layout} to {out}")
+        written = converting.save_torch_weights(network, out, layout)
+        print(f"Wrote {network.name} with the names of {written} to {out}")
         return
     if model is None:
         raise ValueError("Give --model, the network's name: keras-wrn list has them")
     if out.suffix != ".keras" or out.exists():
         raise ValueError(f"--out should be a new file that ends in .keras. Received: {out}")
-    network, found = converting.from_checkpoint(checkpoint, model, layout)
+    prepared = _preprocessing_of(preprocessing) if preprocessing else None
+    network, found = converting.from_checkpoint(
+        checkpoint, model, layout, activation=activation, preprocessing=prepared
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     network.save(out)
-    print(f"Wrote {network.name}, {network.output_shape[-1]} classes, from {found} to {out}")
+    classes = f", {network.output_shape[-1]} classes" if len(network.output_shape) == 2 else ""
+    print(f"Wrote {network.name}{classes}, from {found} to {out}")
+    if network.preprocessing is None:
+        print(
+            "keras-wrn: note: the file says nothing of how images are prepared, which predict and "
+            "export need: give --preprocessing, or a tag with --model",
+            file=sys.stderr,
+        )
+
+
+def _preprocessing_of(text):
+    """The preprocessing of a tag, a dataset or a file."""
+    from keras_wrn.data import DATASETS, Preprocessing, default_preprocessing
+    from keras_wrn.weights import weights_info
+
+    if text in DATASETS:
+        return default_preprocessing(DATASETS[text])
+    path = Path(text)
+    if path.suffix == ".json":
+        if not path.is_file() or path.name != "preprocessing.json":
+            raise ValueError(f"Expected a file called preprocessing.json. Received: {text}")
+        return Preprocessing.load(path.parent)
+    return weights_info(text).preprocessing
 
 
 def _calibration_images(model, data, data_dir, preprocessing):
@@ -121,7 +154,7 @@ def _calibration_images(model, data, data_dir, preprocessing):
 
     from keras_wrn.data import load_arrays
     from keras_wrn.data.datasets import check_dataset
-    from keras_wrn.data.folder import read_folder, scan_splits
+    from keras_wrn.data.folder import read_folder, scan_folder, scan_splits
     from keras_wrn.export.litert import CALIBRATION_IMAGES
 
     recipe = recipe_of(model)
@@ -134,7 +167,12 @@ def _calibration_images(model, data, data_dir, preprocessing):
         return np.sort(kept)
 
     if check_dataset(name):
-        train, _ = scan_splits(name, validation)
+        inside = Path(name) / "train"
+        train = (
+            scan_splits(name, validation)[0]
+            if own
+            else scan_folder(inside if inside.is_dir() else name)
+        )
         return read_folder(train.take(chosen(len(train))), preprocessing)[0]
     images, _ = load_arrays(name, "train", data_dir=data_dir, extra=False, validation=validation)
     return images[chosen(len(images))]

@@ -20,7 +20,8 @@ def list_all(pattern: Annotated[str, tyro.conf.Positional] = "*"):
     from keras_wrn.weights import weights_info
 
     recipes = [name for name in recipe_paths() if fnmatch.fnmatch(name, pattern)]
-    if not recipes and not list_models(pattern):
+    weights = list_models(pattern, pretrained=True)
+    if not recipes and not list_models(pattern) and not weights:
         raise ValueError(
             f"Expected a pattern of names, such as 'wrn_28_*'; nothing matches {pattern!r}"
         )
@@ -29,7 +30,6 @@ def list_all(pattern: Annotated[str, tyro.conf.Positional] = "*"):
         info = model_info(name)
         errors = ", ".join(f"{data} {error:.2f}" for data, error in info.paper_error.items())
         print(f"{name:18}{info.params:14,}  {errors}{f'  ({info.note})' if info.note else ''}")
-    weights = list_models(pattern, pretrained=True)
     if weights:
         print(f"\n{'published weights':34}{'top-1 (%)':>9}  data, publisher")
     for name in weights:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from keras_wrn.verbs.runs import dataset_of
+from keras_wrn.verbs.runs import own_data
 
 PICTURED = 64
 
@@ -27,7 +27,7 @@ def evaluate(
         model: A run directory, a .keras file, or a name with published weights.
         data: cifar10, cifar100, svhn_cropped, digits, imagenet2012, or a folder of images with one
             sub-folder for each class; by default the run's own.
-        split: The split to evaluate on, of a dataset.
+        split: The split to evaluate on; of a folder val/ (validation/, test/) or train/ in it.
         data_dir: Where TFDS keeps its data.
         out: A directory to write results.json and confusion.png into.
     """
@@ -35,7 +35,7 @@ def evaluate(
     from keras_wrn.weights import load_model
 
     network = load_model(model)
-    data = data or dataset_of(model)
+    data = data or own_data(model)
     _note_other_classes(network, data)
     results = evaluation.evaluate(
         network, data, split=split, data_dir=data_dir, directory=out, progress=True

@@ -19,6 +19,17 @@ def dataset_of(model):
     return recipe.data.dataset
 
 
+def own_data(model):
+    """What a run was evaluated on: its dataset, or the images held out of its folder."""
+    from keras_wrn.data.datasets import check_dataset
+    from keras_wrn.data.folder import scan_splits
+
+    name = dataset_of(model)
+    if not check_dataset(name):
+        return name
+    return scan_splits(name, recipe_of(model).data.validation)[1]
+
+
 def name_of(model):
     recipe = recipe_of(model)
     if recipe is not None:

@@ -1,14 +1,16 @@
 """Weights between PyTorch checkpoints and the networks here."""
 
+import dataclasses
 import os
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 
-from keras_wrn.models import create_model, model_info
+from keras_wrn.models.catalog import create_model, model_info, split_tag
 from keras_wrn.weights.files import WeightsError, read_state_dict, unwrap, write_state_dict
 from keras_wrn.weights.layouts import LAYOUTS, parse
+from keras_wrn.weights.sources import weights_info
 
 # The order of a tensor's axes there and here, by their number.
 TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
@@ -25,7 +27,8 @@ def load_torch_weights(model, path_or_state_dict, layout="auto"):
     | "mmrazor"     | the CIFAR networks of mmrazor                                     |
     | "xternalz"    | xternalz' WideResNet-pytorch, AugMix, TRADES, RobustBench         |
     | "functional"  | the authors' own PyTorch code                                     |
-    | "deepmind"    | DeepMind's; needs a model built with `strided_padding="tf"`       |
+    | "deepmind"    | DeepMind's; needs a model built with `strided_padding="tf"` and,  |
+    |               | as published, `activation="silu"`                                 |
 
     Every tensor has to find its place. When one does not, the model is left as it was.
 
@@ -42,7 +45,7 @@ def load_torch_weights(model, path_or_state_dict, layout="auto"):
     Raises:
         FileNotFoundError: no such file.
         WeightsError: (a ValueError) a damaged file, an unknown layout, or tensors that are
-            missing, left over or of another shape, all of them listed.
+            missing, left over, of another shape or not finite, all of them listed.
 
     Source: the names of torchvision, timm, mmpretrain and mmrazor; and of
     https://github.com/xternalz/WideResNet-pytorch,
@@ -78,7 +81,8 @@ def load_torch_weights(model, path_or_state_dict, layout="auto"):
         for name in sorted(set(wanted) & set(state))
         if tuple(state[name].shape) != shapes[name]
     ]
-    if missing or unexpected or misshapen:
+    infinite = [name for name in wanted if name in state and not np.isfinite(state[name]).all()]
+    if missing or unexpected or misshapen or infinite:
         lines = [
             f"The checkpoint is not of the model {model.name!r}: it is {describe(state, layout)}."
         ]
@@ -86,6 +90,7 @@ def load_torch_weights(model, path_or_state_dict, layout="auto"):
             ("missing in the checkpoint", missing),
             ("not of the model", unexpected),
             ("of another shape", misshapen),
+            ("with NaN or infinite values", infinite),
         ):
             if names:
                 lines.append(f"{len(names)} tensors {title}: {', '.join(names)}.")
@@ -95,13 +100,17 @@ def load_torch_weights(model, path_or_state_dict, layout="auto"):
     return {"layout": layout.name, "ignored": sorted(ignored)}
 
 
-def save_torch_weights(model, path, layout):
+def save_torch_weights(model, path, layout="auto"):
     """Write the weights of a network as a `.safetensors` file with the names of a layout.
 
     Args:
         model: a network of this package, built.
         path: the file to make; it ends in `.safetensors`. One that is there is not replaced.
-        layout: str, of the table in `load_torch_weights`.
+        layout: str, of the table in `load_torch_weights`; "auto" for "torchvision", or "xternalz"
+            for a CIFAR network.
+
+    Returns:
+        The name of the layout.
 
     Raises:
         WeightsError: (a ValueError) an unknown layout, or one of the other family of networks.
@@ -114,6 +123,8 @@ def save_torch_weights(model, path, layout):
     keras_wrn.save_torch_weights(model, "wrn_16_2.safetensors", "xternalz")
     ```
     """
+    if layout == "auto":
+        layout = "torchvision" if _family(model) == "imagenet" else "xternalz"
     layout = _layout(layout)
     _check_padding(model, layout)
     state = {}
@@ -121,15 +132,21 @@ def save_torch_weights(model, path, layout):
         value = keras.ops.convert_to_numpy(variable)
         state[name] = value.transpose(TO_TORCH[value.ndim])
     write_state_dict(state, path)
+    return layout.name
 
 
-def from_checkpoint(path, name, layout="auto"):
+def from_checkpoint(path, name, layout="auto", *, activation=None, preprocessing=None):
     """Build the network of a name with the classes of a checkpoint, and load it.
 
     Args:
         path: the checkpoint; see `read_state_dict`.
-        name: str, a name of the catalogue, such as "wide_resnet50_2".
+        name: str, a name of the catalogue, such as "wide_resnet50_2". With the tag of published
+            weights after a dot, or mmpretrain's name of them, the model gets their preprocessing.
         layout: as for `load_torch_weights`.
+        activation: str, the name of the activation; None for the layout's: "silu" (Swish) for
+            "deepmind", as its published networks have, "relu" for the others. No tensor tells.
+        preprocessing: `Preprocessing` that becomes the model's own. None for that of the tag.
+            DeepMind's files hold a mean and deviation, which take the place of its own.
 
     Returns:
         The model, and the name of the layout.
@@ -143,13 +160,30 @@ def from_checkpoint(path, name, layout="auto"):
     model, layout = keras_wrn.weights.from_checkpoint("wrn_28_10.pt", "wrn_28_10")
     ```
     """
+    name, tag = split_tag(name)
     model_info(name)
+    if tag and preprocessing is None:
+        preprocessing = weights_info(name, tag).preprocessing
     state = read_state_dict(path)
     layout = _find_layout(state, layout)
     classifier = state.get(layout.tensor("predictions"))
     settings = {"include_top": False} if classifier is None else {"classes": len(classifier)}
-    model = create_model(name, strided_padding=layout.strided_padding, **settings)
+    model = create_model(
+        name,
+        strided_padding=layout.strided_padding,
+        activation=activation or layout.activation,
+        **settings,
+    )
     load_torch_weights(model, state, layout.name)
+    if preprocessing is not None:
+        inputs = {
+            key: tuple(state[key].ravel().tolist()) for key in ("mean", "std") if key in state
+        }
+        if len(inputs.get("mean", ())) == len(inputs.get("std", ())) == 3:
+            preprocessing = dataclasses.replace(preprocessing, **inputs)
+        if classifier is None or len(preprocessing.class_names) != len(classifier):
+            preprocessing = dataclasses.replace(preprocessing, class_names=())
+        model.preprocessing = preprocessing
     return model, layout.name
 
 
@@ -166,9 +200,13 @@ def describe(state, layout):
         convs += 1
     if not convs:
         return "of a network without its first block"
-    channels = state[layout.tensor("conv", i=convs)].shape[0]
+    sizes = [np.shape(state[layout.tensor("conv", i=i)])[:1] for i in (1, convs)]
+    if not all(sizes):
+        return "of a network whose convolutions have no shape"
+    channels = sizes[1][0]
     classifier = layout.tensor("predictions")
-    top = f"{state[classifier].shape[0]} classes" if classifier in state else "no classifier"
+    classes = np.shape(state.get(classifier, ()))[:1]
+    top = f"{classes[0]} classes" if classes else "no classifier"
     if layout.family == "cifar":
         block = "" if convs == 2 else f", blocks of {convs} convolutions"
         return f"wrn_{6 * groups[0] + 4}_{channels / 16:g}{block}, with {top}"
@@ -204,7 +242,7 @@ def _find_layout(state, name):
 
 def _tensors(model, layout):
     """The model's variables by their names in the layout."""
-    family = "imagenet" if any(x.name.startswith("stage") for x in model.layers) else "cifar"
+    family = _family(model)
     if family != layout.family:
         raise WeightsError(
             f"The layout {layout.name!r} is of the networks of the {layout.family} family. "
@@ -222,6 +260,10 @@ def _tensors(model, layout):
             name = layout.tensor(kind, variable.name, group, block, number)
             found[name] = variable
     return found
+
+
+def _family(model):
+    return "imagenet" if any(x.name.startswith("stage") for x in model.layers) else "cifar"
 
 
 def _check_padding(model, layout):

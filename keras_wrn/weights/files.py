@@ -14,6 +14,7 @@ WRAPPERS = (
     "params", "net",
 )  # fmt: skip
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+AVERAGING = ("steps", "n_averaged")  # counters of averaged weights, beside the tensors
 SAFE = {
     ("collections", "OrderedDict"),
     ("torch._utils", "_rebuild_tensor_v2"),
@@ -108,6 +109,9 @@ def read_state_dict(path):
 
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # which torch does not look at
+                if damaged is not None:
+                    raise WeightsError(f"{path} is damaged: the checksum of {damaged} is wrong.")
                 if any(name.endswith("constants.pkl") for name in archive.namelist()):
                     raise WeightsError(
                         f"{path} is a TorchScript program. Expected a checkpoint: save the "
@@ -126,21 +130,24 @@ def unwrap(loaded, what="the checkpoint"):
     """The tensors of what a checkpoint holds, as NumPy arrays by their bare names.
 
     Wrappers ("state_dict", "model", ...; averaged weights before others) and prefixes that all
-    names share ("module.", ...) are taken off.
+    names share ("module.", ...) are taken off. Of mmengine's files "state_dict" is taken: there it
+    holds the averaged weights, and "ema_state_dict" the others.
 
     Raises:
         WeightsError: there are no tensors.
     """
     found = loaded
     while isinstance(found, dict):
-        inner = next((found[k] for k in WRAPPERS if isinstance(found.get(k), dict)), None)
+        mmengine = "message_hub" in found or "steps" in (found.get("ema_state_dict") or ())
+        order = ("state_dict", *WRAPPERS) if mmengine else WRAPPERS
+        inner = next((found[k] for k in order if isinstance(found.get(k), dict)), None)
         if inner is None:
             break
         found = inner
     tensors = {
         str(name): array
         for name, value in (found.items() if isinstance(found, dict) else ())
-        if (array := _array(value)) is not None
+        if name not in AVERAGING and (array := _array(value)) is not None
     }
     if not tensors:
         raise WeightsError(f"There are no tensors in {what}. Expected a state dict.")

@@ -25,7 +25,7 @@ class Layout:
         names: dict from a kind of layer here to the module there. `{g}`, `{b}` and `{i}` stand for
             the group (or stage), the block and the layer in it, counted from 1, and `{g0}`,
             `{b0}`, `{i0}` for the same counted from 0.
-        strided_padding: what the networks of the layout were trained with.
+        strided_padding, activation: what the networks of the layout were trained with.
         bare: kinds whose tensor has the module's name, without ".weight".
         ignored: shell patterns of the names of tensors that no network here has a use for.
     """
@@ -34,6 +34,7 @@ class Layout:
     family: str
     names: dict
     strided_padding: str = "torch"
+    activation: str = "relu"
     bare: tuple[str, ...] = ()
     ignored: tuple[str, ...] = (COUNTERS,)
 
@@ -115,7 +116,8 @@ LAYOUTS = {
         Layout("xternalz", "cifar", XTERNALZ, ignored=(COUNTERS, "sub_block1.*")),
         Layout("functional", "cifar", FUNCTIONAL, bare=("conv1", "conv", "shortcut")),
         # The constants of the input are buffers there, and in `Preprocessing` here.
-        Layout("deepmind", "cifar", DEEPMIND, "tf", ignored=(COUNTERS, "mean", "std")),
+        # Its published networks have Swish, which no tensor tells.
+        Layout("deepmind", "cifar", DEEPMIND, "tf", "silu", ignored=(COUNTERS, "mean", "std")),
     )
 }
 

@@ -155,6 +155,20 @@ def published(pattern: str = "*") -> list[str]:
     )
 
 
+def tag_of(weights: str, model: str) -> str | None:
+    """The tag that the argument `weights` of a network's builder means, None for no such tag.
+
+    It is a tag, "imagenet", or the whole name of published weights of this very network.
+    """
+    whole = ".".join(split_tag(weights))
+    if whole in SOURCES:
+        return SOURCES[whole].tag if SOURCES[whole].model == model else None
+    try:
+        return weights_info(model, weights).tag if weights else None
+    except ValueError:
+        return None
+
+
 def weights_info(name: str, tag: str = "") -> PublishedWeights:
     """What is known of published weights.
 
@@ -173,7 +187,7 @@ def weights_info(name: str, tag: str = "") -> PublishedWeights:
     weights.preprocessing.interpolation, weights.top1   # ("bicubic", 81.466)
     ```
     """
-    model, own = split_tag(ALIASES.get(name, name))
+    model, own = split_tag(name)
     tag = own or tag
     default = DEFAULT_TAGS.get(model, "")
     if not tag or (tag == "imagenet" and default.endswith("in1k")):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_wrn.data import DataError, Preprocessing, folder
-from keras_wrn.data.folder import read_folder, scan_folder, scan_splits, stream_folder
+from keras_wrn.data.folder import check_memory, read_folder, scan_folder, scan_splits, stream_folder
 
 
 def make(root, **classes):
@@ -72,6 +72,13 @@ def test_images_are_held_out_of_each_class(tmp_path):
     assert scan_splits(tmp_path, 3) == (train, test)
 
 
+@pytest.mark.parametrize(("validation", "what"), [(3, "held out"), (26, "for training")])
+def test_a_rare_class_is_not_lost(tmp_path, validation, what):
+    make(tmp_path / "train", cat=14, dog=13, owl=2)
+    with pytest.raises(DataError, match=rf"{what}\. Received: none of owl with data\.validation"):
+        scan_splits(tmp_path, validation)
+
+
 def test_pixels_are_those_of_the_preprocessing(tmp_path):
     found = scan_folder(make(tmp_path, cat=3, dog=2))
     preprocessing = Preprocessing(16, crop=0.8)
@@ -94,8 +101,9 @@ def test_unreadable_files_are_all_named(tmp_path):
         list(stream_folder(scan_folder(tmp_path), Preprocessing(8), 4))
 
 
-def test_images_beyond_the_memory_are_refused_first(tmp_path, monkeypatch):
-    found = scan_folder(make(tmp_path, cat=1, dog=1))
-    monkeypatch.setattr(folder.os, "sysconf", lambda name: 100)
-    with pytest.raises(DataError, match=r"take a smaller `data\.image_size`"):
-        read_folder(found, Preprocessing(1000))
+def test_images_beyond_the_memory_are_refused(monkeypatch):
+    check_memory((10, 100))
+    monkeypatch.setattr(folder.os, "sysconf", lambda name: 1000)
+    check_memory((1, 100), (1, 200))  # 2 x 150,000 of 1,000,000 bytes
+    with pytest.raises(DataError, match=r"1 of 100 x 100 and 4 of 200 x 200.*data\.image_size"):
+        check_memory((1, 100), (4, 200))

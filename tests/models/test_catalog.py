@@ -20,7 +20,7 @@ def test_every_network_of_the_paper_has_a_name(name, params):
 def test_nothing_else_is_in_the_catalogue():
     imagenet = {name for name in CATALOG if name.startswith("wide_resnet")}  # in test_imagenet.py
     assert set(CATALOG) - imagenet == {name for name, _ in PLAIN + SUFFIXED}
-    assert len(imagenet) == 7
+    assert len(imagenet) == 9
 
 
 @pytest.mark.parametrize("name", ["wrn_10_1", *(name for name, _ in SUFFIXED)])
@@ -82,6 +82,30 @@ def test_multiply_accumulates_of_one_image(depth, width, giga):
     assert round(count_macs(build(depth, width)) / 1e9, 3) == giga
 
 
+def test_multiply_accumulates_of_what_is_not_frozen():
+    model = build(10, 1)
+    whole, stem = count_macs(model), 32 * 32 * 9 * 3 * 16
+    model.get_layer("conv1").trainable = False
+    assert count_macs(model) == whole
+    assert count_macs(model, trained_only=True) == whole - stem
+
+
 def test_multiply_accumulates_need_a_size():
     with pytest.raises(ValueError, match=r"fixed input size.*None"):
         count_macs(build(10, 1, input_shape=(None, None, 3)))
+
+
+def test_any_size_of_the_cifar_family_has_a_name():
+    assert create_model("wrn_10_1.5").name == "wrn_10_1.5"
+    assert model_info("wrn_34_20").arguments == {"depth": 34, "width": 20}
+    with pytest.raises(ValueError, match="`depth` should be an integer 6 N"):
+        create_model("wrn_17_1")
+    assert create_model("wide_resnet18_1.5").count_params() > 25_875_816
+    assert model_info("wide_resnet34_1.5").params == 48_613_608
+
+
+def test_no_input_shape_is_what_keras_applications_makes_of_it():
+    assert create_model("wrn_10_1", input_shape=None).input_shape == (None, 32, 32, 3)
+    trunk = create_model("wide_resnet18_1", input_shape=None, include_top=False)
+    assert trunk.input_shape == (None, None, None, 3)
+    assert create_model("wide_resnet18_1", input_shape=None).input_shape == (None, 224, 224, 3)

@@ -81,6 +81,29 @@ def test_a_stage_that_is_not_there_is_refused(small, stages):
         keras_wrn.feature_extractor(small, stages)
 
 
+def test_the_stem_alone_has_its_stride(small):
+    large = keras_wrn.WideResNet18(0.25, input_shape=(64, 64, 3))
+    assert keras_wrn.feature_extractor(large, 0).feature_info["stem"]["stride"] == 2
+    assert keras_wrn.feature_extractor(small, 0).feature_info["stem"]["stride"] == 1
+
+
+def test_a_name_stands_for_a_model():
+    assert keras_wrn.feature_extractor("wrn_16_2.cifar10", 3).feature_info["stage3"]["stride"] == 4
+    assert keras_wrn.reset_classifier("wrn_16_2.cifar10", 3).output_shape == (None, 3)
+    with pytest.raises(ValueError, match="Expected a Keras model"):
+        keras_wrn.feature_extractor("absent")
+
+
+def test_thawed_stages_train_again():
+    model = keras_wrn.WideResNet(10, 1)
+    count = len(model.trainable_variables)
+    freeze_stages(model, 3)
+    freeze_stages(model, 1)
+    assert 2 < len(model.trainable_variables) < count
+    freeze_stages(model, 0)
+    assert len(model.trainable_variables) == count
+
+
 def test_other_models_are_refused():
     inputs = keras.Input((8, 8, 3))
     with pytest.raises(ValueError, match="a network of this package"):
@@ -106,6 +129,8 @@ def test_a_network_without_its_classifier_gets_one(pooling):
 
 
 def test_a_new_classifier_needs_fitting_arguments(small):
+    with pytest.raises(ValueError, match="`class_names` are kept in a model's preprocessing"):
+        keras_wrn.reset_classifier(keras_wrn.WideResNet(10, 1), 2, class_names=["a", "b"])
     with pytest.raises(ValueError, match="`class_names` should be 3 names"):
         keras_wrn.reset_classifier(small, 3, class_names=["cat"])
     with pytest.raises(ValueError, match="`classes` should be a positive integer"):

@@ -1,6 +1,7 @@
 """Distillation: the losses by hand, one pass of the student, and runs with a teacher."""
 
 import dataclasses
+import signal
 
 import keras
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from tiny import TINY
 
 import keras_wrn
-from keras_wrn.training import DistillConfig, Distiller
+from keras_wrn.training import DistillConfig, Distiller, callbacks
 from keras_wrn.training.distill import attention_map
+from keras_wrn.training.errors import Stopped
 from keras_wrn.training.run import run
 
 RNG = np.random.default_rng(0)
@@ -151,6 +153,55 @@ def test_a_teacher_of_other_classes_is_refused_before_training(teacher_run, tmp_
     with pytest.raises(ValueError, match="Expected a Keras model"):
         run(dataclasses.replace(TINY, distill=DistillConfig(teacher="absent")),
             run_dir=tmp_path / "other")  # fmt: skip
+
+
+def test_a_stopped_run_with_a_teacher_and_frozen_stages_continues(
+    teacher_run, tmp_path, monkeypatch
+):
+    run(dataclasses.replace(TINY, epochs=1, batch_size=358), run_dir=tmp_path / "start")
+    model = dataclasses.replace(TINY.model, weights=str(tmp_path / "start"), frozen_stages=1)
+    distill = DistillConfig(teacher=str(teacher_run), attention=10.0)
+    recipe = dataclasses.replace(TINY, model=model, distill=distill, epochs=2, batch_size=358)
+    run(recipe, run_dir=tmp_path / "straight")
+    original = callbacks.RunCallback.on_train_batch_end
+
+    def stop(self, batch, logs=None):
+        if self.step == 5:
+            signal.raise_signal(signal.SIGTERM)
+        original(self, batch, logs)
+
+    monkeypatch.setattr(callbacks.RunCallback, "on_train_batch_end", stop)
+    with pytest.raises(Stopped):
+        run(recipe, run_dir=tmp_path / "stopped")
+    monkeypatch.undo()
+    run(recipe, run_dir=tmp_path / "stopped", resume=True)
+    models = [
+        keras.models.load_model(tmp_path / name / "model.keras") for name in ("straight", "stopped")
+    ]
+    for a, b in zip(models[0].weights, models[1].weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+ELSEWHERE = """
+import keras, numpy as np, keras_wrn
+from keras_wrn.training import Distiller
+settings = {"classes": 5, "input_shape": (16, 16, 3), "classifier_activation": None}
+student, teacher = keras_wrn.WideResNet(10, 1, **settings), keras_wrn.WideResNet(16, 2, **settings)
+keras_wrn.models.freeze_stages(student, 1)
+frozen = np.copy(keras.ops.convert_to_numpy(student.get_layer("group1_block1_bn1").moving_mean))
+distiller = Distiller(student, teacher, attention=10.0)
+loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+distiller.compile(keras_wrn.SGD(0.01, weight_decay=0.0), loss)
+x = np.random.default_rng(0).normal(size=(6, 16, 16, 3)).astype("float32")
+losses = distiller.fit(x, np.eye(5)[[0, 1, 2, 3, 4, 0]], epochs=8, verbose=0).history["loss"]
+after = keras.ops.convert_to_numpy(student.get_layer("group1_block1_bn1").moving_mean)
+print(keras.backend.backend(), losses[-1] < losses[0], np.array_equal(frozen, after))
+"""
+
+
+def test_it_distils_on_jax(run_python):
+    pytest.importorskip("jax")
+    assert run_python(ELSEWHERE, KERAS_BACKEND="jax").split()[-3:] == ["jax", "True", "True"]
 
 
 MIRRORED = """

@@ -263,5 +263,22 @@ def test_variables_excluded_the_keras_way_do_not_decay():
 
 
 def test_a_multiplier_that_names_no_layer_is_an_error():
-    with pytest.raises(ValueError, match=r"Received: \['grop1'\]; the variables are conv1/kernel"):
+    with pytest.raises(
+        ValueError, match=r"Received: \['grop1'\]; the trained variables are conv1/kernel"
+    ):
         SGD(lr_multipliers={"bn": 0.5, "grop1": 0.1}).build(make_variables())
+
+
+def test_a_number_at_the_end_of_a_prefix_is_whole():
+    variables = [
+        keras.Variable(np.ones(2, "float32"), name=f"stage3_block{i}_conv1") for i in (1, 12)
+    ]
+    optimizer = SGD(1.0, 0.0, False, 0.0, lr_multipliers={"stage3_block1": 0.5})
+    optimizer.apply([np.ones(2, "float32")] * 2, variables)
+    assert [float(variable[0]) for variable in variables] == [0.5, 0.0]
+
+
+@pytest.mark.parametrize("multipliers", [{"a": float("inf")}, {"a": "0.1"}, ["a"], {"a": -1}])
+def test_multipliers_that_are_none_are_refused(multipliers):
+    with pytest.raises(ValueError, match="`lr_multipliers` should map prefixes"):
+        SGD(lr_multipliers=multipliers)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -10,9 +11,9 @@ from PIL import Image
 from tiny import TINY
 
 import keras_wrn
-from keras_wrn import cli
+from keras_wrn import cli, export, training
 from keras_wrn.data import DataError
-from keras_wrn.training import DataConfig, ModelConfig, Recipe
+from keras_wrn.training import DataConfig, ModelConfig, OptimizerConfig, Recipe
 from keras_wrn.training.recipe import smoke
 from keras_wrn.training.run import run
 from keras_wrn.training.scripts import load_recipe
@@ -128,14 +129,83 @@ def test_a_damaged_folder_is_refused_before_training(photos, tmp_path):
         ({"data": DataConfig(dataset="cifa10")}, "or a folder of images. Received: 'cifa10'"),
         ({"data": DataConfig(dataset="./x")}, "`data.image_size` should be given"),
         ({"data": DataConfig(image_size=64)}, "`data.image_size` is for folders"),
-        ({"model": ModelConfig(name="wrn_16_3")}, "Unknown model"),
+        ({"model": ModelConfig(name="wm_16_3")}, "Unknown model"),
         ({"model": ModelConfig(name="wrn_16_2.cifar10", weights="x.keras")}, "leave out"),
         ({"model": ModelConfig(frozen_stages=-1)}, "`model.frozen_stages`"),
+        ({"model": ModelConfig(name="wrn_16_2", dropout=0.3)}, "`model.dropout`=0.3 does not go"),
+        (
+            {"data": DataConfig(dataset="./x", image_size=8, preprocessing="zca")},
+            "meanstd or scale",
+        ),
+        ({"optimizer": OptimizerConfig(lr_multipliers={"a": -1.0})}, r"lr_multipliers\[a\]"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         Recipe("r", **changes)
+
+
+def test_a_folder_of_a_stored_recipe_need_not_be_here(photos, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    recipe = Recipe("r", data=DataConfig(dataset=photos.name, image_size=8))
+    assert recipe.data.dataset == f"./{photos.name}"
+    monkeypatch.chdir("/")
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    older = recipe.to_json().replace("./", "")
+    assert Recipe.from_json(older) == recipe
+
+
+def test_a_name_of_mmpretrain_is_known():
+    Recipe("r", model=ModelConfig(name="wide-resnet50_3rdparty_8xb32_in1k"))
+    assert training.network.start_model(ModelConfig(name="wrn_16_2")) is None
+
+
+def test_images_held_out_of_the_training_folder(photos, tmp_path, capsys):
+    data = DataConfig(
+        dataset=str(photos), image_size=16, crop_padding=0, validation=6, preprocessing="scale"
+    )
+    recipe = dataclasses.replace(recipe_for(photos), data=data, epochs=2)
+    summary = run(recipe, run_dir=tmp_path / "run")
+    assert summary["data"]["test_images"] == 6 and summary["data"]["train_images"] == 18
+    cli.main(["evaluate", str(tmp_path / "run")])
+    assert f"images    6\naccuracy  {summary['test_accuracy']:.2f} %" in capsys.readouterr().out
+    model = keras.models.load_model(tmp_path / "run" / "model.keras")
+    assert model.preprocessing.mean == (0.0, 0.0, 0.0)
+
+
+def test_a_run_is_not_resumed_on_other_images_or_weights(trained, photos, tmp_path):
+    copy = tmp_path / "photos"
+    shutil.copytree(photos, copy)
+    source = tmp_path / "source"
+    shutil.copytree(trained, source)
+    model = ModelConfig(depth=10, width=1, weights=str(source))
+    recipe = dataclasses.replace(recipe_for(copy, model=model), epochs=1)
+    run(recipe, run_dir=tmp_path / "run")
+    (tmp_path / "run" / "summary.json").unlink()
+    shutil.copy(copy / "train/red/1.png", copy / "train/red/more.png")
+    with pytest.raises(ValueError, match=r"train_images was 24, is 25"):
+        run(recipe, run_dir=tmp_path / "run", resume=True)
+    (copy / "train/red/more.png").unlink()
+    keras_wrn.WideResNet(10, 1).save(tmp_path / "other.keras")
+    other = keras.models.load_model(tmp_path / "other.keras")
+    other.preprocessing = keras_wrn.Preprocessing(32)
+    other.save(source / "model.keras")
+    with pytest.raises(ValueError, match=r"starting_weights_sha256 was "):
+        run(recipe, run_dir=tmp_path / "run", resume=True)
+    shutil.copy(trained / "model.keras", source / "model.keras")
+    run(recipe, run_dir=tmp_path / "run", resume=True)
+
+
+def test_a_run_with_frozen_stages_says_so(trained, photos, tmp_path, capsys):
+    model = ModelConfig(depth=10, width=1, weights=str(trained), frozen_stages=2)
+    recipe = dataclasses.replace(recipe_for(photos, model=model), epochs=1)
+    summary = run(recipe, run_dir=tmp_path / "run")
+    assert 0 < summary["trained_params"] < summary["params"] == 77_330
+    assert f"{summary['trained_params']:,} parameters to train" in capsys.readouterr().out
+    assert summary["flops"] < 6 * summary["macs"] * 24
+    card = export.model_card(tmp_path / "run", keras_wrn.Preprocessing(24, class_names=("b", "r")))
+    assert "77,330 parameters" in card and "the stem and 2 stages frozen" in card
+    assert f"| started from | {trained} |" in card and "that of the weights it started" in card
 
 
 def test_a_recipe_of_an_earlier_version_is_read():
@@ -145,5 +215,9 @@ def test_a_recipe_of_an_earlier_version_is_read():
 
 
 def test_the_folder_recipe_has_a_smoke_run(tmp_path):
-    recipe = smoke(load_recipe("finetune_folder"))
-    assert recipe.data.dataset == "cifar10" and recipe.model.name == ""
+    recipe = load_recipe("finetune_folder")
+    model = dataclasses.replace(recipe.model, frozen_stages=4)
+    optimizer = dataclasses.replace(recipe.optimizer, lr_multipliers={"stage3": 0.1})
+    small = smoke(dataclasses.replace(recipe, model=model, optimizer=optimizer))
+    assert small.data.dataset == "cifar10" and small.model.name == ""
+    run(small, run_dir=tmp_path / "run", made_up=True)

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 import keras_wrn
-from keras_wrn.weights import WeightsError, load_torch_weights, read_state_dict, save_torch_weights
+from keras_wrn.weights import (
+    WeightsError,
+    from_checkpoint,
+    load_torch_weights,
+    read_state_dict,
+    save_torch_weights,
+    weights_info,
+)
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install .[parity]")
 pytest.importorskip("safetensors", reason="safetensors is not installed: pip install .[weights]")
@@ -147,6 +154,73 @@ def test_half_precision(tmp_path):
     load_torch_weights(model, path)
     kernel = network.state["conv1.weight"].numpy().transpose(2, 3, 1, 0)
     np.testing.assert_allclose(model.get_layer("conv1").kernel, kernel, rtol=1e-3, atol=1e-6)
+
+
+def test_converting_takes_what_the_layout_was_trained_with(tmp_path):
+    for layout, network in ((name, CIFAR[name](2, 10)) for name in CIFAR):
+        path = tmp_path / f"{layout}.pt"
+        constants = {"mean": torch.full((3, 1, 1), 0.25), "std": torch.full((3, 1, 1), 0.5)}
+        torch.save(network.state | (constants if layout == "deepmind" else {}), path)
+        plain, found = from_checkpoint(path, "wrn_16_2")
+        assert found == layout and plain.preprocessing is None
+        same(logits_of(plain), network)
+        given = weights_info("wrn_16_2.cifar10").preprocessing
+        model, _ = from_checkpoint(path, "wrn_16_2.mmrazor_cifar10")
+        assert model.preprocessing.class_names[3] == "cat"
+        expected = (0.25,) * 3 if layout == "deepmind" else model.preprocessing.mean
+        assert model.preprocessing.mean == expected != given.mean
+        model, _ = from_checkpoint(path, "wrn_16_2", preprocessing=given)
+        assert (model.preprocessing == given) == (layout != "deepmind")
+    model, _ = from_checkpoint(path, "wrn_16_2", activation="relu")
+    assert model.get_layer("act_final").activation is keras.activations.relu
+
+
+def logits_of(model):
+    logits = keras_wrn.reset_classifier(model, model.output_shape[-1], classifier_activation=None)
+    logits.layers[-1].set_weights(model.layers[-1].get_weights())
+    return logits
+
+
+@pytest.mark.parametrize("steps", [{}, {"steps": torch.tensor(7)}])
+def test_of_mmengines_files_the_averaged_weights_are_taken(tmp_path, steps):
+    averaged, raw = CIFAR["mmrazor"](1, 7, seed=1), CIFAR["mmrazor"](1, 7, seed=2)
+    other = {f"module.{name}": value for name, value in raw.state.items()}
+    torch.save(
+        {"message_hub": {}, "state_dict": averaged.state, "ema_state_dict": steps | other},
+        tmp_path / "w.pth",
+    )
+    model = cifar_model("mmrazor", width=1)
+    load_torch_weights(model, tmp_path / "w.pth")
+    same(model, averaged)
+    average = {"n_averaged": torch.tensor(3), **other}  # torch's own AveragedModel
+    load_torch_weights(model, average)
+    same(model, raw)
+
+
+def test_a_flipped_bit_is_found(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save(CIFAR["xternalz"](1, 7).state, path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match=r"w\.pth is damaged: the checksum of .* is wrong"):
+        read_state_dict(path)
+
+
+def test_what_is_no_number_is_refused():
+    network, model = CIFAR["xternalz"](1, 7), cifar_model("xternalz", width=1)
+    network.state["bn1.bias"][0] = float("nan")
+    with pytest.raises(WeightsError, match=r"1 tensors with NaN or infinite values: bn1\.bias"):
+        load_torch_weights(model, network.state)
+    network.state["block1.layer.0.conv1.weight"] = torch.tensor(1.0)
+    with pytest.raises(WeightsError, match=r"(?s)have no shape\..*conv1\.weight: \(\)"):
+        load_torch_weights(model, network.state)
+
+
+def test_back_to_torch_has_a_layout_of_its_own(tmp_path):
+    for model, expected in ((keras_wrn.WideResNet(10, 1), "xternalz"),
+                            (keras_wrn.WideResNet18(0.125), "torchvision")):  # fmt: skip
+        assert save_torch_weights(model, tmp_path / f"{expected}.safetensors") == expected
 
 
 @pytest.mark.parametrize("ending", [".pt", ".safetensors"])
@@ -328,11 +402,13 @@ def test_the_command_goes_both_ways(tmp_path, monkeypatch, capsys):
     network = CIFAR["xternalz"](2, 7)
     torch.save(network.state, "w.pth")
     assert call("w.pth", "--model", "wrn_16_2", "--out", "new/w.keras") == 0
-    assert "wrn_16_2, 7 classes, from xternalz" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "wrn_16_2, 7 classes, from xternalz" in told.out
+    assert "note: the file says nothing of how images are prepared" in told.err
     model = keras.models.load_model("new/w.keras")
     assert model.output_shape == (None, 7)
     back = ("new/w.keras", "--to", "torch", "--out", "w.safetensors")
-    assert call(*back) == 2
+    assert call(*back, "--layout", "xternals") == 2
     assert "one of" in capsys.readouterr().err
     assert call(*back, "--layout", "mmrazor") == 0
     state = CIFAR["mmrazor"](2, 7, seed=1)
@@ -341,7 +417,13 @@ def test_the_command_goes_both_ways(tmp_path, monkeypatch, capsys):
     assert torch.equal(state(x), network(x))
     for arguments, message in (
         (("w.pth", "--model", "wrn_28_2", "--out", "x.keras"), "it is wrn_16_2, with 7 classes"),
-        (("w.pth", "--model", "wrn_16_9", "--out", "x.keras"), "Unknown model"),
+        (("w.pth", "--model", "wrn_16_9", "--out", "x.keras"), "it is wrn_16_2, with 7 classes"),
+        (("w.pth", "--model", "wm_16_2", "--out", "x.keras"), "Unknown model"),
+        (("w.pth", "--model", "wrn_16_2", "--preprocessing", "x", "--out", "x.keras"), "weights"),
+        (
+            ("w.pth", "--model", "wrn_16_2", "--preprocessing", "x.json", "--out", "x.keras"),
+            "called preprocessing.json",
+        ),
         (("w.pth", "--out", "x.keras"), "--model"),
         (("w.pth", "--model", "wrn_16_2", "--out", "new/w.keras"), "a new file"),
         (("absent.pth", "--model", "wrn_16_2", "--out", "x.keras"), "absent.pth"),
@@ -349,6 +431,16 @@ def test_the_command_goes_both_ways(tmp_path, monkeypatch, capsys):
         assert call(*arguments) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "x.keras").exists()
+    torch.save(CIFAR["xternalz"](2, 10).state, "ten.pth")
+    weights_info("wrn_16_2").preprocessing.save(tmp_path)
+    for number, given in enumerate(("cifar10", "wrn_16_2.cifar10", "preprocessing.json")):
+        out = f"{number}.keras"
+        settings = ["--model", "wrn_16_2", "--preprocessing", given, "--out", out]
+        assert call("ten.pth", *settings) == 0
+        model = keras.models.load_model(out)
+        assert model.preprocessing == weights_info("wrn_16_2").preprocessing
+        assert keras_wrn.inference_model(out, images(32)[0].clip(0, 255))["pred_class"]
+    assert "note" not in capsys.readouterr().err
 
 
 def test_a_missing_package_is_said(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 
 import keras_wrn
 from keras_wrn.weights import DownloadError, WeightsError, fetch, load_published, weights_info
-from keras_wrn.weights.sources import ALIASES, DEFAULT_TAGS, SOURCES
+from keras_wrn.weights.sources import ALIASES, DEFAULT_TAGS, SOURCES, tag_of
 
 torch = pytest.importorskip("torch")
 NAME = "wrn_16_2.mmrazor_cifar10"
@@ -145,13 +145,32 @@ def test_the_shipped_network_needs_no_cache(home):
         ({"width": 4}, "Those of 'wrn_16_4': none. Received: weights='cifar10'"),
         ({"strided_padding": "tf"}, "padding='valid'.*there.*padding='same'.*here"),
         ({"activation": "silu"}, "activation='relu'.*there.*activation='silu'.*here"),
-        ({"weights": "imagenet"}, "Those of 'wrn_16_2': cifar10, mmrazor_cifar10"),
+        ({"weights": "imagenet"}, "Those of 'wrn_16_2': wrn_16_2.cifar10, wrn_16_2.mmrazor"),
         ({"weights": "weights.ckpt"}, "`.weights.h5` or `.keras` file"),
     ],
 )
 def test_what_the_weights_do_not_fit_is_said(arguments, message):
     with pytest.raises(ValueError, match=message):
         keras_wrn.WideResNet(**{"depth": 16, "width": 2, "weights": "cifar10", **arguments})
+
+
+def test_weights_are_named_by_tag_or_whole(home):
+    for weights in ("cifar10", "wrn_16_2.cifar10"):
+        assert keras_wrn.WideResNet(16, 2, weights=weights).preprocessing is not None
+    tags = {
+        "imagenet": "tv2_in1k", "wide_resnet50_2.racm_in1k": "racm_in1k", "tv_in1k": "tv_in1k",
+        "wide-resnet50_3rdparty-timm_8xb32_in1k": "racm_in1k",
+        "wide_resnet101_2.tv_in1k": None, "wide-resnet101_3rdparty_8xb32_in1k": None, "": None,
+    }  # fmt: skip
+    assert {name: tag_of(name, "wide_resnet50_2") for name in tags} == tags
+    with pytest.raises(ValueError, match=r"Expected a name without a tag.*weights=None"):
+        keras_wrn.create_model("wrn_16_2.cifar10", weights=None)
+
+
+def test_a_keras_file_brings_its_preprocessing(home, tmp_path):
+    keras_wrn.create_model("wrn_16_2.cifar10").save(tmp_path / "m.keras")
+    model = keras_wrn.WideResNet(16, 2, weights=tmp_path / "m.keras")
+    assert model.preprocessing == weights_info("wrn_16_2.cifar10").preprocessing
 
 
 @pytest.mark.parametrize("name", SOURCES)
