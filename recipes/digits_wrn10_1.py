@@ -17,6 +17,7 @@ recipe = Recipe(
     schedule=ScheduleConfig(kind="one_cycle"),
     epochs=30,
     batch_size=32,
+    rate_batch=32,
 )
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ recipe = Recipe(
     label_smoothing=0.1,
     epochs=20,
     batch_size=32,
+    rate_batch=32,
 )
 
 if __name__ == "__main__":

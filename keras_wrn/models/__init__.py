@@ -9,12 +9,13 @@ from keras_wrn.models.imagenet import (
     WideResNet50_2,
     WideResNet101_2,
 )
-from keras_wrn.models.layers import BatchNormalization
+from keras_wrn.models.layers import BatchNormalization, Dropout
 from keras_wrn.models.transfer import feature_extractor, freeze_stages, reset_classifier
 from keras_wrn.models.wide_resnet import WideResNet
 
 __all__ = [
     "BatchNormalization",
+    "Dropout",
     "ImageModel",
     "WideResNet",
     "WideResNet18",

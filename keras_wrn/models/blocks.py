@@ -5,7 +5,7 @@ import re
 
 import keras
 
-from keras_wrn.models.layers import batch_norm, conv
+from keras_wrn.models.layers import Dropout, batch_norm, conv
 
 PAPER_BLOCKS = ("B33", "B31", "B13", "B311", "B131", "B313")
 
@@ -48,7 +48,7 @@ def residual_block(
         if changes:
             shortcut = conv(x, filters, 1, strides, name=f"{name}_shortcut")
         if i > 1 and dropout:
-            x = keras.layers.Dropout(dropout, name=f"{name}_dropout{i}")(x)
+            x = Dropout(dropout, name=f"{name}_dropout{i}")(x)
         x = conv(
             x, filters, kernel_size, strides if i == 1 else 1, strided_padding,
             name=f"{name}_conv{i}",

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 CHANNELS_LAST = "channels_last"
+APART = 1_000_003  # between the seeds of two replicas
 
 # He et al. with fan-in, *untruncated*, as models/wide-resnet.lua draws it since 2016-09-08.
 CONV_INITIALIZER = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
@@ -100,8 +101,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             axes = self._reduction_axes
             mean, variance = ops.moments(x, axes=axes, synchronized=self.synchronized)
             shape = ops.shape(x)
-            count = self._replicas() * ops.prod([shape[axis] for axis in axes])
-            count = ops.cast(count, x.dtype)
+            count = ops.prod([shape[axis] for axis in axes])
+            count = ops.cast(count * (replicas() if self.synchronized else 1), x.dtype)
             self._update(mean, variance * (count / ops.maximum(count - 1, 1)))
         y = ops.batch_normalization(
             x=x,
@@ -114,14 +115,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
         return ops.cast(y, self.compute_dtype)
 
-    def _replicas(self):
-        """How many replicas share the statistics of one batch."""
-        if not self.synchronized:
-            return 1
-        import tensorflow as tf
-
-        return tf.distribute.get_strategy().num_replicas_in_sync
-
     def _update(self, mean, unbiased_variance):
         for moving, batch in (
             (self.moving_mean, mean),
@@ -129,6 +122,48 @@ class BatchNormalization(keras.layers.BatchNormalization):
         ):
             batch = ops.cast(ops.stop_gradient(batch), moving.dtype)
             moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+
+
+@keras.saving.register_keras_serializable("keras_wrn")
+class Dropout(keras.layers.Dropout):
+    """Dropout whose mask is another one on each replica of a `tf.distribute` strategy.
+
+    `keras.layers.Dropout` (3.15) draws from a state that all replicas share, and so the same mask
+    on each of them. On one device this is that layer.
+
+    Args:
+        rate: float in [0, 1].
+        **kwargs: those of `keras.layers.Dropout`.
+
+    Example:
+
+    ```python
+    y = keras_wrn.models.Dropout(0.3)(np.ones((2, 8), "float32"), training=True)   # (2, 8)
+    ```
+    """
+
+    def call(self, inputs, training=False):
+        if not training or not self.rate or replicas() == 1:
+            return super().call(inputs, training=training)
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        number = tf.cast(context.replica_id_in_sync_group, "int32")
+        # The second number counts the calls: the replica goes into the first.
+        first, calls = tf.unstack(tf.cast(self.seed_generator.next(), "int32"))
+        seed = tf.stack([first + APART * number, calls])
+        return tf.nn.experimental.stateless_dropout(
+            inputs, rate=self.rate, noise_shape=self.noise_shape, seed=seed
+        )
+
+
+def replicas():
+    """How many replicas of a `tf.distribute` strategy the code that calls is one of."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def pad(x, padding, name):

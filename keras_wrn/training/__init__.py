@@ -13,7 +13,7 @@ from keras_wrn.training.recipe import (
     Recipe,
     ScheduleConfig,
 )
-from keras_wrn.training.schedules import OneCycle
+from keras_wrn.training.schedules import OneCycle, WarmUp
 
 __all__ = [
     "SGD",
@@ -29,5 +29,6 @@ __all__ = [
     "RunError",
     "ScheduleConfig",
     "Stopped",
+    "WarmUp",
     "build_model",
 ]

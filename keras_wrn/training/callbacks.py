@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_wrn.training.checkpoint import restore_metrics
-from keras_wrn.training.errors import Diverged, Stopped
+from keras_wrn.training.errors import Diverged, RunError, Stopped
 
 
 class RunLog:
@@ -122,16 +122,14 @@ class RunCallback(keras.callbacks.Callback):
         optimizer = self.model.optimizer
         rate = float(keras.ops.convert_to_numpy(_rate_at(optimizer, self.step - 1)))
         logs["learning_rate"] = rate
-        self.log.write(
-            {
-                "epoch": epoch + 1,
-                "step": self.step,
-                **{key: round(float(value), 6) for key, value in logs.items()},
-                "seconds": round(seconds, 2),
-                "images_per_second": round(self.steps * self.batch_size / training, 1),
-            }
-        )
-        self._save()
+        line = {
+            "epoch": epoch + 1,
+            "step": self.step,
+            **{key: round(float(value), 6) for key, value in logs.items()},
+            "seconds": round(seconds, 2),
+            "images_per_second": round(self.steps * self.batch_size / training, 1),
+        }
+        self._save(line)
         if self.signum is not None:
             self._stop()
 
@@ -141,8 +139,19 @@ class RunCallback(keras.callbacks.Callback):
             if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
                 self._diverged(f"The weights {variable.path} became NaN or infinite")
 
-    def _save(self, **extras):
-        self.checkpoints.save(self.model, self.step, **extras)
+    def _save(self, line=None, **extras):
+        try:
+            if line is not None:
+                self.log.write(line)
+            self.checkpoints.save(self.model, self.step, **extras)
+        except OSError as error:
+            self.restore_handlers()
+            last = self.checkpoints.paths()[-1:]
+            raise RunError(
+                f"The state after step {self.step} cannot be written: {error}. The last "
+                f"checkpoint: {last[0] if last else 'not written yet'}. Make room, and go on with "
+                "--resume."
+            ) from error
 
     def _stop(self):
         self.restore_handlers()

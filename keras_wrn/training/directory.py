@@ -1,5 +1,6 @@
 """The run directory: whether it can be used, and what stands in it from the start."""
 
+import contextlib
 import json
 import os
 import platform
@@ -12,6 +13,11 @@ from keras_wrn.training.checkpoint import write_json
 from keras_wrn.training.devices import cpu_facts
 from keras_wrn.training.errors import RunError
 from keras_wrn.training.recipe import Recipe
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 NOT_TRAINING = "export", "paper_error", "source"  # fields of a recipe that may change on resume
 
@@ -50,6 +56,34 @@ def open_directory(run_dir, recipe, resume):
         probe.unlink()
     except OSError as error:
         raise RunError(f"The run directory {run_dir} cannot be written to: {error}") from error
+
+
+@contextlib.contextmanager
+def locked(run_dir):
+    """Keep other processes from running in the directory, until the end of the `with`.
+
+    The lock is the operating system's, and goes with the process however it ends.
+
+    Raises:
+        RunError: another process has it.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(run_dir, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"Another process is running in {run_dir}. Wait for its end, or give another "
+                "--run-dir."
+            ) from error
+        except OSError as error:  # a file system without locks
+            print(f"{run_dir} cannot be locked ({error}): see to it that no other run uses it.")
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _changes(before, now, prefix=""):

@@ -43,6 +43,10 @@ class Recipe:
     """Passes over the training images."""
     batch_size: int = 128
     """Images a step, over all devices together."""
+    scale_lr: bool = False
+    """Multiply the learning rate by batch_size / rate_batch, and let it rise over 5 epochs."""
+    rate_batch: int = 128
+    """The batch size that the learning rate was chosen for."""
     label_smoothing: float = 0.0
     """Share of the target spread evenly over the classes."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -109,6 +113,7 @@ class Recipe:
         )
         yield from check(self.epochs >= 1, "epochs", "1 or more", self.epochs)
         yield from check(self.batch_size >= 1, "batch_size", "1 or more", self.batch_size)
+        yield from check(self.rate_batch >= 1, "rate_batch", "1 or more", self.rate_batch)
         seed_fits = 0 <= self.seed < 2**32
         yield from check(seed_fits, "seed", "in 0..2**32 - 1", self.seed)
         smoothing = self.label_smoothing

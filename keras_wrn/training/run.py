@@ -7,11 +7,9 @@ import sys
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from keras_wrn.data.evaluation import EvalBatches, eval_dataset
 from keras_wrn.data.pipeline import Batches
-from keras_wrn.models.complexity import count_macs
 from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.training import devices, report
 from keras_wrn.training.callbacks import RunLog, run_callbacks
@@ -20,17 +18,17 @@ from keras_wrn.training.directory import (
     begin_directory,
     check_disk,
     check_unchanged,
+    locked,
     open_directory,
 )
 from keras_wrn.training.distill import Distiller
+from keras_wrn.training.errors import RunError
 from keras_wrn.training.inputs import check_inputs, fingerprint, load_inputs
 from keras_wrn.training.network import final_model, load_teacher, start_model, training_model
 from keras_wrn.training.optimizer import SGD
+from keras_wrn.training.outcome import eval_batch, export_artifacts, size_of, summarize
 from keras_wrn.training.recipe import Recipe, smoke
-from keras_wrn.training.schedules import build_schedule
-
-EVAL_BATCH = 500
-EVAL_PIXELS = EVAL_BATCH * 32 * 32
+from keras_wrn.training.schedules import WARM_UP_EPOCHS, scaled_schedule
 
 
 def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=False) -> dict:
@@ -52,8 +50,9 @@ def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=Fa
     Raises:
         FileExistsError: the directory is not empty, and this is no resume.
         ValueError: a setting cannot be, or differs from what the directory was started with.
-        RunError: the directory cannot be written to, its disk is too full, no checkpoint can be
-            read, or the loss became NaN (`Diverged`).
+        RunError: the directory cannot be written to, another process runs in it, its disk is or
+            becomes too full, no checkpoint can be read, the memory does not suffice, or the loss
+            became NaN (`Diverged`).
         Stopped: SIGTERM or SIGINT came; the state is saved.
         DataError: the dataset is missing or unreadable.
 
@@ -70,6 +69,11 @@ def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=Fa
     if (run_dir / "summary.json").exists():
         print(f"{run_dir} is a finished run.")
         return json.loads((run_dir / "summary.json").read_text())
+    with locked(run_dir):
+        return _run(recipe, run_dir, data_dir, made_up)
+
+
+def _run(recipe, run_dir, data_dir, made_up):
     _seed(recipe)
     check_inputs(recipe)
     start = start_model(recipe.model)
@@ -80,14 +84,14 @@ def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=Fa
         teacher = load_teacher(recipe.distill, data.preprocessing, data.classes)
     given = fingerprint(data, *(model for model in (start, teacher) if model is not None))
     check_unchanged(run_dir, given)
-    with devices.precision_scope(precision):
+    with devices.precision_scope(precision), _memory(recipe, run_dir):
         model = _train(recipe, run_dir, data, start, teacher, strategy, precision, given)
     final = final_model(recipe, model, data.preprocessing)
     final.save(run_dir / "model.keras")
     data.preprocessing.save(run_dir)
-    summary = _summarize(recipe, run_dir, final, model, teacher, data, precision, strategy)
+    summary = summarize(recipe, run_dir, final, model, teacher, data, precision, strategy)
     report.plot_curves(run_dir)
-    _export(recipe, final, run_dir / "export")
+    export_artifacts(recipe, final, run_dir / "export")
     write_json(run_dir / "summary.json", summary)
     split = "validation" if recipe.data.validation else "test"
     error = f"{summary['test_error']:.2f} % {split} error"
@@ -105,6 +109,23 @@ def _seed(recipe):
 
 def _scope(strategy):
     return strategy.scope() if strategy else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _memory(recipe, run_dir):
+    """Say what to do where the memory does not suffice."""
+    try:
+        yield
+    except Exception as error:
+        known = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+        if not known and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        batch = recipe.batch_size
+        raise RunError(
+            f"Out of memory with a batch of {batch} images. Try --batch-size {max(1, batch // 2)}, "
+            f"and --scale-lr with it, or a smaller network. Checkpoints, if any, are in "
+            f"{run_dir / 'checkpoints'}."
+        ) from error
 
 
 def _train(recipe, run_dir, data, start, teacher, strategy, precision, given):
@@ -180,10 +201,22 @@ def _distiller(recipe, student, teacher):
 
 def _opening_lines(recipe, model, data, replicas, precision):
     lines = [
-        f"{recipe.name}: {model.name}, {_size(model.trainable_weights):,} parameters to train, "
+        f"{recipe.name}: {model.name}, {size_of(model.trainable_weights):,} parameters to train, "
         f"{len(data.train[0]):,} training and {len(data.test[0]):,} held-out images of "
         f"{recipe.data.dataset}, {precision}"
     ]
+    scale = recipe.batch_size / recipe.rate_batch
+    if recipe.scale_lr and scale != 1:
+        lines.append(
+            f"The learning rate is {scale:g} times that of the recipe"
+            + (f", after a rise over {WARM_UP_EPOCHS} epochs" if scale > 1 else "")
+        )
+    elif scale >= 2 or scale <= 1 / 2:
+        lines.append(
+            f"Warning: the learning rate was chosen for a batch of {recipe.rate_batch} images, and "
+            f"this is one of {recipe.batch_size}: expect another accuracy (WRN-28-10 at batch 512 "
+            "loses 2 points on CIFAR-100), or try --scale-lr"
+        )
     if replicas > 1:
         norm = "synchronised" if recipe.sync_batch_norm else "of each replica, averaged"
         lines.append(
@@ -193,14 +226,12 @@ def _opening_lines(recipe, model, data, replicas, precision):
     return "\n".join(lines)
 
 
-def _size(weights):
-    return sum(int(np.prod(weight.shape)) for weight in weights)
-
-
 def _compile(model, recipe, steps):
     settings = dataclasses.asdict(recipe.optimizer)
     rate = settings.pop("learning_rate")
-    optimizer = SGD(build_schedule(recipe.schedule, rate, recipe.epochs, steps), **settings)
+    scale = recipe.batch_size / recipe.rate_batch if recipe.scale_lr else 1.0
+    schedule = scaled_schedule(recipe.schedule, rate, scale, recipe.epochs, steps)
+    optimizer = SGD(schedule, **settings)
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(
@@ -219,61 +250,9 @@ def _train_batches(batches, start, epochs):
     return batches.arrays(start, epochs)
 
 
-def _eval_batch(recipe, data):
-    """Images to evaluate at once: as many pixels as 500 of CIFAR's, or a training batch."""
-    return min(EVAL_BATCH, max(recipe.batch_size, EVAL_PIXELS // data.preprocessing.size**2))
-
-
 def _eval_batches(recipe, data, replicas):
     images, labels = data.test
-    settings = {"batch_size": _eval_batch(recipe, data), "preprocessing": data.preprocessing}
+    settings = {"batch_size": eval_batch(recipe, data), "preprocessing": data.preprocessing}
     if keras.backend.backend() == "tensorflow":
         return eval_dataset(images, labels, data.classes, replicas=replicas, **settings)
     return EvalBatches(images, labels, data.classes, **settings)
-
-
-def _summarize(recipe, run_dir, final, student, teacher, data, precision, strategy):
-    from keras_wrn.evaluation import evaluate
-
-    lines = RunLog.read(run_dir / "log.jsonl")
-    results = evaluate(final, data.test, batch_size=_eval_batch(recipe, data))
-    macs = count_macs(final)
-    frozen = macs - count_macs(student, trained_only=True)
-    teaching = 0 if teacher is None else count_macs(teacher)
-    seen = recipe.epochs * (len(data.train[0]) // recipe.batch_size) * recipe.batch_size
-    return {
-        "recipe": recipe.name,
-        "seed": recipe.seed,
-        "epochs": recipe.epochs,
-        "test_error": results["error"],
-        "test_accuracy": results["accuracy"],
-        "last_epoch": lines[-1],
-        "params": _size(final.trainable_weights),
-        "trained_params": _size(student.trainable_weights),
-        "macs": macs,
-        # Forward and twice as much backward; of what is frozen, and of the teacher, forward alone.
-        "flops": (6 * macs - 4 * frozen + 2 * teaching) * seen,
-        "seconds": round(sum(line["seconds"] for line in lines), 1),
-        "precision": precision,
-        "devices": devices.device_names(strategy),
-        "versions": json.loads((run_dir / "versions.json").read_text()),
-        "data": {
-            "dataset": recipe.data.dataset,
-            "train_images": len(data.train[0]),
-            "test_images": results["images"],
-            "split": "validation" if recipe.data.validation else "test",
-        },
-    }
-
-
-def _export(recipe, final, directory):
-    if keras.backend.backend() != "tensorflow":
-        print(f"No artifacts are exported on the {keras.backend.backend()} backend.")
-        return
-    from keras_wrn.export import export_litert, export_saved_model
-
-    directory.mkdir(exist_ok=True)
-    if recipe.export.saved_model:
-        export_saved_model(final, directory / "saved_model", overwrite=True)
-    if recipe.export.litert:
-        export_litert(final, directory / "model.tflite", overwrite=True)

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+WARM_UP_EPOCHS = 5
+
 
 def epochs_of(fraction: float, epochs: int) -> int:
     """The complete epochs a milestone stands for: round(fraction * epochs)."""
@@ -52,6 +54,51 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
             "warmup": self.warmup,
             "start": self.start,
         }
+
+
+@keras.saving.register_keras_serializable("keras_wrn")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule, begun gently: its rate times a factor that rises in a straight line to 1.
+
+    Args:
+        schedule: `LearningRateSchedule`.
+        steps: int, after how many steps the factor is 1.
+        start: float, the factor of the first step.
+
+    Source: Goyal et al. 2017, https://arxiv.org/abs/1706.02677: 5 epochs, from 1 / scale.
+
+    Example:
+
+    ```python
+    rate = keras_wrn.training.WarmUp(keras_wrn.training.OneCycle(0.4, 1000), steps=100, start=0.25)
+    ```
+    """
+
+    def __init__(self, schedule, steps, start):
+        self.schedule = schedule
+        self.steps = steps
+        self.start = start
+
+    def __call__(self, step):
+        share = ops.minimum(ops.cast(step, "float32") / max(self.steps, 1), 1.0)
+        return self.schedule(step) * (self.start + (1 - self.start) * share)
+
+    def get_config(self):
+        schedule = keras.saving.serialize_keras_object(self.schedule)
+        return {"schedule": schedule, "steps": self.steps, "start": self.start}
+
+    @classmethod
+    def from_config(cls, config):
+        schedule = keras.saving.deserialize_keras_object(config["schedule"])
+        return cls(schedule, config["steps"], config["start"])
+
+
+def scaled_schedule(config, learning_rate, scale, epochs, steps_per_epoch):
+    """`build_schedule` for `scale` times the rate, where that is more after 5 epochs of rising."""
+    schedule = build_schedule(config, learning_rate * scale, epochs, steps_per_epoch)
+    if scale <= 1:
+        return schedule
+    return WarmUp(schedule, min(WARM_UP_EPOCHS, epochs) * steps_per_epoch, 1 / scale)
 
 
 def build_schedule(config, learning_rate, epochs, steps_per_epoch):

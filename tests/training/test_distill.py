@@ -219,7 +219,7 @@ run(dataclasses.replace(recipe, strategy=sys.argv[1]), run_dir=sys.argv[3])
 """
 
 
-@pytest.mark.slow
+@pytest.mark.large
 def test_two_replicas_distil_as_one_device(teacher_run, tmp_path, run_python):
     logs = []
     for strategy in ("none", "mirrored"):

@@ -8,7 +8,7 @@ import pytest
 TRAIN = """
 import sys
 import keras, numpy as np, tensorflow as tf
-from keras_wrn.models import BatchNormalization, WideResNet
+from keras_wrn.models import BatchNormalization, Dropout, WideResNet
 from keras_wrn.training import SGD
 
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -47,6 +47,17 @@ one = train(tf.distribute.get_strategy())
 mirrored = train(two)
 arrays = {"images": images}
 arrays["mean"], arrays["variance"] = statistics(two)
+
+def masks(strategy):
+    # What two layers of dropout make of ones, twice, on each replica.
+    with strategy.scope():
+        layers = [Dropout(0.3, seed=7, dtype="float32") for _ in range(2)]
+    def step():
+        return [layer(tf.ones((4, 1000)), training=True) for layer in layers]
+    run = tf.function(lambda: [strategy.experimental_local_results(y) for y in strategy.run(step)])
+    return np.array([[[y.numpy() for y in layer] for layer in run()] for _ in range(2)])
+
+arrays["masks"] = masks(two)
 for i, (a, b) in enumerate(zip(one.weights, mirrored.weights)):
     assert a.path == b.path
     arrays[f"one{i}"], arrays[f"two{i}"] = a.numpy(), b.numpy()
@@ -75,3 +86,17 @@ def test_statistics_that_are_not_synchronised_are_averaged(results):
     variance = halves.var(axis=1, ddof=1).mean(axis=0)
     np.testing.assert_allclose(results["mean"], 0.1 * mean, rtol=1e-9)
     np.testing.assert_allclose(results["variance"], 0.9 + 0.1 * variance, rtol=1e-9)
+
+
+def test_each_replica_drops_units_of_its_own(results):
+    calls, layers, replicas, _, _ = results["masks"].shape
+    assert (calls, layers, replicas) == (2, 2, 2)
+    kept = results["masks"] > 0
+    np.testing.assert_allclose(results["masks"][kept], 1 / 0.7, rtol=1e-6)
+    assert kept.mean() == pytest.approx(0.7, abs=0.02)
+    flat = kept[:, 0].reshape(4, -1)  # the calls and replicas of one layer
+    for i in range(4):
+        for j in range(i):
+            agreement = (flat[i] == flat[j]).mean()
+            assert agreement == pytest.approx(0.7**2 + 0.3**2, abs=0.05), (i, j)
+    np.testing.assert_array_equal(kept[:, 0], kept[:, 1])  # the same seed, the same masks

@@ -7,7 +7,7 @@ import pytest
 
 from keras_wrn.training import DataConfig, OptimizerConfig, Recipe, ScheduleConfig
 from keras_wrn.training.recipe import smoke
-from keras_wrn.training.schedules import OneCycle, build_schedule
+from keras_wrn.training.schedules import OneCycle, WarmUp, build_schedule, scaled_schedule
 from keras_wrn.training.scripts import load_recipe, recipe_paths
 
 NAMES = [
@@ -131,3 +131,19 @@ def test_unknown_field_in_json_is_refused():
     text = Recipe("r").to_json().replace('"epochs"', '"epohcs"')
     with pytest.raises(ValueError, match="epohcs"):
         Recipe.from_json(text)
+
+
+def test_the_rate_is_scaled_with_the_batch_after_a_rise():
+    config = load_recipe("cifar10_wrn28_10").schedule
+    plain = build_schedule(config, 0.1, 200, 10)
+    scaled = scaled_schedule(config, 0.1, 4.0, 200, 10)
+    assert float(scaled(0)) == pytest.approx(0.1)
+    assert float(scaled(25)) == pytest.approx((0.1 + 0.4) / 2)
+    for step in (50, 589, 590, 1999):
+        assert float(scaled(step)) == pytest.approx(4 * float(plain(step)))
+    smaller = scaled_schedule(config, 0.1, 0.5, 200, 10)
+    assert [float(smaller(s)) for s in (0, 50)] == pytest.approx([0.05, 0.05])
+    again = WarmUp.from_config(scaled.get_config())
+    assert float(again(25)) == float(scaled(25))
+    short = scaled_schedule(ScheduleConfig(kind="one_cycle"), 0.1, 2.0, 3, 10)
+    assert float(short(29)) == pytest.approx(2 * 0.1 / 24 * (0.5 + 0.5 * 29 / 30), rel=1e-5)

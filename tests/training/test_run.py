@@ -255,29 +255,3 @@ def test_command_line_stops_on_sigterm_with_143_and_resumes(tmp_path):
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 2
     assert "is not empty" in again.stderr.splitlines()[-1]
-
-
-MIRRORED = """
-import dataclasses, sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tiny import TINY
-from keras_wrn.training.run import run
-model = dataclasses.replace(TINY.model, dropout=0.0)
-run(dataclasses.replace(TINY, model=model, strategy=sys.argv[1]), run_dir=sys.argv[2], made_up=True)
-"""
-
-
-def test_two_replicas_train_as_one_device(tmp_path, run_python):
-    outputs = {}
-    for strategy in ("none", "mirrored"):
-        outputs[strategy] = run_python(MIRRORED, strategy, tmp_path / strategy)
-    assert "2 replicas" in outputs["mirrored"]
-    summaries = [json.loads((tmp_path / s / "summary.json").read_text()) for s in outputs]
-    assert [len(summary["devices"]) for summary in summaries] == [1, 2]
-    for key in ("loss", "val_loss"):
-        one, two = (summary["last_epoch"][key] for summary in summaries)
-        assert two == pytest.approx(one, abs=1e-4)
-    for one, two in zip(weights(tmp_path / "none"), weights(tmp_path / "mirrored"), strict=True):
-        np.testing.assert_allclose(one, two, atol=1e-4 * max(1, np.abs(one).max()))
