@@ -18,6 +18,7 @@ from keras_wrn import verbs
 from keras_wrn.data import DataError
 from keras_wrn.export import ExportError
 from keras_wrn.training.errors import RunError, Stopped
+from keras_wrn.training.hosts import Hosts
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.scripts import load_recipe, recipe_paths
 
@@ -70,6 +71,7 @@ class TrainOptions:
     """Where TFDS keeps its data; by default TFDS_DATA_DIR or TFDS' own default."""
     smoke: bool = False
     """Shrink the recipe to seconds, on made-up images."""
+    hosts: Hosts = dataclasses.field(default_factory=Hosts)
 
 
 def _train(args):
@@ -93,6 +95,7 @@ def _train_recipe(recipe, args, prog):
         resume=options.resume,
         data_dir=options.data_dir,
         made_up=options.smoke,
+        hosts=options.hosts,
     )
 
 

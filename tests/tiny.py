@@ -1,6 +1,15 @@
-"""A recipe that trains in seconds."""
+"""Recipes that train in seconds."""
 
-from keras_wrn.training import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
+import dataclasses
+
+from keras_wrn.training import (
+    DataConfig,
+    ExportConfig,
+    ModelConfig,
+    OptimizerConfig,
+    Recipe,
+    ScheduleConfig,
+)
 
 TINY = Recipe(
     name="tiny",
@@ -12,3 +21,6 @@ TINY = Recipe(
     batch_size=16,
     precision="float32",
 )
+
+# The same without artifacts, which take longer than the training.
+PLAIN = dataclasses.replace(TINY, export=ExportConfig(saved_model=False, litert=False))

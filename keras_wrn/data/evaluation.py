@@ -79,19 +79,25 @@ def eval_dataset(images, labels, classes, *, batch_size, preprocessing, replicas
 
 
 class EvalBatches(keras.utils.PyDataset):
-    """The batches of `eval_dataset` as NumPy arrays, for the JAX and torch backends."""
+    """The batches of `eval_dataset` as NumPy arrays, for the JAX and torch backends.
 
-    def __init__(self, images, labels, classes, *, batch_size, preprocessing):
+    `rows` is a function from a batch's size to the slice of it that this process evaluates.
+    """
+
+    def __init__(
+        self, images, labels, classes, *, batch_size, preprocessing, replicas=1, rows=None
+    ):
         super().__init__()
         check_channels(images, preprocessing)
-        self.parts = eval_arrays(images, labels, classes, batch_size=batch_size)
+        self.parts = eval_arrays(images, labels, classes, batch_size=batch_size, replicas=replicas)
+        self.rows = slice(None) if rows is None else rows(self.parts[0].shape[1])
         self.preprocessing = preprocessing
 
     def __len__(self):
         return len(self.parts[0])
 
     def __getitem__(self, index):
-        x, y, weights = (part[index] for part in self.parts)
+        x, y, weights = (part[index, self.rows] for part in self.parts)
         return self.preprocessing.normalize(x), y, weights
 
 

@@ -180,8 +180,13 @@ class Batches:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(remaining))
         return unsharded(tf, dataset).prefetch(2)
 
-    def arrays(self, start_step=0, epochs=1):
+    def arrays(self, start_step=0, epochs=1, rows=slice(None)):
         """The same batches as NumPy arrays, for the JAX and torch backends: a PyDataset.
+
+        Args:
+            start_step: int, as for `dataset`.
+            epochs: int, as for `dataset`.
+            rows: slice, the rows of each batch that this process trains on.
 
         Raises:
             ValueError: the step is not one of the run, or RandAugment is on, which runs on
@@ -193,7 +198,7 @@ class Batches:
                 "`rand_augment` needs the TensorFlow backend and `dataset`; everything else works "
                 f"from arrays too. Received: rand_augment={self.heavy.rand_augment!r}"
             )
-        return ArrayBatches(self, start_step, epochs * self.steps_per_epoch)
+        return ArrayBatches(self, start_step, epochs * self.steps_per_epoch, rows)
 
     def _check_step(self, start_step, epochs):
         if not 0 <= start_step <= epochs * self.steps_per_epoch:
@@ -206,8 +211,9 @@ class Batches:
 class ArrayBatches(keras.utils.PyDataset):
     """A run's batches, by step, as NumPy arrays. Batch 0 is the one of `start_step`."""
 
-    def __init__(self, batches, start_step, end_step):
+    def __init__(self, batches, start_step, end_step, rows):
         super().__init__()
+        self.rows = rows
         self.batches = batches
         self.start_step = start_step
         self.end_step = end_step
@@ -225,7 +231,8 @@ class ArrayBatches(keras.utils.PyDataset):
         order = plan["order"]
         targets = one_hot(batches.labels[order], batches.classes)
         batch = batches.batch(batches.images[order], targets, plan)
-        return tuple(keras.ops.convert_to_numpy(part) for part in batch)
+        # Mixing takes partners from the whole batch, so that it is made before it is cut.
+        return tuple(keras.ops.convert_to_numpy(part)[self.rows] for part in batch)
 
 
 def _whiten(preprocessing, images, batch=1000):

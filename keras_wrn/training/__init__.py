@@ -2,6 +2,7 @@
 
 from keras_wrn.training.distill import Distiller
 from keras_wrn.training.errors import Diverged, RunError, Stopped
+from keras_wrn.training.hosts import Hosts
 from keras_wrn.training.network import build_model
 from keras_wrn.training.optimizer import SGD
 from keras_wrn.training.recipe import (
@@ -22,6 +23,7 @@ __all__ = [
     "Distiller",
     "Diverged",
     "ExportConfig",
+    "Hosts",
     "ModelConfig",
     "OneCycle",
     "OptimizerConfig",

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_wrn.training.checkpoint import restore_metrics
 from keras_wrn.training.errors import Diverged, RunError, Stopped
+from keras_wrn.training.hosts import Share, asked_to_stop
 
 
 class RunLog:
@@ -51,10 +52,12 @@ class RunCallback(keras.callbacks.Callback):
         batch_size: int.
         start: int, the step of the run that this `fit` begins with.
         extras: dict, what the checkpoint kept beside the variables.
+        share: `Share`, which of several processes this is: process 0 writes.
     """
 
-    def __init__(self, checkpoints, log, steps, batch_size, start, extras):
+    def __init__(self, checkpoints, log, steps, batch_size, start, extras, share=Share()):  # noqa: B008
         super().__init__()
+        self.share = share
         self.checkpoints = checkpoints
         self.log = log
         self.steps = steps
@@ -65,6 +68,8 @@ class RunCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.handlers = {}
+        if self.share.count > 1:
+            return  # JAX hears of SIGTERM, and tells all processes
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may handle signals
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -96,6 +101,8 @@ class RunCallback(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             self._diverged(f"The loss became {loss}")
+        if asked_to_stop(self.share, self.step):
+            self.signum = signal.SIGTERM
         if self.signum is not None and self.step % self.steps:
             self._check_weights()
             self._save(seconds=np.float64(time.perf_counter() - self.begun))
@@ -140,6 +147,8 @@ class RunCallback(keras.callbacks.Callback):
                 self._diverged(f"The weights {variable.path} became NaN or infinite")
 
     def _save(self, line=None, **extras):
+        if not self.share.is_chief:
+            return
         try:
             if line is not None:
                 self.log.write(line)
@@ -163,10 +172,12 @@ def _rate_at(optimizer, step):
     return rate(step) if callable(rate) else rate
 
 
-def run_callbacks(recipe, run_dir, checkpoints, log, batches, start, extras):
+def run_callbacks(recipe, run_dir, checkpoints, log, batches, start, extras, share):
     """The callbacks of one `fit` of a run, in order."""
     steps = batches.steps_per_epoch
-    callbacks = [RunCallback(checkpoints, log, steps, recipe.batch_size, start, extras)]
+    callbacks = [RunCallback(checkpoints, log, steps, recipe.batch_size, start, extras, share)]
+    if not share.is_chief:
+        return callbacks
     try:
         import tensorboard  # noqa: F401
         import tensorflow  # noqa: F401

@@ -52,45 +52,53 @@ class Checkpoints:
         for old in self.paths()[: -self.keep]:
             old.unlink()
 
-    def restore(self, model):
-        """Load the newest readable checkpoint into a compiled, built model.
-
-        Returns:
-            The step it was saved at, and, of a checkpoint inside an epoch, the extras and the
-            running metrics by name; (0, {}) without any checkpoint.
+    def read(self):
+        """The arrays of the newest readable checkpoint, or None without any.
 
         Raises:
-            CheckpointError: there are checkpoints and none can be read, or it is of another
-                network.
+            CheckpointError: there are checkpoints and none can be read.
         """
         problems = []
         for path in reversed(self.paths()):
             try:
                 with open(path, "rb") as file, np.load(file) as archive:
-                    arrays = dict(archive)
-                break
+                    return dict(archive)  # the archive has a CRC-32 of each array
             except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
                 problems.append(f"{path}: {error}")
                 print(f"Checkpoint {path} is damaged and not used: {error}")
-        else:
-            if problems:
-                raise CheckpointError("No checkpoint can be read: " + "; ".join(problems))
-            return 0, {}
-        step = int(arrays.pop("step"))
-        own = {name for name in arrays if name.startswith(("model:", "optimizer:"))}
-        extras = {name: arrays.pop(name) for name in list(arrays) if name not in own}
-        variables = {n: v for n, v in _variables(model) if not n.startswith("metric:")}
-        wrong = sorted(set(arrays) ^ set(variables)) or [
-            name for name, v in variables.items() if tuple(v.shape) != arrays[name].shape
-        ]
-        if wrong:
-            raise CheckpointError(
-                f"{path} is of another network or optimizer; differing variables: "
-                f"{', '.join(wrong[:5])}{' ...' if len(wrong) > 5 else ''}"
-            )
-        for name, variable in variables.items():
-            variable.assign(arrays[name])
-        return step, extras if "seconds" in extras else {}
+        if problems:
+            raise CheckpointError("No checkpoint can be read: " + "; ".join(problems))
+        return None
+
+
+def apply_state(model, arrays):
+    """Give a compiled, built model the state that `Checkpoints.read` found.
+
+    Returns:
+        The step it was saved at, and, of a checkpoint inside an epoch, the extras and the running
+        metrics by name; (0, {}) for None.
+
+    Raises:
+        CheckpointError: it is of another network.
+    """
+    if arrays is None:
+        return 0, {}
+    arrays = dict(arrays)
+    step = int(arrays.pop("step"))
+    own = {name for name in arrays if name.startswith(("model:", "optimizer:"))}
+    extras = {name: arrays.pop(name) for name in list(arrays) if name not in own}
+    variables = {n: v for n, v in _variables(model) if not n.startswith("metric:")}
+    wrong = sorted(set(arrays) ^ set(variables)) or [
+        name for name, v in variables.items() if tuple(v.shape) != arrays[name].shape
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"The checkpoint of step {step} is of another network or optimizer; differing "
+            f"variables: {', '.join(wrong[:5])}{' ...' if len(wrong) > 5 else ''}"
+        )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+    return step, extras if "seconds" in extras else {}
 
 
 def restore_metrics(model, values):

@@ -1,9 +1,13 @@
 """Which devices a run uses, and in which precision."""
 
 import contextlib
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import keras
+
+from keras_wrn.training.hosts import Share
 
 
 def resolve_precision(precision):
@@ -97,15 +101,47 @@ def mirrored_devices(tf):
     return [device.name for device in tf.config.list_logical_devices(kind)]
 
 
-def device_names(strategy):
-    """The devices a run computes on, as a list of str."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a run computes.
 
-        devices = mirrored_devices(tf)
-        return devices if strategy is not None else devices[:1]
-    if keras.backend.backend() == "jax":
-        import jax
+    Args:
+        strategy: a `tf.distribute` strategy, or None.
+        share: `Share`, which of several processes this is.
+        precision: str, "float32", "bfloat16" or "float16".
+        replicas: int, how many devices share a batch.
+    """
 
-        return [str(jax.devices()[0])]
-    return [keras.backend.backend()]
+    strategy: Any
+    share: Share
+    precision: str
+    replicas: int
+
+    def scope(self):
+        """Where variables are made."""
+        return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
+
+    def device_names(self):
+        """The devices, as a list of str."""
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            devices = mirrored_devices(tf)
+            return devices if self.strategy is not None else devices[:1]
+        if keras.backend.backend() == "jax":
+            import jax
+
+            return [str(device) for device in jax.devices()[: self.replicas]]
+        return [keras.backend.backend()]
+
+
+def place(recipe, share=Share()):  # noqa: B008, it is frozen
+    """Where a recipe computes on this machine."""
+    precision = resolve_precision(recipe.precision)
+    strategy = None if recipe.strategy == "multi-host" else make_strategy(recipe.strategy)
+    replicas = 1
+    if strategy is not None:
+        replicas = strategy.num_replicas_in_sync
+    elif keras.distribution.distribution() is not None:
+        replicas = len(keras.distribution.list_devices())
+    return Place(strategy, share, precision, replicas)

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 
 from keras_wrn.models.complexity import count_macs
-from keras_wrn.training import devices
 from keras_wrn.training.callbacks import RunLog
 
 EVAL_BATCH = 500
@@ -23,7 +22,7 @@ def size_of(weights):
     return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
-def summarize(recipe, run_dir, final, student, teacher, data, precision, strategy):
+def summarize(recipe, run_dir, final, student, teacher, data, place):
     """The contents of summary.json."""
     from keras_wrn.evaluation import evaluate
 
@@ -46,8 +45,8 @@ def summarize(recipe, run_dir, final, student, teacher, data, precision, strateg
         # Forward and twice as much backward; of what is frozen, and of the teacher, forward alone.
         "flops": (6 * macs - 4 * frozen + 2 * teaching) * seen,
         "seconds": round(sum(line["seconds"] for line in lines), 1),
-        "precision": precision,
-        "devices": devices.device_names(strategy),
+        "precision": place.precision,
+        "devices": place.device_names(),
         "versions": json.loads((run_dir / "versions.json").read_text()),
         "data": {
             "dataset": recipe.data.dataset,

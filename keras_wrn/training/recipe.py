@@ -51,8 +51,9 @@ class Recipe:
     """Share of the target spread evenly over the classes."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 where the hardware has it, float32 otherwise."""
-    strategy: Literal["mirrored", "none"] = "mirrored"
-    """mirrored: all GPUs of this machine; none: one device, without tf.distribute."""
+    strategy: Literal["mirrored", "none", "multi-host"] = "mirrored"
+    """mirrored: all GPUs of this machine; none: one device, without tf.distribute; multi-host:
+    all devices of all processes, on JAX."""
     sync_batch_norm: bool = True
     """With more than one replica: batch norm over the global batch."""
     seed: int = 0

@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_wrn.data.evaluation import EvalBatches, eval_dataset
 from keras_wrn.data.pipeline import Batches
 from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.training import devices, report
 from keras_wrn.training.callbacks import RunLog, run_callbacks
-from keras_wrn.training.checkpoint import Checkpoints, write_json
+from keras_wrn.training.checkpoint import Checkpoints, apply_state, write_json
 from keras_wrn.training.directory import (
     begin_directory,
     check_disk,
@@ -23,6 +24,7 @@ from keras_wrn.training.directory import (
 )
 from keras_wrn.training.distill import Distiller
 from keras_wrn.training.errors import RunError
+from keras_wrn.training.hosts import Hosts, from_chief, join, leave, on_chief, peers, wait
 from keras_wrn.training.inputs import check_inputs, fingerprint, load_inputs
 from keras_wrn.training.network import final_model, load_teacher, start_model, training_model
 from keras_wrn.training.optimizer import SGD
@@ -31,7 +33,9 @@ from keras_wrn.training.recipe import Recipe, smoke
 from keras_wrn.training.schedules import WARM_UP_EPOCHS, scaled_schedule
 
 
-def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=False) -> dict:
+def run(
+    recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=False, hosts=None
+) -> dict:
     """Train a recipe to its end and write its run directory.
 
     Args:
@@ -42,10 +46,13 @@ def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=Fa
             none.
         data_dir: path where TFDS keeps its data, or None for its default.
         made_up: bool, shrink the recipe to seconds and train it on made-up images.
+        hosts: `keras_wrn.training.Hosts`, where a process of several finds the others; for the
+            strategy "multi-host", whose processes are all given the same arguments.
 
     Returns:
-        The contents of summary.json. The directory also has recipe.json, log.jsonl, curves.png,
-        tensorboard/, checkpoints/, preprocessing.json, model.keras and export/.
+        The contents of summary.json; {} on all processes but the first. The directory also has
+        recipe.json, log.jsonl, curves.png, tensorboard/, checkpoints/, preprocessing.json,
+        model.keras and export/.
 
     Raises:
         FileExistsError: the directory is not empty, and this is no resume.
@@ -65,31 +72,42 @@ def run(recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=Fa
     """
     recipe = smoke(recipe) if made_up else recipe
     run_dir = Path(run_dir or f"runs/{recipe.name}-seed{recipe.seed}")
-    open_directory(run_dir, recipe, resume)
-    if (run_dir / "summary.json").exists():
+    share = join(recipe.strategy, hosts or Hosts())
+    on_chief(lambda: open_directory(run_dir, recipe, resume), share)
+    found = {"finished": np.array((run_dir / "summary.json").exists())}
+    if from_chief(found, share)["finished"]:
         print(f"{run_dir} is a finished run.")
-        return json.loads((run_dir / "summary.json").read_text())
-    with locked(run_dir):
-        return _run(recipe, run_dir, data_dir, made_up)
+        return json.loads((run_dir / "summary.json").read_text()) if share.is_chief else {}
+    lock = on_chief(lambda: locked(run_dir), share) or contextlib.nullcontext()
+    with lock, peers(share, run_dir):
+        return _run(recipe, run_dir, data_dir, made_up, share)
 
 
-def _run(recipe, run_dir, data_dir, made_up):
+def _run(recipe, run_dir, data_dir, made_up, share):
     _seed(recipe)
     check_inputs(recipe)
     start = start_model(recipe.model)
     data = load_inputs(recipe, start, data_dir, made_up)
-    precision = devices.resolve_precision(recipe.precision)
-    strategy = devices.make_strategy(recipe.strategy)
-    with _scope(strategy):
+    place = devices.place(recipe, share)
+    with place.scope():
         teacher = load_teacher(recipe.distill, data.preprocessing, data.classes)
     given = fingerprint(data, *(model for model in (start, teacher) if model is not None))
-    check_unchanged(run_dir, given)
-    with devices.precision_scope(precision), _memory(recipe, run_dir):
-        model = _train(recipe, run_dir, data, start, teacher, strategy, precision, given)
+    on_chief(lambda: check_unchanged(run_dir, given), share)
+    with devices.precision_scope(place.precision), _memory(recipe, run_dir):
+        model = _train(recipe, run_dir, data, start, teacher, place, given)
+    summary = {}
+    leave()
+    if share.is_chief:
+        summary = _finish(recipe, run_dir, model, teacher, data, place)
+    wait(share, "finished")
+    return summary
+
+
+def _finish(recipe, run_dir, model, teacher, data, place):
     final = final_model(recipe, model, data.preprocessing)
     final.save(run_dir / "model.keras")
     data.preprocessing.save(run_dir)
-    summary = summarize(recipe, run_dir, final, model, teacher, data, precision, strategy)
+    summary = summarize(recipe, run_dir, final, model, teacher, data, place)
     report.plot_curves(run_dir)
     export_artifacts(recipe, final, run_dir / "export")
     write_json(run_dir / "summary.json", summary)
@@ -105,10 +123,6 @@ def _seed(recipe):
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-
-
-def _scope(strategy):
-    return strategy.scope() if strategy else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -128,9 +142,8 @@ def _memory(recipe, run_dir):
         ) from error
 
 
-def _train(recipe, run_dir, data, start, teacher, strategy, precision, given):
-    settings = recipe.data
-    replicas = strategy.num_replicas_in_sync if strategy else 1
+def _train(recipe, run_dir, data, start, teacher, place, given):
+    settings, replicas, share = recipe.data, place.replicas, place.share
     images, labels = data.train
     batches = Batches(
         images,
@@ -149,42 +162,46 @@ def _train(recipe, run_dir, data, start, teacher, strategy, precision, given):
     steps = batches.steps_per_epoch
     if recipe.batch_size % replicas:
         raise ValueError(
-            f"`batch_size` should be a multiple of the {replicas} replicas. Received: "
+            f"`batch_size` should be a multiple of the {replicas} devices. Received: "
             f"{recipe.batch_size}. Nearest: {round(recipe.batch_size / replicas) * replicas}"
         )
-    with _scope(strategy):
+    with place.scope():
         size = data.preprocessing.size
         student = training_model(recipe, start, classes=data.classes, size=size)
-        if replicas > 1 and recipe.sync_batch_norm:
+        if place.strategy is not None and replicas > 1 and recipe.sync_batch_norm:
             for layer in student.layers:
                 if isinstance(layer, BatchNormalization):
                     layer.synchronized = True
         model = student if teacher is None else _distiller(recipe, student, teacher)
         check_disk(run_dir, model.count_params(), data.preprocessing.zca)
         _compile(model, recipe, steps)
-        begin_directory(run_dir, recipe, given)
-        print(_opening_lines(recipe, student, data, replicas, precision))
+        on_chief(lambda: begin_directory(run_dir, recipe, given), share)
+        if share.is_chief:
+            print(_opening_lines(recipe, student, data, place))
         checkpoints = Checkpoints(run_dir / "checkpoints")
-        step, extras = checkpoints.restore(model)
-    log = RunLog(run_dir / "log.jsonl", keep_epochs=step // steps)
-    test = _eval_batches(recipe, data, replicas)
+        stored = from_chief(on_chief(checkpoints.read, share), share)
+        step, extras = apply_state(model, stored)
+    log = RunLog(run_dir / "log.jsonl", keep_epochs=step // steps) if share.is_chief else None
+    test = _eval_batches(recipe, data, place)
 
     def fit(start, end_epoch, extras):
         """Train from a step to the end of an epoch; `extras` are of a checkpoint inside one."""
         first, done = divmod(start, steps)
         model.fit(
-            _train_batches(batches, start, end_epoch),
+            _train_batches(batches, start, end_epoch, share),
             initial_epoch=first,
             epochs=end_epoch,
             steps_per_epoch=steps - done,
             validation_data=test,
-            callbacks=run_callbacks(recipe, run_dir, checkpoints, log, batches, start, extras),
+            callbacks=run_callbacks(
+                recipe, run_dir, checkpoints, log, batches, start, extras, share
+            ),
             shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=(1 if sys.stdout.isatty() else 2) if share.is_chief else 0,
         )
         return end_epoch * steps
 
-    if step:
+    if step and share.is_chief:
         print(f"Resuming {run_dir} after step {step} of {recipe.epochs * steps}.")
     if step % steps:
         step = fit(step, step // steps + 1, extras)
@@ -199,11 +216,12 @@ def _distiller(recipe, student, teacher):
     return Distiller(student, teacher, **settings)
 
 
-def _opening_lines(recipe, model, data, replicas, precision):
+def _opening_lines(recipe, model, data, place):
+    replicas = place.replicas
     lines = [
         f"{recipe.name}: {model.name}, {size_of(model.trainable_weights):,} parameters to train, "
         f"{len(data.train[0]):,} training and {len(data.test[0]):,} held-out images of "
-        f"{recipe.data.dataset}, {precision}"
+        f"{recipe.data.dataset}, {place.precision}"
     ]
     scale = recipe.batch_size / recipe.rate_batch
     if recipe.scale_lr and scale != 1:
@@ -217,7 +235,11 @@ def _opening_lines(recipe, model, data, replicas, precision):
             f"this is one of {recipe.batch_size}: expect another accuracy (WRN-28-10 at batch 512 "
             "loses 2 points on CIFAR-100), or try --scale-lr"
         )
-    if replicas > 1:
+    if place.strategy is None and replicas > 1:
+        lines.append(
+            f"{replicas} devices of {place.share.count} processes: batch norm over all of them"
+        )
+    elif replicas > 1:
         norm = "synchronised" if recipe.sync_batch_norm else "of each replica, averaged"
         lines.append(
             f"{replicas} replicas of {recipe.batch_size // replicas} images: batch norm "
@@ -244,15 +266,19 @@ def _compile(model, recipe, steps):
     model.optimizer.build(model.trainable_variables)
 
 
-def _train_batches(batches, start, epochs):
+def _train_batches(batches, start, epochs, share):
     if keras.backend.backend() == "tensorflow":
         return batches.dataset(start, epochs)
-    return batches.arrays(start, epochs)
+    return batches.arrays(start, epochs, share.rows(batches.batch_size))
 
 
-def _eval_batches(recipe, data, replicas):
+def _eval_batches(recipe, data, place):
     images, labels = data.test
-    settings = {"batch_size": eval_batch(recipe, data), "preprocessing": data.preprocessing}
+    settings = {
+        "batch_size": eval_batch(recipe, data),
+        "preprocessing": data.preprocessing,
+        "replicas": place.replicas,
+    }
     if keras.backend.backend() == "tensorflow":
-        return eval_dataset(images, labels, data.classes, replicas=replicas, **settings)
-    return EvalBatches(images, labels, data.classes, **settings)
+        return eval_dataset(images, labels, data.classes, **settings)
+    return EvalBatches(images, labels, data.classes, rows=place.share.rows, **settings)

@@ -91,6 +91,7 @@ def test_real_photos(decoder):
     files = [f for f in files if f.lower().endswith((".jpg", ".jpeg", ".png"))]
     if not files:
         pytest.skip("no photos beside TFDS_DATA_DIR")
+    files = [file for i, file in enumerate(files) if i % 7 == 0 or "samples" in file]
     preprocessing, decode = decoder
     pixels, valid = decode([Path(f).read_bytes() for f in files])
     assert valid.all()

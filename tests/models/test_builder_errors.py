@@ -57,7 +57,6 @@ NAN = float("nan")
         ("input_shape", (32.0, 32, 3), "(32, 32, 3)"),
         ("input_shape", (32, 32), "(32, 32, 3)"),
         ("input_shape", 32, "(32, 32, 3)"),
-        ("input_shape", None, "(32, 32, 3)"),
         ("classes", 0, "1"),
         ("classes", 10.4, "10"),
         ("classes", None, "1"),

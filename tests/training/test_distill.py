@@ -6,7 +6,7 @@ import signal
 import keras
 import numpy as np
 import pytest
-from tiny import TINY
+from tiny import PLAIN
 
 import keras_wrn
 from keras_wrn.training import DistillConfig, Distiller, callbacks
@@ -129,14 +129,14 @@ def test_attention_needs_stages_of_the_same_sizes():
 @pytest.fixture(scope="module")
 def teacher_run(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("teacher") / "run"
-    model = dataclasses.replace(TINY.model, width=2)
-    run(dataclasses.replace(TINY, model=model, epochs=1), run_dir=run_dir)
+    model = dataclasses.replace(PLAIN.model, width=2)
+    run(dataclasses.replace(PLAIN, model=model, epochs=1), run_dir=run_dir)
     return run_dir
 
 
 def test_a_run_with_a_teacher_saves_the_student(teacher_run, tmp_path):
     distill = DistillConfig(teacher=str(teacher_run), attention=10.0)
-    recipe = dataclasses.replace(TINY, distill=distill, epochs=1)
+    recipe = dataclasses.replace(PLAIN, distill=distill, epochs=1)
     summary = run(recipe, run_dir=tmp_path / "run")
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
     assert model.name == "wrn_10_1" and model.count_params() < 80_000
@@ -146,22 +146,22 @@ def test_a_run_with_a_teacher_saves_the_student(teacher_run, tmp_path):
 
 def test_a_teacher_of_other_classes_is_refused_before_training(teacher_run, tmp_path):
     distill = DistillConfig(teacher=str(teacher_run))
-    data = dataclasses.replace(TINY.data, dataset="cifar10", preprocessing="meanstd")
-    recipe = dataclasses.replace(TINY, distill=distill, data=data)
+    data = dataclasses.replace(PLAIN.data, dataset="cifar10", preprocessing="meanstd")
+    recipe = dataclasses.replace(PLAIN, distill=distill, data=data)
     with pytest.raises(ValueError, match=r"teacher .* Expected preprocessing with mean="):
         run(recipe, run_dir=tmp_path / "run", data_dir=None)
     with pytest.raises(ValueError, match="Expected a Keras model"):
-        run(dataclasses.replace(TINY, distill=DistillConfig(teacher="absent")),
+        run(dataclasses.replace(PLAIN, distill=DistillConfig(teacher="absent")),
             run_dir=tmp_path / "other")  # fmt: skip
 
 
 def test_a_stopped_run_with_a_teacher_and_frozen_stages_continues(
     teacher_run, tmp_path, monkeypatch
 ):
-    run(dataclasses.replace(TINY, epochs=1, batch_size=358), run_dir=tmp_path / "start")
-    model = dataclasses.replace(TINY.model, weights=str(tmp_path / "start"), frozen_stages=1)
+    run(dataclasses.replace(PLAIN, epochs=1, batch_size=358), run_dir=tmp_path / "start")
+    model = dataclasses.replace(PLAIN.model, weights=str(tmp_path / "start"), frozen_stages=1)
     distill = DistillConfig(teacher=str(teacher_run), attention=10.0)
-    recipe = dataclasses.replace(TINY, model=model, distill=distill, epochs=2, batch_size=358)
+    recipe = dataclasses.replace(PLAIN, model=model, distill=distill, epochs=2, batch_size=358)
     run(recipe, run_dir=tmp_path / "straight")
     original = callbacks.RunCallback.on_train_batch_end
 
@@ -209,12 +209,12 @@ import dataclasses, sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tiny import TINY
+from tiny import PLAIN
 from keras_wrn.training import DistillConfig
 from keras_wrn.training.run import run
-model = dataclasses.replace(TINY.model, dropout=0.0)
+model = dataclasses.replace(PLAIN.model, dropout=0.0)
 distill = DistillConfig(teacher=sys.argv[2], attention=10.0)
-recipe = dataclasses.replace(TINY, model=model, distill=distill, epochs=1, batch_size=358)
+recipe = dataclasses.replace(PLAIN, model=model, distill=distill, epochs=1, batch_size=358)
 run(dataclasses.replace(recipe, strategy=sys.argv[1]), run_dir=sys.argv[3])
 """
 

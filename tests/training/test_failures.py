@@ -11,7 +11,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from tiny import TINY
+from tiny import PLAIN
 
 from keras_wrn.training import callbacks, checkpoint
 from keras_wrn.training.directory import locked
@@ -30,7 +30,7 @@ import tensorflow as tf
 directory, replicas, kill = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
-from tiny import TINY
+from tiny import PLAIN
 from keras_wrn.training import callbacks
 from keras_wrn.training.recipe import ExportConfig
 from keras_wrn.training.run import run
@@ -40,9 +40,9 @@ def die(self, batch, logs=None):
     if self.step == kill:
         os.kill(os.getpid(), signal.SIGKILL)
 callbacks.RunCallback.on_train_batch_end = die
-data = dataclasses.replace(TINY.data, mixup=0.2, cutmix=1.0, cutout=8, rand_augment=0.5)
+data = dataclasses.replace(PLAIN.data, mixup=0.2, cutmix=1.0, cutout=8, rand_augment=0.5)
 recipe = dataclasses.replace(
-    TINY, data=data, deterministic=True, epochs=6, batch_size=358,
+    PLAIN, data=data, deterministic=True, epochs=6, batch_size=358,
     export=ExportConfig(saved_model=False, litert=False),
 )
 run(recipe, run_dir=directory, resume=True)
@@ -71,7 +71,7 @@ def check_kills(run_python, tmp_path, replicas, kills):
     assert straight[1] == killed[1] and len(killed[1]) == EPOCHS
 
 
-@pytest.mark.slow
+@pytest.mark.large
 def test_a_killed_run_ends_as_if_never_killed(run_python, tmp_path):
     check_kills(run_python, tmp_path, 1, [13])
 
@@ -88,7 +88,7 @@ def test_a_run_killed_ten_times_ends_as_if_never_killed(run_python, tmp_path, re
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("failures") / "run"
-    run(TINY, run_dir=run_dir, made_up=True)
+    run(PLAIN, run_dir=run_dir, made_up=True)
     return run_dir
 
 
@@ -101,7 +101,7 @@ def test_a_flipped_bit_is_found_and_the_checkpoint_before_used(finished, tmp_pat
     data = bytearray(newest.read_bytes())
     data[int(place * len(data))] ^= 16
     newest.write_bytes(data)
-    run(TINY, run_dir=run_dir, made_up=True, resume=True)
+    run(PLAIN, run_dir=run_dir, made_up=True, resume=True)
     out = capsys.readouterr().out
     assert f"{newest} is damaged and not used" in out and "after step 4 of 8" in out
     for a, b in zip(results(run_dir)[0], results(finished)[0], strict=True):
@@ -118,7 +118,7 @@ def test_two_runs_in_one_directory_are_one_too_many(finished, tmp_path):
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "locked\n"
     with pytest.raises(RunError, match="Another process is running in"):
-        run(TINY, run_dir=tmp_path / "run", made_up=True)
+        run(PLAIN, run_dir=tmp_path / "run", made_up=True)
     assert not any((tmp_path / "run").iterdir())
     other.send_signal(signal.SIGKILL)
     other.wait()
@@ -148,11 +148,11 @@ def test_a_disk_that_becomes_full_leaves_the_last_checkpoint(tmp_path, monkeypat
         )
     message = r"after step 8 cannot be written: .*No space left.* The last checkpoint: .*00000004"
     with pytest.raises(RunError, match=message):
-        run(TINY, run_dir=tmp_path / "run", made_up=True)
+        run(PLAIN, run_dir=tmp_path / "run", made_up=True)
     kept = [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()]
     assert kept == ["step-00000004.npz"]
     monkeypatch.undo()
-    assert run(TINY, run_dir=tmp_path / "run", made_up=True, resume=True)["epochs"] == 2
+    assert run(PLAIN, run_dir=tmp_path / "run", made_up=True, resume=True)["epochs"] == 2
 
 
 class ResourceExhaustedError(Exception):
@@ -168,7 +168,7 @@ def test_too_little_memory_is_said_with_what_may_fit(tmp_path, monkeypatch, erro
 
     monkeypatch.setattr(keras.Model, "fit", fail)
     with pytest.raises(RunError, match=r"batch of 16 images\. Try --batch-size 8"):
-        run(TINY, run_dir=tmp_path / "run", made_up=True)
+        run(PLAIN, run_dir=tmp_path / "run", made_up=True)
 
 
 def test_another_error_is_not_taken_for_memory(tmp_path, monkeypatch):
@@ -177,11 +177,11 @@ def test_another_error_is_not_taken_for_memory(tmp_path, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "fit", fail)
     with pytest.raises(RuntimeError, match="something else"):
-        run(TINY, run_dir=tmp_path / "run", made_up=True)
+        run(PLAIN, run_dir=tmp_path / "run", made_up=True)
 
 
 def test_a_batch_unlike_the_recipes_is_warned_of(tmp_path, capsys):
-    recipe = dataclasses.replace(TINY, rate_batch=64)
+    recipe = dataclasses.replace(PLAIN, rate_batch=64)
     run(recipe, run_dir=tmp_path / "run", made_up=True)
     assert "chosen for a batch of 64 images, and this is one of 16" in capsys.readouterr().out
     run(dataclasses.replace(recipe, scale_lr=True), run_dir=tmp_path / "scaled", made_up=True)

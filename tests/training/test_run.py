@@ -10,7 +10,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from tiny import TINY
+from tiny import PLAIN, TINY
 
 from keras_wrn.data import ZCA
 from keras_wrn.training import Recipe, directory
@@ -76,9 +76,9 @@ def test_finished_run_is_not_trained_again(finished, capsys):
 
 
 def test_same_seed_same_run_other_seed_other_run(finished, tmp_path):
-    again = run(TINY, run_dir=tmp_path / "again", made_up=True)
+    again = run(PLAIN, run_dir=tmp_path / "again", made_up=True)
     assert again["last_epoch"]["loss"] == finished[1]["last_epoch"]["loss"]
-    other = dataclasses.replace(TINY, seed=1)
+    other = dataclasses.replace(PLAIN, seed=1)
     other = run(other, run_dir=tmp_path / "other", made_up=True)
     assert other["last_epoch"]["loss"] != finished[1]["last_epoch"]["loss"]
 
@@ -96,11 +96,11 @@ def test_a_stopped_run_continues_as_if_never_stopped(finished, tmp_path, monkeyp
     run_dir = tmp_path / "stopped"
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stopped) as stopped:
-        run(TINY, run_dir=run_dir, made_up=True)
+        run(PLAIN, run_dir=run_dir, made_up=True)
     assert stopped.value.signum == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == handler
     monkeypatch.undo()
-    summary = run(TINY, run_dir=run_dir, made_up=True, resume=True)
+    summary = run(PLAIN, run_dir=run_dir, made_up=True, resume=True)
     for straight, resumed in zip(weights(finished[0]), weights(run_dir), strict=True):
         np.testing.assert_array_equal(straight, resumed)
     timed = {"seconds", "images_per_second"}
@@ -117,8 +117,8 @@ def test_a_stopped_run_continues_as_if_never_stopped(finished, tmp_path, monkeyp
 
 
 def test_nan_stops_the_run_and_says_where(tmp_path):
-    optimizer = dataclasses.replace(TINY.optimizer, learning_rate=1e30)
-    recipe = dataclasses.replace(TINY, optimizer=optimizer)
+    optimizer = dataclasses.replace(PLAIN.optimizer, learning_rate=1e30)
+    recipe = dataclasses.replace(PLAIN, optimizer=optimizer)
     with pytest.raises(Diverged, match=r"epoch \d, after step \d of 4"):
         run(recipe, run_dir=tmp_path / "nan", made_up=True)
 
@@ -135,34 +135,34 @@ def test_nan_after_the_last_step_of_an_epoch_is_not_kept(tmp_path, monkeypatch):
     run_dir = tmp_path / "nan"
     where = r"weights conv1/kernel became NaN or infinite in epoch 2, after step 4 of 4.*check"
     with pytest.raises(Diverged, match=where):
-        run(TINY, run_dir=run_dir, made_up=True)
+        run(PLAIN, run_dir=run_dir, made_up=True)
     assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["step-00000004.npz"]
     assert "NaN" not in (run_dir / "log.jsonl").read_text()
     monkeypatch.undo()
-    assert run(TINY, run_dir=run_dir, made_up=True, resume=True)["epochs"] == 2
+    assert run(PLAIN, run_dir=run_dir, made_up=True, resume=True)["epochs"] == 2
 
 
 def test_a_start_that_failed_leaves_the_directory_free(tmp_path):
     with pytest.raises(ValueError, match="`batch_size` should be between 1 and the 1437"):
-        run(dataclasses.replace(TINY, batch_size=2000), run_dir=tmp_path / "run")
+        run(dataclasses.replace(PLAIN, batch_size=2000), run_dir=tmp_path / "run")
     with pytest.raises(ValueError, match="`block`"):
-        wrong = dataclasses.replace(TINY.model, block="B22")
-        run(dataclasses.replace(TINY, model=wrong), run_dir=tmp_path / "run", made_up=True)
-    run(TINY, run_dir=tmp_path / "run", made_up=True)
+        wrong = dataclasses.replace(PLAIN.model, block="B22")
+        run(dataclasses.replace(PLAIN, model=wrong), run_dir=tmp_path / "run", made_up=True)
+    run(PLAIN, run_dir=tmp_path / "run", made_up=True)
 
 
 def test_a_finished_run_is_not_that_of_another_recipe(finished):
-    changed = dataclasses.replace(TINY, label_smoothing=0.1)
+    changed = dataclasses.replace(PLAIN, label_smoothing=0.1)
     with pytest.raises(ValueError, match=r"label_smoothing was 0\.0, is 0\.1"):
         run(changed, run_dir=finished[0], made_up=True, resume=True)
 
 
 DETERMINISTIC = """
 import dataclasses, sys
-from tiny import TINY
+from tiny import PLAIN
 from keras_wrn.training.run import run
-data = dataclasses.replace(TINY.data, mixup=0.2, cutmix=1.0, cutout=8, rand_augment=0.5)
-recipe = dataclasses.replace(TINY, data=data, deterministic=True, precision="auto")
+data = dataclasses.replace(PLAIN.data, mixup=0.2, cutmix=1.0, cutout=8, rand_augment=0.5)
+recipe = dataclasses.replace(PLAIN, data=data, deterministic=True, precision="auto")
 run(recipe, run_dir=sys.argv[1], made_up=True)
 """
 
@@ -184,14 +184,14 @@ def test_the_quickstart_reaches_its_accuracy(tmp_path):
 def test_occupied_directory_is_refused_and_untouched(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="--resume"):
-        run(TINY, run_dir=tmp_path, made_up=True)
+        run(PLAIN, run_dir=tmp_path, made_up=True)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_unwritable_directory_is_found_before_training(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
-        run(TINY, run_dir=tmp_path / "file" / "run", made_up=True)
+        run(PLAIN, run_dir=tmp_path / "file" / "run", made_up=True)
 
 
 def test_full_disk_is_found_before_training(tmp_path, monkeypatch):
@@ -199,7 +199,7 @@ def test_full_disk_is_found_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr(directory.shutil, "disk_usage", lambda path: usage)
     monkeypatch.setattr(keras.Model, "fit", lambda *a, **k: pytest.fail("training started"))
     with pytest.raises(RunError, match="MB free"):
-        run(TINY, run_dir=tmp_path / "run", made_up=True)
+        run(PLAIN, run_dir=tmp_path / "run", made_up=True)
     usage = usage._replace(free=40 * 2**20)  # enough for the network, not for its whitening
     directory.check_disk(tmp_path, 100_000)
     zca = ZCA(np.zeros(3072, "float32"), np.zeros((3072, 3072), "float32"))
@@ -211,7 +211,7 @@ def test_resume_with_another_recipe_lists_the_differences(finished, tmp_path):
     run_dir = tmp_path / "copy"
     shutil.copytree(finished[0], run_dir)
     (run_dir / "summary.json").unlink()
-    changed = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, dropout=0.5))
+    changed = dataclasses.replace(PLAIN, model=dataclasses.replace(PLAIN.model, dropout=0.5))
     with pytest.raises(ValueError, match=r"model\.dropout was 0\.2, is 0\.5"):
         run(changed, run_dir=run_dir, made_up=True, resume=True)
 
@@ -222,19 +222,19 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(finished, tmp_path, cap
     (run_dir / "summary.json").unlink()
     newest = sorted((run_dir / "checkpoints").iterdir())[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
-    summary = run(TINY, run_dir=run_dir, made_up=True, resume=True)
+    summary = run(PLAIN, run_dir=run_dir, made_up=True, resume=True)
     assert f"{newest} is damaged" in capsys.readouterr().out
     assert summary["test_error"] == finished[1]["test_error"]
     for path in (run_dir / "checkpoints").iterdir():
         path.write_bytes(b"")
     (run_dir / "summary.json").unlink()
     with pytest.raises(CheckpointError, match="No checkpoint can be read"):
-        run(TINY, run_dir=run_dir, made_up=True, resume=True)
+        run(PLAIN, run_dir=run_dir, made_up=True, resume=True)
 
 
 def test_trains_on_digits_with_a_validation_split(tmp_path):
-    data = dataclasses.replace(TINY.data, validation=200)
-    recipe = dataclasses.replace(TINY, data=data, epochs=1, batch_size=128)
+    data = dataclasses.replace(PLAIN.data, validation=200)
+    recipe = dataclasses.replace(PLAIN, data=data, epochs=1, batch_size=128)
     summary = run(recipe, run_dir=tmp_path / "run")
     assert summary["data"] == {
         "dataset": "digits", "train_images": 1237, "test_images": 200, "split": "validation",

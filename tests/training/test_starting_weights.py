@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import TINY
+from tiny import PLAIN
 
 import keras_wrn
 from keras_wrn import cli, export, training
 from keras_wrn.data import DataError
-from keras_wrn.training import DataConfig, ModelConfig, OptimizerConfig, Recipe
+from keras_wrn.training import DataConfig, ExportConfig, ModelConfig, OptimizerConfig, Recipe
 from keras_wrn.training.recipe import smoke
 from keras_wrn.training.run import run
 from keras_wrn.training.scripts import load_recipe
@@ -37,7 +37,7 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("trained") / "run"
-    run(TINY, run_dir=run_dir, made_up=True)
+    run(PLAIN, run_dir=run_dir, made_up=True)
     return run_dir
 
 
@@ -45,13 +45,13 @@ def recipe_for(photos, **changes):
     model = changes.pop("model", ModelConfig(depth=10, width=1))
     data = DataConfig(dataset=str(photos), image_size=24, crop_padding=0)
     return dataclasses.replace(
-        TINY, name="photos", model=model, data=data, batch_size=8, epochs=4, **changes
+        PLAIN, name="photos", model=model, data=data, batch_size=8, epochs=4, **changes
     )
 
 
 def test_a_folder_is_trained_on_evaluated_and_exported(photos, tmp_path, capsys):
     run_dir = tmp_path / "run"
-    summary = run(recipe_for(photos), run_dir=run_dir)
+    summary = run(recipe_for(photos, export=ExportConfig()), run_dir=run_dir)
     assert summary["data"]["train_images"] == 24 and summary["data"]["test_images"] == 8
     assert summary["test_accuracy"] == 100
     model = keras.models.load_model(run_dir / "model.keras")
@@ -76,7 +76,7 @@ def test_a_folder_is_trained_on_evaluated_and_exported(photos, tmp_path, capsys)
 
 def test_a_run_starts_from_the_weights_of_another(trained, photos, tmp_path):
     model = ModelConfig(depth=10, width=1, weights=str(trained), frozen_stages=2)
-    optimizer = dataclasses.replace(TINY.optimizer, lr_multipliers={"group3_block1_conv1": 0.0})
+    optimizer = dataclasses.replace(PLAIN.optimizer, lr_multipliers={"group3_block1_conv1": 0.0})
     run(recipe_for(photos, model=model, optimizer=optimizer), run_dir=tmp_path / "run")
     directories = trained, tmp_path / "run"
     source, result = (keras.models.load_model(path / "model.keras") for path in directories)

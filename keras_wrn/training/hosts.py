@@ -1,0 +1,195 @@
+"""Many processes that train as one: Keras on JAX, joined by JAX's own coordination service."""
+
+import contextlib
+import dataclasses
+import io
+import os
+import sys
+
+import keras
+import numpy as np
+
+from keras_wrn.training.errors import RunError
+
+# A peer that is not heard of for so long is lost, and every process ends.
+HEARTBEAT_SECONDS = 30
+JOIN_SECONDS = 300
+# What launchers set (Kubeflow Trainer's jax runtime); Slurm, Open MPI and Cloud TPU JAX finds out.
+ENVIRONMENT = {
+    "coordinator": "JAX_COORDINATOR_ADDRESS",
+    "processes": "JAX_NUM_PROCESSES",
+    "process_id": "JAX_PROCESS_ID",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Hosts:
+    """Where a process finds its peers. What is None is taken from the environment."""
+
+    coordinator: str | None = None
+    """Address and port of process 0, such as 10.0.0.1:1234."""
+    processes: int | None = None
+    """How many processes there are."""
+    process_id: int | None = None
+    """Which of them this one is, from 0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Which of the processes of a run this one is."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_chief(self):
+        """Whether this process writes what the run leaves."""
+        return self.rank == 0
+
+    def rows(self, batch):
+        """This process's rows of a global batch of so many."""
+        size = batch // self.count
+        return slice(self.rank * size, (self.rank + 1) * size)
+
+
+def join(strategy, hosts: Hosts = Hosts()) -> Share:
+    """Become one of the processes of a run; alone, unless the strategy is "multi-host".
+
+    Raises:
+        RunError: Keras is not on JAX, or the peers do not answer.
+        ValueError: the numbers of processes do not fit.
+    """
+    given = [name for name, value in dataclasses.asdict(hosts).items() if value is not None]
+    if strategy != "multi-host":
+        if given:
+            raise ValueError(f"{', '.join(given)}: these are for `strategy` 'multi-host'")
+        return Share()
+    if keras.backend.backend() != "jax":
+        raise RunError(
+            "Many machines need Keras on JAX: start every process with KERAS_BACKEND=jax. (Keras 3 "
+            "has no `fit` under TensorFlow's MultiWorkerMirroredStrategy.) Received: "
+            f"KERAS_BACKEND={keras.backend.backend()}"
+        )
+    settings = _settings(hosts)
+    import jax
+
+    if settings["processes"] != 1:
+        try:
+            jax.distributed.initialize(
+                settings["coordinator"],
+                settings["processes"],
+                settings["process_id"],
+                heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+                initialization_timeout=JOIN_SECONDS,
+            )
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise RunError(
+                f"The processes cannot be joined: {reason}. Give --hosts.coordinator, "
+                "--hosts.processes and --hosts.process-id, or start them under Slurm, Open MPI, "
+                "Cloud TPU or Kubeflow Trainer, which tell them"
+            ) from error
+    distribution = keras.distribution.DataParallel(
+        devices=keras.distribution.list_devices(), auto_shard_dataset=False
+    )
+    keras.distribution.set_distribution(distribution)
+    return Share(jax.process_index(), jax.process_count())
+
+
+def _settings(hosts):
+    settings = dataclasses.asdict(hosts)
+    for name, variable in ENVIRONMENT.items():
+        if settings[name] is None and variable in os.environ:
+            value = os.environ[variable]
+            settings[name] = value if name == "coordinator" else int(value)
+    count, number = settings["processes"], settings["process_id"]
+    if count is not None and (count < 1 or (number is not None and not 0 <= number < count)):
+        raise ValueError(
+            "`processes` should be 1 or more, and `process_id` below it. Received: "
+            f"processes={count}, process_id={number}"
+        )
+    return settings
+
+
+def from_chief(arrays, share: Share):
+    """A dict of NumPy arrays that process 0 has, or None, on every process."""
+    if share.count == 1:
+        return arrays
+    from jax.experimental import multihost_utils
+
+    file = io.BytesIO()
+    if share.is_chief and arrays is not None:
+        np.savez(file, **arrays)
+    size = multihost_utils.broadcast_one_to_all(np.int64(len(file.getvalue())))
+    data = np.zeros(int(size), "uint8")
+    if share.is_chief:
+        data[:] = np.frombuffer(file.getvalue(), "uint8")
+    if not len(data):
+        return None
+    data = np.asarray(multihost_utils.broadcast_one_to_all(data))
+    with np.load(io.BytesIO(data.tobytes())) as archive:
+        return dict(archive)
+
+
+def on_chief(function, share: Share):
+    """What a function that process 0 calls returns there, None elsewhere.
+
+    Raises:
+        RunError: (on the others) it failed there; the error itself is raised on process 0.
+    """
+    if share.count == 1:
+        return function()
+    result = failure = None
+    if share.is_chief:
+        try:
+            result = function()
+        except Exception as error:
+            failure = error
+    failed = from_chief({"failed": np.array(failure is not None)}, share)["failed"]
+    if failure is not None:
+        raise failure
+    if failed:
+        raise RunError("Process 0 cannot go on: its message says why.")
+    return result
+
+
+def wait(share: Share, what):
+    """Wait until every process has come here."""
+    if share.count > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(what)
+
+
+def asked_to_stop(share: Share, step) -> bool:
+    """Whether a process was sent SIGTERM; all processes hear of it at the same step."""
+    if share.count == 1:
+        return False
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.reached_preemption_sync_point(step)
+
+
+@contextlib.contextmanager
+def peers(share: Share, run_dir):
+    """End this process where another of the run was lost, which JAX would do less politely."""
+    try:
+        yield
+    except Exception as error:
+        lost = type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError")
+        if share.count == 1 or not lost or "RESOURCE_EXHAUSTED" in str(error):
+            raise
+        print(
+            f"A process of this run was lost: {str(error).splitlines()[0][:200]}. Start all of "
+            f"them again with --resume: {run_dir} has the state of the last whole epoch.",
+            file=sys.stderr,
+            flush=True,
+        )
+        sys.stdout.flush()
+        os._exit(1)  # not by way of JAX's own shutdown, which waits for the lost one and aborts
+
+
+def leave():
+    """What comes after training is of one process."""
+    if keras.distribution.distribution() is not None:
+        keras.distribution.set_distribution(None)
