@@ -69,9 +69,9 @@ def weights(directory):
     return keras.models.load_model(directory / "model.keras").get_weights()
 
 
-def check_same(one, other):
+def check_same(one, other, tolerance=0.0):
     for a, b in zip(weights(one), weights(other), strict=True):
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1, np.abs(a).max()))
     lines = [
         [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
         for path in (one, other)
@@ -107,7 +107,8 @@ def test_four_devices_in_any_processes(tmp_path, processes, devices):
     assert train(tmp_path / "one", 1, devices=4)[0] == [0]
     codes, printed = train(tmp_path / "many", processes, devices)
     assert set(codes) == {0}, printed[0][-3000:]
-    check_same(tmp_path / "one", tmp_path / "many")
+    # Four numbers are added in another order than two are: the last bits differ.
+    check_same(tmp_path / "one", tmp_path / "many", tolerance=1e-6)
 
 
 @pytest.mark.large
