@@ -65,7 +65,6 @@ def scan_folder(path):
 
     Raises:
         DataError: no such folder, fewer than two classes, or a class without images.
-
     """
     path = Path(path)
     if not path.is_dir():

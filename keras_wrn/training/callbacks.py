@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_wrn.training.checkpoint import restore_metrics
 from keras_wrn.training.errors import Diverged, RunError, Stopped
-from keras_wrn.training.hosts import Share, asked_to_stop
+from keras_wrn.training.hosts import asked_to_stop
 
 
 class RunLog:
@@ -55,7 +55,7 @@ class RunCallback(keras.callbacks.Callback):
         share: `Share`, which of several processes this is: process 0 writes.
     """
 
-    def __init__(self, checkpoints, log, steps, batch_size, start, extras, share=Share()):  # noqa: B008
+    def __init__(self, checkpoints, log, steps, batch_size, start, extras, share):
         super().__init__()
         self.share = share
         self.checkpoints = checkpoints

@@ -135,7 +135,7 @@ class Place:
         return [keras.backend.backend()]
 
 
-def place(recipe, share=Share()):  # noqa: B008, it is frozen
+def place(recipe, share):
     """Where a recipe computes on this machine."""
     precision = resolve_precision(recipe.precision)
     strategy = None if recipe.strategy == "multi-host" else make_strategy(recipe.strategy)

@@ -77,7 +77,6 @@ def test_imagenet_that_is_not_prepared_says_what_to_do(tmp_path):
 def prepared(tmp_path_factory):
     """Seven photos as TFDS would have prepared the validation split."""
     import tensorflow_datasets as tfds
-    from tensorflow_datasets.core import dataset_builder  # noqa: F401
 
     data_dir = tmp_path_factory.mktemp("tfds")
     real = tfds.builder("imagenet2012", data_dir=data_dir)
