@@ -24,6 +24,7 @@ EXTRAS = {
     "weights": ["ml_dtypes>=0.5", "safetensors>=0.6"],
     "test": [
         "check-jsonschema>=0.39",
+        "kubeflow-trainer-api>=2.2",
         "kubernetes-validate>=1.37",
         "mypy>=2.4",
         "pytest>=9",

@@ -11,37 +11,17 @@ import argparse
 import os
 import statistics
 import sys
-import time
 from pathlib import Path
 
-import keras
 import numpy as np
-import tensorflow as tf
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import keras_wrn
 from benchmarks.record import add_out, record
+from benchmarks.steps import seconds, step_of
 from keras_wrn.training import devices
 from tests.reference_torch import WideResNet as TorchWideResNet
-
-
-def ours(depth, width, images, labels):
-    """Return a function that makes one step and waits for it."""
-    model = keras_wrn.WideResNet(depth, width, classifier_activation=None)
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    model.compile(keras_wrn.SGD(0.1), loss, jit_compile=False)
-    x, y = tf.constant(images), tf.one_hot(labels, 10)
-    iterator = iter(tf.data.Dataset.from_tensors((x, y)).repeat())
-    model.make_train_function()
-
-    def step():
-        model.train_function(iterator)
-
-    for _ in range(3):
-        step()
-    return step
 
 
 def theirs(depth, width, images, labels, precision):
@@ -70,16 +50,6 @@ def theirs(depth, width, images, labels, precision):
     return step
 
 
-def seconds(step, count):
-    """The quickest of some steps, in seconds."""
-    times = []
-    for _ in range(count):
-        begun = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - begun)
-    return min(times)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--depth", type=int, default=16)
@@ -97,7 +67,7 @@ def main():
     labels = generator.integers(0, 10, args.batch_size)
     settings = args.depth, args.width, images, labels
     with devices.precision_scope(precision):
-        steps = {"keras_wrn": ours(*settings), "pytorch": theirs(*settings, precision)}
+        steps = {"keras_wrn": step_of(*settings), "pytorch": theirs(*settings, precision)}
         rounds = [{n: seconds(s, args.steps) for n, s in steps.items()} for _ in range(args.rounds)]
     ratios = sorted(r["keras_wrn"] / r["pytorch"] for r in rounds)
     result = {

@@ -67,6 +67,8 @@ class TrainOptions:
     """Where the run is kept; by default runs/<recipe>-seed<seed>."""
     resume: bool = False
     """Continue the run in that directory from its newest checkpoint."""
+    allow_changes: bool = False
+    """With --resume: go on also where these flags differ from those that the run began with."""
     data_dir: Path | None = None
     """Where TFDS keeps its data; by default TFDS_DATA_DIR or TFDS' own default."""
     smoke: bool = False
@@ -93,6 +95,7 @@ def _train_recipe(recipe, args, prog):
         options.recipe,
         run_dir=options.run_dir,
         resume=options.resume,
+        allow_changes=options.allow_changes,
         data_dir=options.data_dir,
         made_up=options.smoke,
         hosts=options.hosts,

@@ -11,9 +11,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_wrn.training.checkpoint import restore_metrics
+from keras_wrn.training.checkpoint import restore_metrics, state_of
 from keras_wrn.training.errors import Diverged, RunError, Stopped
-from keras_wrn.training.hosts import asked_to_stop
+from keras_wrn.training.hosts import is_any_asked_to_stop
 
 
 class RunLog:
@@ -65,11 +65,12 @@ class RunCallback(keras.callbacks.Callback):
         self.step = start
         self.extras = dict(extras)
         self.signum = None
+        self.stopping = False
 
     def on_train_begin(self, logs=None):
         self.handlers = {}
-        if self.share.count > 1:
-            return  # JAX hears of SIGTERM, and tells all processes
+        if self.share.count > 1 and self.share.link.handles_sigterm:
+            return
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may handle signals
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -101,9 +102,8 @@ class RunCallback(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             self._diverged(f"The loss became {loss}")
-        if asked_to_stop(self.share, self.step):
-            self.signum = signal.SIGTERM
-        if self.signum is not None and self.step % self.steps:
+        self.stopping = is_any_asked_to_stop(self.signum is not None, self.share, self.step)
+        if self.stopping and self.step % self.steps:
             self._check_weights()
             self._save(seconds=np.float64(time.perf_counter() - self.begun))
             self._stop()
@@ -137,7 +137,8 @@ class RunCallback(keras.callbacks.Callback):
             "images_per_second": round(self.steps * self.batch_size / training, 1),
         }
         self._save(line)
-        if self.signum is not None:
+        # Alone, also where the signal came after the last step; of several, all hear it at a step.
+        if self.stopping or (self.signum is not None and self.share.count == 1):
             self._stop()
 
     def _check_weights(self):
@@ -147,12 +148,13 @@ class RunCallback(keras.callbacks.Callback):
                 self._diverged(f"The weights {variable.path} became NaN or infinite")
 
     def _save(self, line=None, **extras):
+        state = state_of(self.model)  # on every process: reading sums over them on TensorFlow
         if not self.share.is_chief:
             return
         try:
             if line is not None:
                 self.log.write(line)
-            self.checkpoints.save(self.model, self.step, **extras)
+            self.checkpoints.save(state, self.step, **extras)
         except OSError as error:
             self.restore_handlers()
             last = self.checkpoints.paths()[-1:]
@@ -164,7 +166,7 @@ class RunCallback(keras.callbacks.Callback):
 
     def _stop(self):
         self.restore_handlers()
-        raise Stopped(self.signum, self.checkpoints.directory)
+        raise Stopped(self.signum or signal.SIGTERM, self.checkpoints.directory)
 
 
 def _rate_at(optimizer, step):

@@ -35,15 +35,14 @@ class Checkpoints:
             return []
         return sorted(p for p in self.directory.iterdir() if PATTERN.fullmatch(p.name))
 
-    def save(self, model, step, **extras):
-        """Write the state of a compiled model after so many steps of the run, and `extras`."""
+    def save(self, state, step, **extras):
+        """Write what `state_of` found after so many steps of the run, and `extras`."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        arrays = {name: keras.ops.convert_to_numpy(v) for name, v in _variables(model)}
         path = self.directory / f"step-{step:08d}.npz"
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             with open(temporary, "wb") as file:
-                np.savez(file, step=np.int64(step), **extras, **arrays)
+                np.savez(file, step=np.int64(step), **extras, **state)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -69,6 +68,11 @@ class Checkpoints:
         if problems:
             raise CheckpointError("No checkpoint can be read: " + "; ".join(problems))
         return None
+
+
+def state_of(model):
+    """Every variable of a compiled model, as a dict of NumPy arrays."""
+    return {name: keras.ops.convert_to_numpy(v) for name, v in _variables(model)}
 
 
 def apply_state(model, arrays):

@@ -138,7 +138,10 @@ class Place:
 def place(recipe, share):
     """Where a recipe computes on this machine."""
     precision = resolve_precision(recipe.precision)
-    strategy = None if recipe.strategy == "multi-host" else make_strategy(recipe.strategy)
+    if recipe.strategy == "multi-host":
+        strategy = getattr(share.link, "strategy", None)
+    else:
+        strategy = make_strategy(recipe.strategy)
     replicas = 1
     if strategy is not None:
         replicas = strategy.num_replicas_in_sync

@@ -20,10 +20,19 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 NOT_TRAINING = "export", "paper_error", "source"  # fields of a recipe that may change on resume
+# Fields after whose change a checkpoint means nothing: of another network, other images or steps.
+FIXED = tuple(
+    "batch_size data.dataset data.extra data.image_size data.validation model.block model.depth "
+    "model.name model.num_blocks model.width".split()
+)
+CHANGES = "changes.jsonl"
 
 
-def open_directory(run_dir, recipe, resume):
+def open_directory(run_dir, recipe, resume, allow_changes=False):
     """Make the directory, or say why it cannot be that of this run.
+
+    Returns:
+        What differs from the recipe it was started with, a list of str; with `allow_changes` only.
 
     Raises:
         FileExistsError: it is not empty, and this is no resume.
@@ -36,18 +45,13 @@ def open_directory(run_dir, recipe, resume):
             f"The run directory {run_dir} is not empty. Continue it with --resume, or give "
             "another one with --run-dir."
         )
-    stored = run_dir / "recipe.json"
-    if stored.exists():
-        # By way of a Recipe, which has the fields that an earlier version did not.
-        before = json.loads(Recipe.from_json(stored.read_text()).to_json())
-        now = json.loads(recipe.to_json())
-        for field in NOT_TRAINING:
-            before.pop(field, None), now.pop(field, None)
-        changes = list(_changes(before, now))
-        if changes:
+    changes = list(_recipe_changes(run_dir, recipe))
+    if changes:
+        forbidden = [change for change in changes if change.startswith(FIXED)]
+        if not allow_changes or forbidden or (run_dir / "summary.json").exists():
             raise ValueError(
-                f"{run_dir} was started with another recipe: {'; '.join(changes)}. Resume with "
-                "the same flags, or give another --run-dir."
+                f"{run_dir} was started with another recipe: {'; '.join(changes)}. "
+                + _way_out(run_dir, allow_changes and forbidden)
             )
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -56,6 +60,30 @@ def open_directory(run_dir, recipe, resume):
         probe.unlink()
     except OSError as error:
         raise RunError(f"The run directory {run_dir} cannot be written to: {error}") from error
+    return changes
+
+
+def _recipe_changes(run_dir, recipe):
+    stored = run_dir / "recipe.json"
+    if not stored.exists():
+        return []
+    # By way of a Recipe, which has the fields that an earlier version did not.
+    before = json.loads(Recipe.from_json(stored.read_text()).to_json())
+    now = json.loads(recipe.to_json())
+    for field in NOT_TRAINING:
+        before.pop(field, None), now.pop(field, None)
+    return _changes(before, now)
+
+
+def _way_out(run_dir, forbidden):
+    if (run_dir / "summary.json").exists():
+        return f"It is finished. Give another --run-dir; --model.weights {run_dir} goes on from it."
+    if forbidden:
+        return f"A run cannot go on with {'; '.join(forbidden)}. Give another --run-dir."
+    return (
+        "Resume with the same flags, give another --run-dir, or go on with the new recipe with "
+        "--allow-changes, which the results will state."
+    )
 
 
 @contextlib.contextmanager
@@ -115,6 +143,20 @@ def begin_directory(run_dir, recipe, given):
         write_json(run_dir / "versions.json", versions())
         write_json(run_dir / "data.json", given)
         write_json(run_dir / "recipe.json", json.loads(recipe.to_json()))
+
+
+def note_changes(run_dir, recipe, changes, step):
+    """Write down that the run goes on after a step with other settings, and with which."""
+    if changes:
+        with open(run_dir / CHANGES, "a") as file:
+            file.write(json.dumps({"after_step": step, "changes": changes}) + "\n")
+        write_json(run_dir / "recipe.json", json.loads(recipe.to_json()))
+
+
+def noted_changes(run_dir):
+    """What `note_changes` wrote, as a list of dicts."""
+    path = run_dir / CHANGES
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def check_disk(run_dir, params, zca=None):

@@ -1,10 +1,14 @@
-"""Many processes that train as one: Keras on JAX, joined by JAX's own coordination service."""
+"""Many processes that train as one, joined by their backend's own coordination service.
+
+On JAX by `keras.distribution`, on TensorFlow by MultiWorkerMirroredStrategy.
+"""
 
 import contextlib
 import dataclasses
 import io
 import os
 import sys
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +18,8 @@ from keras_wrn.training.errors import RunError
 # A peer that is not heard of for so long is lost, and every process ends.
 HEARTBEAT_SECONDS = 30
 JOIN_SECONDS = 300
+# The exit status of a process whose peer was lost: the same command may do better.
+LOST = 75  # EX_TEMPFAIL
 # What launchers set (Kubeflow Trainer's jax runtime); Slurm, Open MPI and Cloud TPU JAX finds out.
 ENVIRONMENT = {
     "coordinator": "JAX_COORDINATOR_ADDRESS",
@@ -36,10 +42,11 @@ class Hosts:
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """Which of the processes of a run this one is."""
+    """Which of the processes of a run this one is, and by what it speaks with the others."""
 
     rank: int = 0
     count: int = 1
+    link: Any = None
 
     @property
     def is_chief(self):
@@ -52,11 +59,30 @@ class Share:
         return slice(self.rank * size, (self.rank + 1) * size)
 
 
+class JaxLink:
+    """What the processes of a run say to each other on JAX."""
+
+    handles_sigterm = True  # JAX does, and tells all processes
+    errors = "JaxRuntimeError", "XlaRuntimeError"
+
+    def from_first(self, data):
+        """The uint8 array of process 0; the others give one of the same length."""
+        from jax.experimental import multihost_utils
+
+        return np.asarray(multihost_utils.broadcast_one_to_all(data))
+
+    def is_any(self, asked, step):
+        """Whether a process was sent SIGTERM, at the same step for all."""
+        from jax.experimental import multihost_utils
+
+        return multihost_utils.reached_preemption_sync_point(step)
+
+
 def join(strategy, hosts: Hosts = Hosts()) -> Share:
     """Become one of the processes of a run; alone, unless the strategy is "multi-host".
 
     Raises:
-        RunError: Keras is not on JAX, or the peers do not answer.
+        RunError: this backend has no such strategy, or the peers do not answer.
         ValueError: the numbers of processes do not fit.
     """
     given = [name for name, value in dataclasses.asdict(hosts).items() if value is not None]
@@ -64,13 +90,25 @@ def join(strategy, hosts: Hosts = Hosts()) -> Share:
         if given:
             raise ValueError(f"{', '.join(given)}: these are for `strategy` 'multi-host'")
         return Share()
-    if keras.backend.backend() != "jax":
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        if given:
+            raise ValueError(
+                f"{', '.join(given)}: on TensorFlow the processes are told by TF_CONFIG; start "
+                "them with KERAS_BACKEND=jax, or leave these out"
+            )
+        from keras_wrn.training.workers import join_workers
+
+        return Share(*join_workers())
+    if backend != "jax":
         raise RunError(
-            "Many machines need Keras on JAX: start every process with KERAS_BACKEND=jax. (Keras 3 "
-            "has no `fit` under TensorFlow's MultiWorkerMirroredStrategy.) Received: "
-            f"KERAS_BACKEND={keras.backend.backend()}"
+            "Many machines need Keras on JAX or TensorFlow: start every process with "
+            f"KERAS_BACKEND=jax. Received: KERAS_BACKEND={backend}"
         )
-    settings = _settings(hosts)
+    return _join_jax(_settings(hosts))
+
+
+def _join_jax(settings):
     import jax
 
     if settings["processes"] != 1:
@@ -93,7 +131,7 @@ def join(strategy, hosts: Hosts = Hosts()) -> Share:
         devices=keras.distribution.list_devices(), auto_shard_dataset=False
     )
     keras.distribution.set_distribution(distribution)
-    return Share(jax.process_index(), jax.process_count())
+    return Share(jax.process_index(), jax.process_count(), JaxLink())
 
 
 def _settings(hosts):
@@ -115,18 +153,15 @@ def from_chief(arrays, share: Share):
     """A dict of NumPy arrays that process 0 has, or None, on every process."""
     if share.count == 1:
         return arrays
-    from jax.experimental import multihost_utils
-
     file = io.BytesIO()
     if share.is_chief and arrays is not None:
         np.savez(file, **arrays)
-    size = multihost_utils.broadcast_one_to_all(np.int64(len(file.getvalue())))
-    data = np.zeros(int(size), "uint8")
-    if share.is_chief:
-        data[:] = np.frombuffer(file.getvalue(), "uint8")
-    if not len(data):
+    data = np.frombuffer(file.getvalue(), "uint8")
+    length = share.link.from_first(np.array([len(data)], "int64").view("uint8"))
+    size = int(length.view("int64")[0])
+    if not size:
         return None
-    data = np.asarray(multihost_utils.broadcast_one_to_all(data))
+    data = share.link.from_first(data if share.is_chief else np.zeros(size, "uint8"))
     with np.load(io.BytesIO(data.tobytes())) as archive:
         return dict(archive)
 
@@ -153,40 +188,38 @@ def on_chief(function, share: Share):
     return result
 
 
-def wait(share: Share, what):
+def wait(share: Share):
     """Wait until every process has come here."""
     if share.count > 1:
-        from jax.experimental import multihost_utils
-
-        multihost_utils.sync_global_devices(what)
+        share.link.from_first(np.zeros(4, "uint8"))
 
 
-def asked_to_stop(share: Share, step) -> bool:
-    """Whether a process was sent SIGTERM; all processes hear of it at the same step."""
-    if share.count == 1:
-        return False
-    from jax.experimental import multihost_utils
-
-    return multihost_utils.reached_preemption_sync_point(step)
+def is_any_asked_to_stop(asked, share: Share, step) -> bool:
+    """Whether this process was asked to stop, or another; all hear of it at the same step."""
+    return asked if share.count == 1 else bool(share.link.is_any(asked, step))
 
 
 @contextlib.contextmanager
 def peers(share: Share, run_dir):
-    """End this process where another of the run was lost, which JAX would do less politely."""
+    """End this process where another of the run was lost, as the backends do less politely."""
     try:
         yield
     except Exception as error:
-        lost = type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError")
-        if share.count == 1 or not lost or "RESOURCE_EXHAUSTED" in str(error):
+        if share.count == 1 or type(error).__name__ not in share.link.errors:
             raise
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        reason = next((line for line in lines if "aborted" in line), lines[0])
         print(
-            f"A process of this run was lost: {str(error).splitlines()[0][:200]}. Start all of "
-            f"them again with --resume: {run_dir} has the state of the last whole epoch.",
+            f"A process of this run was lost: {reason.strip()[:200]}. Start all of them again with "
+            f"--resume: {run_dir} has the state of the last whole epoch.",
             file=sys.stderr,
             flush=True,
         )
         sys.stdout.flush()
-        os._exit(1)  # not by way of JAX's own shutdown, which waits for the lost one and aborts
+        # Not by way of the backend's own shutdown, which waits for the lost one and aborts.
+        os._exit(LOST)
 
 
 def leave():

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_wrn.data import datasets
+from keras_wrn.data.evaluation import EvalBatches, eval_dataset
 from keras_wrn.data.folder import check_memory, read_folder, scan_splits
 from keras_wrn.data.imagenet import readable_names
 from keras_wrn.data.preprocess import Preprocessing, default_preprocessing
@@ -14,6 +15,8 @@ from keras_wrn.training.recipe import Recipe
 
 SMOKE_IMAGES = 64
 PHOTO_CROP = 0.875
+EVAL_BATCH = 500
+EVAL_PIXELS = EVAL_BATCH * 32 * 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,3 +126,28 @@ def _folder_inputs(recipe, own):
         len(train.class_names),
         preprocessing,
     )
+
+
+def train_batches(batches, start, epochs, share):
+    """What `fit` reads from a step on: this process's part of the `Batches`."""
+    if keras.backend.backend() == "tensorflow":
+        return batches.dataset(start, epochs)  # the strategy gives each worker its part
+    return batches.arrays(start, epochs, share.rows(batches.batch_size))
+
+
+def eval_batch(recipe, data):
+    """Images to evaluate at once: as many pixels as 500 of CIFAR's, or a training batch."""
+    return min(EVAL_BATCH, max(recipe.batch_size, EVAL_PIXELS // data.preprocessing.size**2))
+
+
+def eval_batches(recipe, data, place):
+    """The held-out images in equal batches, of which this process evaluates its part."""
+    images, labels = data.test
+    settings = {
+        "batch_size": eval_batch(recipe, data),
+        "preprocessing": data.preprocessing,
+        "replicas": place.replicas,
+    }
+    if keras.backend.backend() == "tensorflow":
+        return eval_dataset(images, labels, data.classes, **settings)
+    return EvalBatches(images, labels, data.classes, rows=place.share.rows, **settings)

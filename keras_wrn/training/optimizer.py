@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_wrn.models.layers import replicas
+
 # A constant rate that falls by more than this share is a drop of a step schedule. The rate of a
 # smooth schedule differs at every step; near its end it falls as steeply, and that is no drop.
 DROP = 0.1
@@ -39,7 +41,8 @@ class SGD(keras.optimizers.Optimizer):
 
     Raises:
         ValueError: a momentum outside [0, 1), a negative weight decay or multiplier; once it
-            meets the model, a prefix that no layer has.
+            meets the model, a prefix that no layer has, or `gradient_accumulation_steps` on several
+            replicas.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html and train.lua of
     the authors' code.
@@ -100,6 +103,12 @@ class SGD(keras.optimizers.Optimizer):
             raise ValueError(
                 "`lr_multipliers` should name layers of the model by the beginnings of their "
                 f"names. Received: {lost}; the trained variables are {', '.join(paths)}"
+            )
+        if self.gradient_accumulation_steps and replicas() > 1:
+            raise ValueError(
+                "`gradient_accumulation_steps` does not work under a `tf.distribute` strategy of "
+                f"several replicas (here {replicas()}): they add their gradients up in every step. "
+                f"Received: gradient_accumulation_steps={self.gradient_accumulation_steps!r}"
             )
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")

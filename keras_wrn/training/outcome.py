@@ -7,14 +7,8 @@ import numpy as np
 
 from keras_wrn.models.complexity import count_macs
 from keras_wrn.training.callbacks import RunLog
-
-EVAL_BATCH = 500
-EVAL_PIXELS = EVAL_BATCH * 32 * 32
-
-
-def eval_batch(recipe, data):
-    """Images to evaluate at once: as many pixels as 500 of CIFAR's, or a training batch."""
-    return min(EVAL_BATCH, max(recipe.batch_size, EVAL_PIXELS // data.preprocessing.size**2))
+from keras_wrn.training.directory import noted_changes
+from keras_wrn.training.inputs import eval_batch
 
 
 def size_of(weights):
@@ -39,6 +33,7 @@ def summarize(recipe, run_dir, final, student, teacher, data, place):
         "test_error": results["error"],
         "test_accuracy": results["accuracy"],
         "last_epoch": lines[-1],
+        **({"changes": changes} if (changes := noted_changes(run_dir)) else {}),
         "params": size_of(final.trainable_weights),
         "trained_params": size_of(student.trainable_weights),
         "macs": macs,

@@ -69,6 +69,7 @@ def results_table(paths, start=".") -> str:
             recipe = Recipe.from_json((found.parent / "recipe.json").read_text())
             recipe = json.loads(recipe.to_json())
             settings = _settings(recipe)
+            settings["changes"] = summary.get("changes", [])
             key = summary["recipe"], summary["data"]["split"], json.dumps(settings)
             groups.setdefault(key, []).append((summary, recipe, found.parent, settings))
     if not groups:
@@ -86,8 +87,11 @@ def results_table(paths, start=".") -> str:
         differing = [
             f"`{field}={value}`"
             for field, value in settings.items()
-            if field != "epochs" and any(other.get(field) != value for other in others)
+            if field not in ("epochs", "changes")
+            and any(other.get(field) != value for other in others)
         ]
+        for change in settings["changes"]:
+            differing.append(f"after step {change['after_step']}: {'; '.join(change['changes'])}")
         errors = [run[0]["test_error"] for run in runs]
         each = ", ".join(f"{error:.2f}" for error in errors)
         error = f"{statistics.mean(errors):.2f} ({each})" if len(errors) > 1 else each

@@ -9,7 +9,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_wrn.data.evaluation import EvalBatches, eval_dataset
 from keras_wrn.data.pipeline import Batches
 from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.training import devices, report
@@ -20,21 +19,36 @@ from keras_wrn.training.directory import (
     check_disk,
     check_unchanged,
     locked,
+    note_changes,
     open_directory,
 )
 from keras_wrn.training.distill import Distiller
 from keras_wrn.training.errors import RunError
 from keras_wrn.training.hosts import Hosts, from_chief, join, leave, on_chief, peers, wait
-from keras_wrn.training.inputs import check_inputs, fingerprint, load_inputs
+from keras_wrn.training.inputs import (
+    check_inputs,
+    eval_batches,
+    fingerprint,
+    load_inputs,
+    train_batches,
+)
 from keras_wrn.training.network import final_model, load_teacher, start_model, training_model
 from keras_wrn.training.optimizer import SGD
-from keras_wrn.training.outcome import eval_batch, export_artifacts, size_of, summarize
+from keras_wrn.training.outcome import export_artifacts, size_of, summarize
 from keras_wrn.training.recipe import Recipe, smoke
 from keras_wrn.training.schedules import WARM_UP_EPOCHS, scaled_schedule
+from keras_wrn.training.workers import build_metrics, of_workers, on_workers
 
 
 def run(
-    recipe: Recipe, *, run_dir=None, resume=False, data_dir=None, made_up=False, hosts=None
+    recipe: Recipe,
+    *,
+    run_dir=None,
+    resume=False,
+    allow_changes=False,
+    data_dir=None,
+    made_up=False,
+    hosts=None,
 ) -> dict:
     """Train a recipe to its end and write its run directory.
 
@@ -44,6 +58,8 @@ def run(
             `resume`.
         resume: bool, go on from the newest checkpoint in the directory; starts when there is
             none.
+        allow_changes: bool, go on also where the directory was started with another recipe, as far
+            as its checkpoints have a meaning for this one. The summary lists the changes.
         data_dir: path where TFDS keeps its data, or None for its default.
         made_up: bool, shrink the recipe to seconds and train it on made-up images.
         hosts: `keras_wrn.training.Hosts`, where a process of several finds the others; for the
@@ -73,17 +89,17 @@ def run(
     recipe = smoke(recipe) if made_up else recipe
     run_dir = Path(run_dir or f"runs/{recipe.name}-seed{recipe.seed}")
     share = join(recipe.strategy, hosts or Hosts())
-    on_chief(lambda: open_directory(run_dir, recipe, resume), share)
+    changes = on_chief(lambda: open_directory(run_dir, recipe, resume, allow_changes), share)
     found = {"finished": np.array((run_dir / "summary.json").exists())}
     if from_chief(found, share)["finished"]:
         print(f"{run_dir} is a finished run.")
         return json.loads((run_dir / "summary.json").read_text()) if share.is_chief else {}
     lock = on_chief(lambda: locked(run_dir), share) or contextlib.nullcontext()
     with lock, peers(share, run_dir):
-        return _run(recipe, run_dir, data_dir, made_up, share)
+        return _run(recipe, run_dir, data_dir, made_up, share, changes)
 
 
-def _run(recipe, run_dir, data_dir, made_up, share):
+def _run(recipe, run_dir, data_dir, made_up, share, changes):
     _seed(recipe)
     check_inputs(recipe)
     start = start_model(recipe.model)
@@ -94,12 +110,12 @@ def _run(recipe, run_dir, data_dir, made_up, share):
     given = fingerprint(data, *(model for model in (start, teacher) if model is not None))
     on_chief(lambda: check_unchanged(run_dir, given), share)
     with devices.precision_scope(place.precision), _memory(recipe, run_dir):
-        model = _train(recipe, run_dir, data, start, teacher, place, given)
+        model = _train(recipe, run_dir, data, start, teacher, place, given, changes)
     summary = {}
     leave()
     if share.is_chief:
         summary = _finish(recipe, run_dir, model, teacher, data, place)
-    wait(share, "finished")
+    wait(share)
     return summary
 
 
@@ -142,7 +158,7 @@ def _memory(recipe, run_dir):
         ) from error
 
 
-def _train(recipe, run_dir, data, start, teacher, place, given):
+def _train(recipe, run_dir, data, start, teacher, place, given, changes):
     settings, replicas, share = recipe.data, place.replicas, place.share
     images, labels = data.train
     batches = Batches(
@@ -172,33 +188,40 @@ def _train(recipe, run_dir, data, start, teacher, place, given):
             for layer in student.layers:
                 if isinstance(layer, BatchNormalization):
                     layer.synchronized = True
-        model = student if teacher is None else _distiller(recipe, student, teacher)
-        check_disk(run_dir, model.count_params(), data.preprocessing.zca)
+    with contextlib.nullcontext() if on_workers(share) else place.scope():
+        model = _trained(recipe, student, teacher, share)
+    with place.scope():
+        params, zca = model.count_params(), data.preprocessing.zca
+        on_chief(lambda: check_disk(run_dir, params, zca), share)
         _compile(model, recipe, steps)
+        if on_workers(share):
+            build_metrics(model, data.classes)
         on_chief(lambda: begin_directory(run_dir, recipe, given), share)
         if share.is_chief:
             print(_opening_lines(recipe, student, data, place))
         checkpoints = Checkpoints(run_dir / "checkpoints")
         stored = from_chief(on_chief(checkpoints.read, share), share)
         step, extras = apply_state(model, stored)
+        on_chief(lambda: note_changes(run_dir, recipe, changes, step), share)
     log = RunLog(run_dir / "log.jsonl", keep_epochs=step // steps) if share.is_chief else None
-    test = _eval_batches(recipe, data, place)
+    test = eval_batches(recipe, data, place)
 
     def fit(start, end_epoch, extras):
         """Train from a step to the end of an epoch; `extras` are of a checkpoint inside one."""
         first, done = divmod(start, steps)
-        model.fit(
-            _train_batches(batches, start, end_epoch, share),
-            initial_epoch=first,
-            epochs=end_epoch,
-            steps_per_epoch=steps - done,
-            validation_data=test,
-            callbacks=run_callbacks(
-                recipe, run_dir, checkpoints, log, batches, start, extras, share
-            ),
-            shuffle=False,
-            verbose=(1 if sys.stdout.isatty() else 2) if share.is_chief else 0,
-        )
+        with place.scope() if on_workers(share) else contextlib.nullcontext():
+            model.fit(
+                train_batches(batches, start, end_epoch, share),
+                initial_epoch=first,
+                epochs=end_epoch,
+                steps_per_epoch=steps - done,
+                validation_data=test,
+                callbacks=run_callbacks(
+                    recipe, run_dir, checkpoints, log, batches, start, extras, share
+                ),
+                shuffle=False,
+                verbose=(1 if sys.stdout.isatty() else 2) if share.is_chief else 0,
+            )
         return end_epoch * steps
 
     if step and share.is_chief:
@@ -210,10 +233,16 @@ def _train(recipe, run_dir, data, start, teacher, place, given):
     return student
 
 
-def _distiller(recipe, student, teacher):
-    settings = dataclasses.asdict(recipe.distill)
-    settings.pop("teacher")
-    return Distiller(student, teacher, **settings)
+def _trained(recipe, student, teacher, share):
+    """What `fit` is called on: the student, or a distiller around it."""
+    if teacher is not None:
+        settings = dataclasses.asdict(recipe.distill)
+        settings.pop("teacher")
+        cls = of_workers(Distiller) if on_workers(share) else Distiller
+        return cls(student, teacher, **settings)
+    if on_workers(share):
+        return of_workers(keras.Model)(student.inputs, student.outputs, name=student.name)
+    return student
 
 
 def _opening_lines(recipe, model, data, place):
@@ -235,15 +264,14 @@ def _opening_lines(recipe, model, data, place):
             f"this is one of {recipe.batch_size}: expect another accuracy (WRN-28-10 at batch 512 "
             "loses 2 points on CIFAR-100), or try --scale-lr"
         )
-    if place.strategy is None and replicas > 1:
+    if replicas > 1:
+        processes = f" of {place.share.count} processes" if place.share.count > 1 else ""
+        together = place.strategy is None or recipe.sync_batch_norm
+        norm = "over all of them" if together else "of each, its moving statistics averaged"
+        jit = "" if place.strategy is None else "; jit_compile is off, it fails on several devices"
         lines.append(
-            f"{replicas} devices of {place.share.count} processes: batch norm over all of them"
-        )
-    elif replicas > 1:
-        norm = "synchronised" if recipe.sync_batch_norm else "of each replica, averaged"
-        lines.append(
-            f"{replicas} replicas of {recipe.batch_size // replicas} images: batch norm "
-            f"statistics are {norm}; jit_compile is off, it fails on several replicas"
+            f"{replicas} devices{processes}, {recipe.batch_size // replicas} images each: batch "
+            f"norm {norm}{jit}"
         )
     return "\n".join(lines)
 
@@ -264,21 +292,3 @@ def _compile(model, recipe, steps):
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     model.optimizer.build(model.trainable_variables)
-
-
-def _train_batches(batches, start, epochs, share):
-    if keras.backend.backend() == "tensorflow":
-        return batches.dataset(start, epochs)
-    return batches.arrays(start, epochs, share.rows(batches.batch_size))
-
-
-def _eval_batches(recipe, data, place):
-    images, labels = data.test
-    settings = {
-        "batch_size": eval_batch(recipe, data),
-        "preprocessing": data.preprocessing,
-        "replicas": place.replicas,
-    }
-    if keras.backend.backend() == "tensorflow":
-        return eval_dataset(images, labels, data.classes, **settings)
-    return EvalBatches(images, labels, data.classes, rows=place.share.rows, **settings)

@@ -11,9 +11,11 @@ import sys
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from tiny import PLAIN
 
-from keras_wrn.training import callbacks, checkpoint
+from keras_wrn.data import DataError
+from keras_wrn.training import DataConfig, callbacks, checkpoint
 from keras_wrn.training.directory import locked
 from keras_wrn.training.errors import RunError
 from keras_wrn.training.run import run
@@ -72,11 +74,6 @@ def check_kills(run_python, tmp_path, replicas, kills):
 
 
 @pytest.mark.large
-def test_a_killed_run_ends_as_if_never_killed(run_python, tmp_path):
-    check_kills(run_python, tmp_path, 1, [13])
-
-
-@pytest.mark.large
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_a_run_killed_ten_times_ends_as_if_never_killed(run_python, tmp_path, replicas):
     # Each in the part of the run that is still ahead, or the run would not come so far.
@@ -90,6 +87,33 @@ def finished(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("failures") / "run"
     run(PLAIN, run_dir=run_dir, made_up=True)
     return run_dir
+
+
+def test_images_that_become_unreadable_in_mid_run_do_not_end_it(tmp_path, monkeypatch):
+    generator = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            for i in range(8):
+                pixels = generator.integers(0, 256, (16, 16, 3), dtype="uint8")
+                Image.fromarray(pixels).save(tmp_path / "photos" / split / name / f"{i}.png")
+    data = DataConfig(dataset=str(tmp_path / "photos"), image_size=16, crop_padding=0)
+    recipe = dataclasses.replace(PLAIN, data=data, batch_size=8, epochs=3)
+    damaged = tmp_path / "photos" / "train" / "dog" / "3.png"
+    write = callbacks.RunLog.write
+
+    def damage(log, line):
+        write(log, line)
+        damaged.write_bytes(b"no image")
+
+    monkeypatch.setattr(callbacks.RunLog, "write", damage)
+    assert run(recipe, run_dir=tmp_path / "run")["epochs"] == 3
+    # Where the run has to start again, the file is named, and the checkpoints stay.
+    (tmp_path / "run" / "summary.json").unlink()
+    kept = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    with pytest.raises(DataError, match=r"dog/3\.png"):
+        run(recipe, run_dir=tmp_path / "run", resume=True)
+    assert sorted((tmp_path / "run" / "checkpoints").iterdir()) == kept and kept
 
 
 @pytest.mark.parametrize("place", [0.2, 0.5, 0.9])

@@ -58,6 +58,13 @@ def masks(strategy):
     return np.array([[[y.numpy() for y in layer] for layer in run()] for _ in range(2)])
 
 arrays["masks"] = masks(two)
+with two.scope():
+    model = WideResNet(10, 1, input_shape=(8, 8, 3))
+    model.compile(SGD(0.1, gradient_accumulation_steps=2), "mse", jit_compile=False)
+    try:
+        model.optimizer.build(model.trainable_variables)
+    except ValueError as error:
+        arrays["accumulation"] = str(error)
 for i, (a, b) in enumerate(zip(one.weights, mirrored.weights)):
     assert a.path == b.path
     arrays[f"one{i}"], arrays[f"two{i}"] = a.numpy(), b.numpy()
@@ -100,3 +107,7 @@ def test_each_replica_drops_units_of_its_own(results):
             agreement = (flat[i] == flat[j]).mean()
             assert agreement == pytest.approx(0.7**2 + 0.3**2, abs=0.05), (i, j)
     np.testing.assert_array_equal(kept[:, 0], kept[:, 1])  # the same seed, the same masks
+
+
+def test_accumulation_on_several_replicas_is_refused(results):
+    assert "several replicas (here 2)" in str(results["accumulation"])

@@ -13,7 +13,7 @@ import pytest
 from tiny import PLAIN, TINY
 
 from keras_wrn.data import ZCA
-from keras_wrn.training import Recipe, directory
+from keras_wrn.training import DataConfig, Recipe, directory
 from keras_wrn.training import callbacks as run_callbacks
 from keras_wrn.training.errors import CheckpointError, Diverged, RunError, Stopped
 from keras_wrn.training.run import run
@@ -214,6 +214,29 @@ def test_resume_with_another_recipe_lists_the_differences(finished, tmp_path):
     changed = dataclasses.replace(PLAIN, model=dataclasses.replace(PLAIN.model, dropout=0.5))
     with pytest.raises(ValueError, match=r"model\.dropout was 0\.2, is 0\.5"):
         run(changed, run_dir=run_dir, made_up=True, resume=True)
+
+
+def test_a_changed_recipe_goes_on_where_told_and_the_summary_says_so(finished, tmp_path):
+    run_dir = tmp_path / "copy"
+    shutil.copytree(finished[0], run_dir)
+    changed = dataclasses.replace(PLAIN, label_smoothing=0.1)
+    settings = {"run_dir": run_dir, "made_up": True, "resume": True, "allow_changes": True}
+    with pytest.raises(ValueError, match=r"label_smoothing was .* It is finished"):
+        run(changed, **settings)
+    (run_dir / "summary.json").unlink()
+    for path in sorted((run_dir / "checkpoints").iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(ValueError, match=r"cannot go on with data\.dataset was"):
+        run(dataclasses.replace(PLAIN, data=DataConfig("cifar100")), **settings)
+    other = dataclasses.replace(PLAIN, model=dataclasses.replace(PLAIN.model, block="B11"))
+    with pytest.raises(ValueError, match=r"cannot go on with model\.block was 'B33', is 'B11'"):
+        run(other, **settings)
+    assert json.loads((run_dir / "recipe.json").read_text())["label_smoothing"] == 0
+    summary = run(changed, **settings)
+    expected = {"after_step": 4, "changes": ["label_smoothing was 0.0, is 0.1"]}
+    assert summary["changes"] == [expected]
+    assert json.loads((run_dir / "recipe.json").read_text())["label_smoothing"] == 0.1
+    assert "changes" not in finished[1]
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(finished, tmp_path, capsys):

@@ -1,0 +1,102 @@
+"""Processes that train as one on TensorFlow: `fit` under MultiWorkerMirroredStrategy.
+
+Keras 3.15 has two defects there, https://github.com/keras-team/keras/issues/20585. What is here
+goes around both by public means: the model that is fitted is made outside of the strategy's scope
+(its variables inside), and its steps return vectors, which the strategy can average, not numbers.
+"""
+
+import json
+import os
+
+import keras
+import numpy as np
+
+from keras_wrn.training.errors import RunError
+
+
+def on_workers(share):
+    """Whether the processes of a run are TensorFlow's workers."""
+    return isinstance(share.link, WorkersLink)
+
+
+class WorkersLink:
+    """What the processes of a run say to each other, by the strategy's own sums."""
+
+    handles_sigterm = False
+    errors = "UnavailableError", "AbortedError", "InternalError", "CancelledError"
+
+    def __init__(self, strategy, rank):
+        self.strategy = strategy
+        self.rank = rank
+
+    def from_first(self, data):
+        """The uint8 array of process 0; the others give one of the same length."""
+        padded = np.pad(data, (0, -len(data) % 4)).view("int32")  # of the types that are summed
+        found = self._sum(padded if self.rank == 0 else np.zeros_like(padded))
+        return found.view("uint8")[: len(data)]
+
+    def is_any(self, asked, step):
+        """Whether a process was asked to stop, at the same step for all."""
+        return self._sum(np.array([asked], "int32"))[0] > 0
+
+    def _sum(self, array):
+        # One of this process's replicas brings it, the others nothing.
+        parts = iter([array])
+        values = self.strategy.experimental_distribute_values_from_function(
+            lambda context: next(parts, np.zeros_like(array))
+        )
+        return self.strategy.reduce("SUM", values, axis=None).numpy()
+
+
+def join_workers():
+    """Become one of the workers that TF_CONFIG names: rank, count and link.
+
+    Raises:
+        RunError: there is no TF_CONFIG, or it is no use.
+    """
+    import tensorflow as tf
+
+    text = os.environ.get("TF_CONFIG", "")
+    try:
+        config = json.loads(text)
+        workers = [host for kind in ("chief", "worker") for host in config["cluster"].get(kind, [])]
+        kind, index = config["task"]["type"], int(config["task"]["index"])
+        rank = index + (len(config["cluster"].get("chief", [])) if kind == "worker" else 0)
+        if kind not in ("chief", "worker") or not 0 <= rank < len(workers):
+            raise ValueError(f"task {kind} {index} of {len(workers)} workers")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            "Many machines on TensorFlow need TF_CONFIG in the environment of each process, such "
+            'as {"cluster": {"worker": ["10.0.0.1:1234", "10.0.0.2:1234"]}, "task": {"type": '
+            '"worker", "index": 0}}. On JAX (KERAS_BACKEND=jax) the --hosts flags or the launcher '
+            f"tell them. Received: TF_CONFIG={text!r} ({error})"
+        ) from error
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except (RuntimeError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise RunError(f"The workers of TF_CONFIG cannot be joined: {reason}") from error
+    return rank, len(workers), WorkersLink(strategy, rank)
+
+
+def of_workers(cls):
+    """A class of models to be made outside of the strategy's scope and fitted inside."""
+
+    def train_step(self, data):
+        return _vectors(cls.train_step(self, data))
+
+    def test_step(self, data):
+        return _vectors(cls.test_step(self, data))
+
+    return type(cls.__name__, (cls,), {"train_step": train_step, "test_step": test_step})
+
+
+def build_metrics(model, classes):
+    """Make the metrics' variables, in the strategy's scope, as `fit` does elsewhere."""
+    scores = np.ones((1, classes), "float32")
+    model.compute_metrics(None, scores, scores)
+    model.reset_metrics()
+
+
+def _vectors(logs):
+    return {name: keras.ops.expand_dims(value, 0) for name, value in logs.items()}
