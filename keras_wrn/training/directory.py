@@ -12,7 +12,7 @@ import keras
 from keras_wrn.training.checkpoint import write_json
 from keras_wrn.training.devices import cpu_facts
 from keras_wrn.training.errors import RunError
-from keras_wrn.training.recipe import Recipe
+from keras_wrn.training.recipe import SMOKE, Recipe
 
 try:
     import fcntl
@@ -84,6 +84,13 @@ def _way_out(run_dir, forbidden):
         "Resume with the same flags, give another --run-dir, or go on with the new recipe with "
         "--allow-changes, which the results will state."
     )
+
+
+def clear_smoke(run_dir):
+    """Remove a finished smoke run, of which nothing is worth keeping."""
+    summary = run_dir / "summary.json"
+    if summary.exists() and json.loads(summary.read_text())["recipe"].endswith(SMOKE):
+        shutil.rmtree(run_dir)
 
 
 @contextlib.contextmanager

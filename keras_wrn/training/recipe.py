@@ -19,6 +19,8 @@ from keras_wrn.training.config import (
 )
 from keras_wrn.training.schedules import epochs_of
 
+SMOKE = "-smoke"  # at the end of the name of a recipe that was shrunk to seconds
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -191,7 +193,7 @@ def smoke(recipe: Recipe) -> Recipe:
     """Shrink a recipe to seconds: WRN-10-1, two epochs of made-up images, from scratch, alone."""
     return dataclasses.replace(
         recipe,
-        name=f"{recipe.name}-smoke",
+        name=recipe.name + SMOKE,
         model=dataclasses.replace(
             recipe.model, depth=10, width=1, num_blocks=None, name="", weights="", frozen_stages=0
         ),

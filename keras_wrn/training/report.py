@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keras_wrn.training.callbacks import RunLog
 from keras_wrn.training.directory import NOT_TRAINING
-from keras_wrn.training.recipe import Recipe
+from keras_wrn.training.recipe import SMOKE, Recipe
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
@@ -65,6 +65,8 @@ def results_table(paths, start=".") -> str:
     for path in paths:
         for found in sorted([*Path(path).glob("summary.json"), *Path(path).glob("*/summary.json")]):
             summary = json.loads(found.read_text())
+            if summary["recipe"].endswith(SMOKE):
+                continue  # a trial on made-up images is no result
             # By way of a Recipe, which has the fields that an earlier version did not.
             recipe = Recipe.from_json((found.parent / "recipe.json").read_text())
             recipe = json.loads(recipe.to_json())

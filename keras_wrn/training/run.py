@@ -18,6 +18,7 @@ from keras_wrn.training.directory import (
     begin_directory,
     check_disk,
     check_unchanged,
+    clear_smoke,
     locked,
     note_changes,
     open_directory,
@@ -87,8 +88,11 @@ def run(
     ```
     """
     recipe = smoke(recipe) if made_up else recipe
+    own_place = run_dir is None
     run_dir = Path(run_dir or f"runs/{recipe.name}-seed{recipe.seed}")
     share = join(recipe.strategy, hosts or Hosts())
+    if made_up and own_place and not resume:
+        on_chief(lambda: clear_smoke(run_dir), share)
     changes = on_chief(lambda: open_directory(run_dir, recipe, resume, allow_changes), share)
     found = {"finished": np.array((run_dir / "summary.json").exists())}
     if from_chief(found, share)["finished"]:

@@ -54,6 +54,22 @@ def test_other_settings_have_a_row_of_their_own_that_says_which(tmp_path, recipe
     assert fourth[:2] == ["`mine`", "digits (validation split)"]
 
 
+def test_a_run_with_changes_has_a_row_of_its_own_that_says_so(tmp_path, recipe):
+    for name in ("a", "b"):
+        write_run(tmp_path / name, recipe, 6.0)
+    summary = json.loads((tmp_path / "b" / "summary.json").read_text())
+    summary["changes"] = [{"after_step": 7, "changes": ["epochs was 3, is 4"]}]
+    (tmp_path / "b" / "summary.json").write_text(json.dumps(summary))
+    names = {row[0] for row in rows(results_table([tmp_path]))}
+    assert names == {"`mine`", "`mine` after step 7: epochs was 3, is 4"}
+
+
+def test_smoke_runs_are_no_results(tmp_path, recipe):
+    write_run(tmp_path / "a", recipe, 6.0)
+    write_run(tmp_path / "b", dataclasses.replace(recipe, name="mine-smoke"), 90.0)
+    assert [row[0] for row in rows(results_table([tmp_path]))] == ["`mine`"]
+
+
 def test_nothing_to_report_is_said(tmp_path):
     with pytest.raises(ValueError, match="no finished run"):
         results_table([tmp_path])

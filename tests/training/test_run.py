@@ -188,6 +188,18 @@ def test_occupied_directory_is_refused_and_untouched(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_a_second_smoke_run_takes_the_place_of_the_first(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_dir = tmp_path / "runs" / f"{PLAIN.name}-smoke-seed0"
+    shutil.copytree(finished[0], run_dir)
+    (run_dir / "note").write_text("of the first")
+    assert run(PLAIN, made_up=True)["recipe"] == f"{PLAIN.name}-smoke"
+    assert not (run_dir / "note").exists()
+    (run_dir / "summary.json").unlink()  # one that did not finish may still run
+    with pytest.raises(FileExistsError):
+        run(PLAIN, made_up=True)
+
+
 def test_unwritable_directory_is_found_before_training(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
