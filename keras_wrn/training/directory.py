@@ -45,6 +45,15 @@ def open_directory(run_dir, recipe, resume, allow_changes=False):
             f"The run directory {run_dir} is not empty. Continue it with --resume, or give "
             "another one with --run-dir."
         )
+    if occupied and not (run_dir / "recipe.json").exists():
+        written = {"versions.json", "data.json"}  # before recipe.json
+        names = sorted(path.name for path in run_dir.iterdir())
+        foreign = [name for name in names if name not in written and not name.endswith(".tmp")]
+        if foreign:
+            raise FileExistsError(
+                f"There is no run to continue in {run_dir}, which holds {', '.join(foreign[:5])}. "
+                "Give another directory with --run-dir."
+            )
     changes = list(_recipe_changes(run_dir, recipe))
     if changes:
         forbidden = [change for change in changes if change.startswith(FIXED)]

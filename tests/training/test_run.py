@@ -188,6 +188,13 @@ def test_occupied_directory_is_refused_and_untouched(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_a_directory_of_other_files_is_no_run_to_continue(tmp_path):
+    (tmp_path / "versions.json").write_text("{}")
+    (tmp_path / "thesis.tex").write_text("my")
+    with pytest.raises(FileExistsError, match=r"no run to continue in .* holds thesis\.tex\."):
+        run(PLAIN, run_dir=tmp_path, made_up=True, resume=True)
+
+
 def test_a_second_smoke_run_takes_the_place_of_the_first(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_dir = tmp_path / "runs" / f"{PLAIN.name}-smoke-seed0"
