@@ -18,7 +18,7 @@ from keras_wrn import verbs
 from keras_wrn.data import DataError
 from keras_wrn.export import ExportError
 from keras_wrn.training.errors import RunError, Stopped
-from keras_wrn.training.hosts import Hosts
+from keras_wrn.training.hosts import Hosts, end_process
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.scripts import load_recipe, recipe_paths
 
@@ -175,4 +175,4 @@ def _exit_codes():
 
 def _fail(message, code):
     print(f"keras-wrn: error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
+    end_process(code)

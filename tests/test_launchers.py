@@ -70,6 +70,7 @@ def test_the_slurm_script_trains_two_processes_as_one(tmp_path):
         (143, "0", "requeue JOB\n"),
         (75, "3", "requeue JOB\n"),
         (134, "3", "requeue JOB\n"),
+        (137, "3", "requeue JOB\n"),
         (75, "20", ""),
         (1, "0", ""),
     ],

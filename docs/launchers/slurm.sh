@@ -24,8 +24,8 @@ srun --kill-on-bad-exit=1 python "recipes/$RECIPE.py" \
     --strategy multi-host --run-dir "$RUN_DIR" --resume "$@"
 status=$?
 
-# 143: asked to stop, with the state saved; 75, and 134 by JAX itself: a process was lost.
-if [[ $status == 143 || $status == 75 || $status == 134 ]] && (( ${SLURM_RESTART_COUNT:-0} < 20 )); then
+# 143: asked to stop, with the state saved; 137: killed; 75, and 134 by JAX itself: one was lost.
+if [[ " 143 137 134 75 " == *" $status "* ]] && (( ${SLURM_RESTART_COUNT:-0} < 20 )); then
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit $status

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_wrn.training.checkpoint import restore_metrics, state_of
 from keras_wrn.training.errors import Diverged, RunError, Stopped
-from keras_wrn.training.hosts import is_any_asked_to_stop
+from keras_wrn.training.hosts import is_any_asked_to_stop, on_chief
 
 
 class RunLog:
@@ -35,6 +35,8 @@ class RunLog:
     def write(self, values):
         with open(self.path, "a") as file:
             file.write(json.dumps(values) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # no checkpoint of an epoch without its line
 
     @staticmethod
     def read(path):
@@ -69,10 +71,12 @@ class RunCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.handlers = {}
-        if self.share.count > 1 and self.share.link.handles_sigterm:
-            return
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may handle signals
+        if self.share.count > 1 and self.share.link.handles_sigterm:
+            again = lambda *_: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+            self.handlers[signal.SIGINT] = signal.signal(signal.SIGINT, again)
+            return
         for signum in (signal.SIGTERM, signal.SIGINT):
             self.handlers[signum] = signal.signal(signum, self._on_signal)
 
@@ -84,7 +88,9 @@ class RunCallback(keras.callbacks.Callback):
         self.restore_handlers()
 
     def _on_signal(self, signum, frame):
-        if self.signum is not None:  # a second one: now
+        if self.signum is not None and signum == signal.SIGTERM:
+            return  # launchers may send it twice
+        if self.signum is not None:  # a second Ctrl-C: now
             self.restore_handlers()
             raise KeyboardInterrupt
         self.signum = signum
@@ -114,8 +120,8 @@ class RunCallback(keras.callbacks.Callback):
         kept = self.checkpoints.directory if self.checkpoints.paths() else "not written yet"
         raise Diverged(
             f"{what} in epoch {epoch + 1}, after step {step + 1} of "
-            f"{self.steps}. Lower --optimizer.learning-rate, or try --precision float32. The "
-            f"last checkpoint: {kept}"
+            f"{self.steps}. Begin another run with a lower --optimizer.learning-rate or with "
+            f"--precision float32. The last checkpoint: {kept}"
         )
 
     def on_test_begin(self, logs=None):
@@ -149,12 +155,14 @@ class RunCallback(keras.callbacks.Callback):
 
     def _save(self, line=None, **extras):
         state = state_of(self.model)  # on every process: reading sums over them on TensorFlow
-        if not self.share.is_chief:
-            return
-        try:
+
+        def write():
             if line is not None:
                 self.log.write(line)
             self.checkpoints.save(state, self.step, **extras)
+
+        try:
+            on_chief(write, self.share)
         except OSError as error:
             self.restore_handlers()
             last = self.checkpoints.paths()[-1:]

@@ -1,9 +1,10 @@
 """Checkpoints that hold the whole state of a run, each written aside and renamed."""
 
+import hashlib
+import io
 import json
 import os
 import re
-import zipfile
 from pathlib import Path
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 
 from keras_wrn.training.errors import CheckpointError
 
+DIGEST = hashlib.sha256().digest_size
 PATTERN = re.compile(r"step-(\d{8})\.npz")
 
 
@@ -18,7 +20,8 @@ class Checkpoints:
     """The checkpoints of one run, in one directory; the last `keep` stay.
 
     Each is a `.npz` of every variable: weights, moving statistics, dropout's random states,
-    optimizer and running metrics, with the step. Backend-neutral.
+    optimizer and running metrics, with the step; and after it the SHA-256 of it, 32 bytes.
+    Backend-neutral.
 
     Args:
         directory: path, made when needed.
@@ -40,9 +43,15 @@ class Checkpoints:
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / f"step-{step:08d}.npz"
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        for left in self.directory.glob("*.tmp"):  # by a process that was killed
+            left.unlink()
         try:
-            with open(temporary, "wb") as file:
+            with open(temporary, "w+b") as file:
                 np.savez(file, step=np.int64(step), **extras, **state)
+                file.seek(0)
+                digest = hashlib.file_digest(file, "sha256").digest()
+                file.seek(0, os.SEEK_END)
+                file.write(digest)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -60,14 +69,22 @@ class Checkpoints:
         problems = []
         for path in reversed(self.paths()):
             try:
-                with open(path, "rb") as file, np.load(file) as archive:
-                    return dict(archive)  # the archive has a CRC-32 of each array
-            except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+                return _read_whole(path)
+            except (OSError, ValueError) as error:
                 problems.append(f"{path}: {error}")
                 print(f"Checkpoint {path} is damaged and not used: {error}")
         if problems:
             raise CheckpointError("No checkpoint can be read: " + "; ".join(problems))
         return None
+
+
+def _read_whole(path):
+    data = memoryview(path.read_bytes())
+    content, digest = data[:-DIGEST], data[-DIGEST:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("it is cut off or its bytes have changed")
+    with np.load(io.BytesIO(content)) as archive:
+        return dict(archive)
 
 
 def state_of(model):

@@ -121,6 +121,14 @@ class Place:
         """Where variables are made."""
         return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
 
+    def idle_devices(self):
+        """How many devices of this process JAX has that the run does not use."""
+        if keras.backend.backend() != "jax" or self.replicas > 1:
+            return 0
+        import jax
+
+        return len(jax.local_devices()) - 1
+
     def device_names(self):
         """The devices, as a list of str."""
         if keras.backend.backend() == "tensorflow":

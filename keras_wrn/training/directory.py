@@ -26,6 +26,7 @@ FIXED = tuple(
     "model.name model.num_blocks model.width".split()
 )
 CHANGES = "changes.jsonl"
+LOCK = ".lock"
 
 
 def open_directory(run_dir, recipe, resume, allow_changes=False):
@@ -39,14 +40,14 @@ def open_directory(run_dir, recipe, resume, allow_changes=False):
         ValueError: it was started with another recipe; the message lists the differences.
         RunError: it cannot be written to.
     """
-    occupied = run_dir.is_dir() and any(run_dir.iterdir())
+    occupied = run_dir.is_dir() and any(path.name != LOCK for path in run_dir.iterdir())
     if occupied and not resume:
         raise FileExistsError(
             f"The run directory {run_dir} is not empty. Continue it with --resume, or give "
             "another one with --run-dir."
         )
     if occupied and not (run_dir / "recipe.json").exists():
-        written = {"versions.json", "data.json"}  # before recipe.json
+        written = {LOCK, "versions.json", "data.json"}  # before recipe.json
         names = sorted(path.name for path in run_dir.iterdir())
         foreign = [name for name in names if name not in written and not name.endswith(".tmp")]
         if foreign:
@@ -114,7 +115,8 @@ def locked(run_dir):
     if fcntl is None:
         yield
         return
-    descriptor = os.open(run_dir, os.O_RDONLY)
+    # A file that is open for writing: network file systems lock nothing else.
+    descriptor = os.open(os.path.join(run_dir, LOCK), os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,6 +5,7 @@ On JAX by `keras.distribution`, on TensorFlow by MultiWorkerMirroredStrategy.
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import os
 import sys
@@ -18,6 +19,7 @@ from keras_wrn.training.errors import RunError
 # A peer that is not heard of for so long is lost, and every process ends.
 HEARTBEAT_SECONDS = 30
 JOIN_SECONDS = 300
+LEAVE_SECONDS = 30  # that JAX waits for the others where this process ends
 # The exit status of a process whose peer was lost: the same command may do better.
 LOST = 75  # EX_TEMPFAIL
 # What launchers set (Kubeflow Trainer's jax runtime); Slurm, Open MPI and Cloud TPU JAX finds out.
@@ -26,6 +28,9 @@ ENVIRONMENT = {
     "processes": "JAX_NUM_PROCESSES",
     "process_id": "JAX_PROCESS_ID",
 }
+
+
+joined: list[str] = []  # what this process is one of several of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +104,9 @@ def join(strategy, hosts: Hosts = Hosts()) -> Share:
             )
         from keras_wrn.training.workers import join_workers
 
-        return Share(*join_workers())
+        rank, count, link = join_workers(JOIN_SECONDS)
+        joined.append("tensorflow")
+        return Share(rank, count, link)
     if backend != "jax":
         raise RunError(
             "Many machines need Keras on JAX or TensorFlow: start every process with "
@@ -119,6 +126,7 @@ def _join_jax(settings):
                 settings["process_id"],
                 heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
                 initialization_timeout=JOIN_SECONDS,
+                shutdown_timeout_seconds=LEAVE_SECONDS,
             )
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0][:200]
@@ -127,6 +135,7 @@ def _join_jax(settings):
                 "--hosts.processes and --hosts.process-id, or start them under Slurm, Open MPI, "
                 "Cloud TPU or Kubeflow Trainer, which tell them"
             ) from error
+        joined.append("jax")
     distribution = keras.distribution.DataParallel(
         devices=keras.distribution.list_devices(), auto_shard_dataset=False
     )
@@ -188,10 +197,25 @@ def on_chief(function, share: Share):
     return result
 
 
-def wait(share: Share):
-    """Wait until every process has come here."""
-    if share.count > 1:
-        share.link.from_first(np.zeros(4, "uint8"))
+def check_same(what, text, share: Share):
+    """Raise a ValueError where this process was given something else than process 0."""
+    if share.count == 1:
+        return
+    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), "uint8")
+    if (share.link.from_first(digest) != digest).any():
+        raise ValueError(
+            f"All processes should be given the same {what}. Process {share.rank} of "
+            f"{share.count} has another one than process 0: {text[:2000]}"
+        )
+
+
+def end_process(code):
+    """Leave with an exit status: of several processes at once, as the backends would wait."""
+    if joined:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def is_any_asked_to_stop(asked, share: Share, step) -> bool:
@@ -212,8 +236,9 @@ def peers(share: Share, run_dir):
         lines = [line for line in str(error).splitlines() if line.strip()]
         reason = next((line for line in lines if "aborted" in line), lines[0])
         print(
-            f"A process of this run was lost: {reason.strip()[:200]}. Start all of them again with "
-            f"--resume: {run_dir} has the state of the last whole epoch.",
+            "A process of this run was lost, or this one cannot go on: "
+            f"{reason.strip()[:200]}. Start all of them again with --resume: {run_dir} has the "
+            "state of the last whole epoch.",
             file=sys.stderr,
             flush=True,
         )

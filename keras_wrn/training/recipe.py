@@ -61,7 +61,7 @@ class Recipe:
     seed: int = 0
     """Of initial weights, order, augmentation and dropout."""
     deterministic: bool = False
-    """Make reruns bit-identical, at some cost in speed."""
+    """TensorFlow: make reruns bit-identical, at some cost in speed."""
     paper_error: float | None = None
     """The published test error in percent, for the results table."""
     source: str = ""

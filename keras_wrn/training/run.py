@@ -12,6 +12,7 @@ import numpy as np
 from keras_wrn.data.pipeline import Batches
 from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.training import devices, report
+from keras_wrn.training.announce import opening_lines
 from keras_wrn.training.callbacks import RunLog, run_callbacks
 from keras_wrn.training.checkpoint import Checkpoints, apply_state, write_json
 from keras_wrn.training.directory import (
@@ -24,8 +25,8 @@ from keras_wrn.training.directory import (
     open_directory,
 )
 from keras_wrn.training.distill import Distiller
-from keras_wrn.training.errors import RunError
-from keras_wrn.training.hosts import Hosts, from_chief, join, leave, on_chief, peers, wait
+from keras_wrn.training.errors import memory_explained
+from keras_wrn.training.hosts import Hosts, check_same, from_chief, join, leave, on_chief, peers
 from keras_wrn.training.inputs import (
     check_inputs,
     eval_batches,
@@ -35,9 +36,9 @@ from keras_wrn.training.inputs import (
 )
 from keras_wrn.training.network import final_model, load_teacher, start_model, training_model
 from keras_wrn.training.optimizer import SGD
-from keras_wrn.training.outcome import export_artifacts, size_of, summarize
+from keras_wrn.training.outcome import export_artifacts, summarize
 from keras_wrn.training.recipe import Recipe, smoke
-from keras_wrn.training.schedules import WARM_UP_EPOCHS, scaled_schedule
+from keras_wrn.training.schedules import scaled_schedule
 from keras_wrn.training.workers import build_metrics, of_workers, on_workers
 
 
@@ -96,10 +97,12 @@ def run(
     changes = on_chief(lambda: open_directory(run_dir, recipe, resume, allow_changes), share)
     found = {"finished": np.array((run_dir / "summary.json").exists())}
     if from_chief(found, share)["finished"]:
+        if not share.is_chief:
+            return {}
         print(f"{run_dir} is a finished run.")
-        return json.loads((run_dir / "summary.json").read_text()) if share.is_chief else {}
-    lock = on_chief(lambda: locked(run_dir), share) or contextlib.nullcontext()
-    with lock, peers(share, run_dir):
+        return json.loads((run_dir / "summary.json").read_text())
+    with contextlib.ExitStack() as stack, peers(share, run_dir):
+        on_chief(lambda: stack.enter_context(locked(run_dir)), share)
         return _run(recipe, run_dir, data_dir, made_up, share, changes)
 
 
@@ -112,15 +115,16 @@ def _run(recipe, run_dir, data_dir, made_up, share, changes):
     with place.scope():
         teacher = load_teacher(recipe.distill, data.preprocessing, data.classes)
     given = fingerprint(data, *(model for model in (start, teacher) if model is not None))
+    check_same("recipe", recipe.to_json(), share)
+    check_same("images and starting weights", json.dumps(given), share)
     on_chief(lambda: check_unchanged(run_dir, given), share)
-    with devices.precision_scope(place.precision), _memory(recipe, run_dir):
+    with (
+        devices.precision_scope(place.precision),
+        memory_explained(recipe, run_dir, place.replicas),
+    ):
         model = _train(recipe, run_dir, data, start, teacher, place, given, changes)
-    summary = {}
     leave()
-    if share.is_chief:
-        summary = _finish(recipe, run_dir, model, teacher, data, place)
-    wait(share)
-    return summary
+    return on_chief(lambda: _finish(recipe, run_dir, model, teacher, data, place), share) or {}
 
 
 def _finish(recipe, run_dir, model, teacher, data, place):
@@ -143,23 +147,6 @@ def _seed(recipe):
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-
-
-@contextlib.contextmanager
-def _memory(recipe, run_dir):
-    """Say what to do where the memory does not suffice."""
-    try:
-        yield
-    except Exception as error:
-        known = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
-        if not known and "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        batch = recipe.batch_size
-        raise RunError(
-            f"Out of memory with a batch of {batch} images. Try --batch-size {max(1, batch // 2)}, "
-            f"and --scale-lr with it, or a smaller network. Checkpoints, if any, are in "
-            f"{run_dir / 'checkpoints'}."
-        ) from error
 
 
 def _train(recipe, run_dir, data, start, teacher, place, given, changes):
@@ -198,14 +185,19 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
         params, zca = model.count_params(), data.preprocessing.zca
         on_chief(lambda: check_disk(run_dir, params, zca), share)
         _compile(model, recipe, steps)
-        if on_workers(share):
+        if place.strategy is None or on_workers(share):  # `fit` makes them too late to be restored
             build_metrics(model, data.classes)
         on_chief(lambda: begin_directory(run_dir, recipe, given), share)
         if share.is_chief:
-            print(_opening_lines(recipe, student, data, place))
+            print(opening_lines(recipe, student, data, place))
         checkpoints = Checkpoints(run_dir / "checkpoints")
         stored = from_chief(on_chief(checkpoints.read, share), share)
         step, extras = apply_state(model, stored)
+        if step > recipe.epochs * steps:
+            raise ValueError(
+                f"`epochs` should be at least the {step / steps:g} that {run_dir} has behind it. "
+                f"Received: {recipe.epochs}"
+            )
         on_chief(lambda: note_changes(run_dir, recipe, changes, step), share)
     log = RunLog(run_dir / "log.jsonl", keep_epochs=step // steps) if share.is_chief else None
     test = eval_batches(recipe, data, place)
@@ -247,37 +239,6 @@ def _trained(recipe, student, teacher, share):
     if on_workers(share):
         return of_workers(keras.Model)(student.inputs, student.outputs, name=student.name)
     return student
-
-
-def _opening_lines(recipe, model, data, place):
-    replicas = place.replicas
-    lines = [
-        f"{recipe.name}: {model.name}, {size_of(model.trainable_weights):,} parameters to train, "
-        f"{len(data.train[0]):,} training and {len(data.test[0]):,} held-out images of "
-        f"{recipe.data.dataset}, {place.precision}"
-    ]
-    scale = recipe.batch_size / recipe.rate_batch
-    if recipe.scale_lr and scale != 1:
-        lines.append(
-            f"The learning rate is {scale:g} times that of the recipe"
-            + (f", after a rise over {WARM_UP_EPOCHS} epochs" if scale > 1 else "")
-        )
-    elif scale >= 2 or scale <= 1 / 2:
-        lines.append(
-            f"Warning: the learning rate was chosen for a batch of {recipe.rate_batch} images, and "
-            f"this is one of {recipe.batch_size}: expect another accuracy (WRN-28-10 at batch 512 "
-            "loses 2 points on CIFAR-100), or try --scale-lr"
-        )
-    if replicas > 1:
-        processes = f" of {place.share.count} processes" if place.share.count > 1 else ""
-        together = place.strategy is None or recipe.sync_batch_norm
-        norm = "over all of them" if together else "of each, its moving statistics averaged"
-        jit = "" if place.strategy is None else "; jit_compile is off, it fails on several devices"
-        lines.append(
-            f"{replicas} devices{processes}, {recipe.batch_size // replicas} images each: batch "
-            f"norm {norm}{jit}"
-        )
-    return "\n".join(lines)
 
 
 def _compile(model, recipe, steps):

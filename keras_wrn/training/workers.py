@@ -7,6 +7,8 @@ goes around both by public means: the model that is fitted is made outside of th
 
 import json
 import os
+import sys
+import threading
 
 import keras
 import numpy as np
@@ -48,8 +50,10 @@ class WorkersLink:
         return self.strategy.reduce("SUM", values, axis=None).numpy()
 
 
-def join_workers():
+def join_workers(patience):
     """Become one of the workers that TF_CONFIG names: rank, count and link.
+
+    Ends the process where the others have not come after so many seconds.
 
     Raises:
         RunError: there is no TF_CONFIG, or it is no use.
@@ -71,12 +75,27 @@ def join_workers():
             '"worker", "index": 0}}. On JAX (KERAS_BACKEND=jax) the --hosts flags or the launcher '
             f"tell them. Received: TF_CONFIG={text!r} ({error})"
         ) from error
+    alone = threading.Timer(patience, _give_up, [patience, text])
+    alone.daemon = True
+    alone.start()
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except (RuntimeError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0][:200]
         raise RunError(f"The workers of TF_CONFIG cannot be joined: {reason}") from error
+    finally:
+        alone.cancel()
     return rank, len(workers), WorkersLink(strategy, rank)
+
+
+def _give_up(patience, config):
+    print(
+        f"keras-wrn: error: the workers of TF_CONFIG have not all come in {patience} seconds. "
+        f"Received: TF_CONFIG={config}",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)  # TensorFlow would wait for ever, and not here
 
 
 def of_workers(cls):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from keras_wrn.training import Hosts
+from keras_wrn.training.directory import locked
 from keras_wrn.training.errors import RunError
 from keras_wrn.training.hosts import LOST, Share, join
 
@@ -179,6 +180,38 @@ def test_sigterm_to_one_process_stops_all_at_one_step(tmp_path, backend):
     assert codes == [143, 143], printed
     assert all("Stopped by SIGTERM; the state is saved" in text for text in printed)
     assert list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+# What only one of two processes meets: the lock of another run, or a recipe of its own.
+ONE = """
+import dataclasses, sys
+count, number, port, directory, what = sys.argv[1:6]
+from tiny import TINY
+from keras_wrn.cli import train_main
+args = ["--smoke", "--run-dir", directory, "--strategy", "multi-host"]
+args += ["--hosts.coordinator", f"127.0.0.1:{port}"]
+args += ["--hosts.processes", count, "--hosts.process-id", number]
+if what == "recipe" and number == "1":
+    args += ["--seed", "5"]
+train_main(TINY, args)
+"""
+
+
+@large
+@pytest.mark.parametrize("what", ["lock", "recipe"])
+def test_what_one_process_cannot_do_ends_all_soon(tmp_path, monkeypatch, what):
+    monkeypatch.setattr(sys.modules[__name__], "RUN", ONE)
+    (tmp_path / "run").mkdir()
+    begun = time.monotonic()
+    with locked(tmp_path / "run") if what == "lock" else contextlib.nullcontext():
+        codes, printed = train("jax", tmp_path / "run", 2, step=what)
+    assert time.monotonic() - begun < 120
+    if what == "lock":
+        assert codes[0] == 1 and "Another process is running in" in printed[0]
+        assert codes[1] in (1, LOST, -signal.SIGABRT) and "process" in printed[1]
+    else:
+        assert codes[1] == 2 and "should be given the same recipe. Process 1 of 2" in printed[1]
+        assert codes[0] in (LOST, -signal.SIGABRT)
 
 
 def test_shares_of_a_batch():

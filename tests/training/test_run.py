@@ -13,9 +13,10 @@ import pytest
 from tiny import PLAIN, TINY
 
 from keras_wrn.data import ZCA
-from keras_wrn.training import DataConfig, Recipe, directory
+from keras_wrn.training import DataConfig, Recipe, checkpoint, directory
 from keras_wrn.training import callbacks as run_callbacks
 from keras_wrn.training.errors import CheckpointError, Diverged, RunError, Stopped
+from keras_wrn.training.hosts import Share
 from keras_wrn.training.run import run
 from keras_wrn.training.scripts import load_recipe
 
@@ -83,8 +84,13 @@ def test_same_seed_same_run_other_seed_other_run(finished, tmp_path):
     assert other["last_epoch"]["loss"] != finished[1]["last_epoch"]["loss"]
 
 
-@pytest.mark.parametrize("step", [1, 3, 4, 6])
-def test_a_stopped_run_continues_as_if_never_stopped(finished, tmp_path, monkeypatch, step):
+@pytest.mark.parametrize(
+    ("step", "strategy"), [(1, "mirrored"), (4, "mirrored"), (6, "mirrored"), (3, "none")]
+)
+def test_a_stopped_run_continues_as_if_never_stopped(
+    finished, tmp_path, monkeypatch, step, strategy
+):
+    recipe = dataclasses.replace(PLAIN, strategy=strategy)
     original = run_callbacks.RunCallback.on_train_batch_end
 
     def stop_at_step(self, batch, logs=None):
@@ -96,11 +102,11 @@ def test_a_stopped_run_continues_as_if_never_stopped(finished, tmp_path, monkeyp
     run_dir = tmp_path / "stopped"
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stopped) as stopped:
-        run(PLAIN, run_dir=run_dir, made_up=True)
+        run(recipe, run_dir=run_dir, made_up=True)
     assert stopped.value.signum == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == handler
     monkeypatch.undo()
-    summary = run(PLAIN, run_dir=run_dir, made_up=True, resume=True)
+    summary = run(recipe, run_dir=run_dir, made_up=True, resume=True)
     for straight, resumed in zip(weights(finished[0]), weights(run_dir), strict=True):
         np.testing.assert_array_equal(straight, resumed)
     timed = {"seconds", "images_per_second"}
@@ -114,6 +120,17 @@ def test_a_stopped_run_continues_as_if_never_stopped(finished, tmp_path, monkeyp
             k: v for k, v in b.items() if k not in timed
         }
     assert summary["test_error"] == finished[1]["test_error"]
+
+
+def test_only_a_second_ctrl_c_ends_at_once(monkeypatch, capsys):
+    callback = run_callbacks.RunCallback(None, None, 4, 16, 0, {}, Share())
+    callback.handlers = {}
+    for _ in range(2):  # launchers send SIGTERM to the whole group, and again
+        callback._on_signal(signal.SIGTERM, None)
+    assert callback.signum == signal.SIGTERM
+    assert capsys.readouterr().out.count("saving and stopping") == 1
+    with pytest.raises(KeyboardInterrupt):
+        callback._on_signal(signal.SIGINT, None)
 
 
 def test_nan_stops_the_run_and_says_where(tmp_path):
@@ -251,6 +268,13 @@ def test_a_changed_recipe_goes_on_where_told_and_the_summary_says_so(finished, t
     with pytest.raises(ValueError, match=r"cannot go on with model\.block was 'B33', is 'B11'"):
         run(other, **settings)
     assert json.loads((run_dir / "recipe.json").read_text())["label_smoothing"] == 0
+    checkpoints = checkpoint.Checkpoints(run_dir / "checkpoints")
+    state = checkpoints.read()
+    del state["step"]
+    checkpoints.save(state, 12)
+    with pytest.raises(ValueError, match=r"at least the 3 that .* behind it\. Received: 2"):
+        run(changed, **settings)
+    checkpoints.paths()[-1].unlink()
     summary = run(changed, **settings)
     expected = {"after_step": 4, "changes": ["label_smoothing was 0.0, is 0.1"]}
     assert summary["changes"] == [expected]

@@ -1,0 +1,41 @@
+"""What a run says before it trains."""
+
+from keras_wrn.training.outcome import size_of
+from keras_wrn.training.schedules import WARM_UP_EPOCHS
+
+
+def opening_lines(recipe, model, data, place):
+    """The lines that say what is trained, on what, and what to know of it."""
+    replicas = place.replicas
+    lines = [
+        f"{recipe.name}: {model.name}, {size_of(model.trainable_weights):,} parameters to train, "
+        f"{len(data.train[0]):,} training and {len(data.test[0]):,} held-out images of "
+        f"{recipe.data.dataset}, {place.precision}"
+    ]
+    scale = recipe.batch_size / recipe.rate_batch
+    if recipe.scale_lr and scale != 1:
+        lines.append(
+            f"The learning rate is {scale:g} times that of the recipe"
+            + (f", after a rise over {WARM_UP_EPOCHS} epochs" if scale > 1 else "")
+        )
+    elif scale != 1:
+        lines.append(
+            f"Warning: the learning rate was chosen for a batch of {recipe.rate_batch} images, and "
+            f"this is one of {recipe.batch_size}: expect another accuracy (WRN-28-10 at batch 512 "
+            "loses 2 points on CIFAR-100), or try --scale-lr"
+        )
+    if replicas > 1:
+        processes = f" of {place.share.count} processes" if place.share.count > 1 else ""
+        together = place.strategy is None or recipe.sync_batch_norm
+        norm = "over all of them" if together else "of each, its moving statistics averaged"
+        jit = "" if place.strategy is None else "; jit_compile is off, it fails on several devices"
+        lines.append(
+            f"{replicas} devices{processes}, {recipe.batch_size // replicas} images each: batch "
+            f"norm {norm}{jit}"
+        )
+    idle = place.idle_devices()
+    if idle:
+        lines.append(
+            f"{idle} devices stay idle: on JAX, --strategy multi-host --hosts.processes 1 takes all"
+        )
+    return "\n".join(lines)
