@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_wrn.training.checkpoint import restore_metrics, state_of
+from keras_wrn.training.checkpoint import metrics_of, restore_metrics, state_of
 from keras_wrn.training.errors import Diverged, RunError, Stopped
 from keras_wrn.training.hosts import is_any_asked_to_stop, on_chief
 
@@ -126,6 +126,14 @@ class RunCallback(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         self.training_ended = time.perf_counter()
+        self.trained = metrics_of(self.model)  # the evaluation has the same metrics
+
+    def on_test_batch_end(self, batch, logs=None):
+        if self.signum is not None and self.share.count == 1 and self.training_ended is not None:
+            self._check_weights()
+            seconds = np.float64(self.training_ended - self.begun)
+            self._save(seconds=seconds, **self.trained)
+            self._stop()
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs if logs is not None else {}
@@ -154,12 +162,14 @@ class RunCallback(keras.callbacks.Callback):
                 self._diverged(f"The weights {variable.path} became NaN or infinite")
 
     def _save(self, line=None, **extras):
-        state = state_of(self.model)  # on every process: reading sums over them on TensorFlow
+        state = (
+            state_of(self.model) | extras
+        )  # on every process: reading sums over them on TensorFlow
 
         def write():
             if line is not None:
                 self.log.write(line)
-            self.checkpoints.save(state, self.step, **extras)
+            self.checkpoints.save(state, self.step)
 
         try:
             on_chief(write, self.share)
@@ -198,3 +208,15 @@ def run_callbacks(recipe, run_dir, checkpoints, log, batches, start, extras, sha
             keras.callbacks.TensorBoard(str(run_dir / "tensorboard"), write_graph=False)
         )
     return callbacks
+
+
+def end_epoch(model, test, callbacks, epoch):
+    """Evaluate and log an epoch that was stopped in its evaluation, as `fit` would have."""
+    callbacks = keras.callbacks.CallbackList(callbacks, model=model)
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(epoch)
+    logs = {name: float(value) for name, value in model.get_metrics_result().items()}
+    found = model.evaluate(test, verbose=0, return_dict=True, callbacks=callbacks)
+    logs.update({f"val_{name}": value for name, value in found.items()})
+    callbacks.on_epoch_end(epoch, logs)
+    callbacks.on_train_end(logs)

@@ -38,8 +38,8 @@ class Checkpoints:
             return []
         return sorted(p for p in self.directory.iterdir() if PATTERN.fullmatch(p.name))
 
-    def save(self, state, step, **extras):
-        """Write what `state_of` found after so many steps of the run, and `extras`."""
+    def save(self, state, step):
+        """Write what `state_of` found after so many steps of the run."""
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / f"step-{step:08d}.npz"
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
@@ -47,7 +47,7 @@ class Checkpoints:
             left.unlink()
         try:
             with open(temporary, "w+b") as file:
-                np.savez(file, step=np.int64(step), **extras, **state)
+                np.savez(file, step=np.int64(step), **state)
                 file.seek(0)
                 digest = hashlib.file_digest(file, "sha256").digest()
                 file.seek(0, os.SEEK_END)
@@ -120,6 +120,12 @@ def apply_state(model, arrays):
     for name, variable in variables.items():
         variable.assign(arrays[name])
     return step, extras if "seconds" in extras else {}
+
+
+def metrics_of(model):
+    """The running metrics of a compiled model, as a dict of NumPy arrays."""
+    variables = [(name, v) for name, v in _variables(model) if name.startswith("metric:")]
+    return {name: keras.ops.convert_to_numpy(v) for name, v in variables}
 
 
 def restore_metrics(model, values):

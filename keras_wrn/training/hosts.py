@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import io
 import os
+import re
 import sys
 from typing import Any
 
@@ -22,6 +23,7 @@ JOIN_SECONDS = 300
 LEAVE_SECONDS = 30  # that JAX waits for the others where this process ends
 # The exit status of a process whose peer was lost: the same command may do better.
 LOST = 75  # EX_TEMPFAIL
+STATUS = re.compile("(ABORTED|CANCELLED|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|UNKNOWN): ")
 # What launchers set (Kubeflow Trainer's jax runtime); Slurm, Open MPI and Cloud TPU JAX finds out.
 ENVIRONMENT = {
     "coordinator": "JAX_COORDINATOR_ADDRESS",
@@ -68,7 +70,12 @@ class JaxLink:
     """What the processes of a run say to each other on JAX."""
 
     handles_sigterm = True  # JAX does, and tells all processes
-    errors = "JaxRuntimeError", "XlaRuntimeError"
+
+    def is_lost(self, error):
+        """Whether an error is of the connection to the others; some come as ValueErrors."""
+        if type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError"):
+            return True
+        return isinstance(error, ValueError) and bool(STATUS.match(str(error)))
 
     def from_first(self, data):
         """The uint8 array of process 0; the others give one of the same length."""
@@ -229,7 +236,7 @@ def peers(share: Share, run_dir):
     try:
         yield
     except Exception as error:
-        if share.count == 1 or type(error).__name__ not in share.link.errors:
+        if share.count == 1 or not share.link.is_lost(error):
             raise
         if "RESOURCE_EXHAUSTED" in str(error):
             raise

@@ -13,7 +13,7 @@ from keras_wrn.data.pipeline import Batches
 from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.training import devices, report
 from keras_wrn.training.announce import opening_lines
-from keras_wrn.training.callbacks import RunLog, run_callbacks
+from keras_wrn.training.callbacks import RunLog, end_epoch, run_callbacks
 from keras_wrn.training.checkpoint import Checkpoints, apply_state, write_json
 from keras_wrn.training.directory import (
     begin_directory,
@@ -185,8 +185,7 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
         params, zca = model.count_params(), data.preprocessing.zca
         on_chief(lambda: check_disk(run_dir, params, zca), share)
         _compile(model, recipe, steps)
-        if place.strategy is None or on_workers(share):  # `fit` makes them too late to be restored
-            build_metrics(model, data.classes)
+        build_metrics(model, data.classes)  # which `fit` makes too late to be restored
         on_chief(lambda: begin_directory(run_dir, recipe, given), share)
         if share.is_chief:
             print(opening_lines(recipe, student, data, place))
@@ -202,27 +201,29 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
     log = RunLog(run_dir / "log.jsonl", keep_epochs=step // steps) if share.is_chief else None
     test = eval_batches(recipe, data, place)
 
-    def fit(start, end_epoch, extras):
-        """Train from a step to the end of an epoch; `extras` are of a checkpoint inside one."""
+    def fit(start, epochs, extras):
+        """Train from a step to the end of so many epochs; `extras` are of one inside an epoch."""
         first, done = divmod(start, steps)
+        callbacks = run_callbacks(recipe, run_dir, checkpoints, log, batches, start, extras, share)
+        if extras and not done:
+            end_epoch(model, test, callbacks, first - 1)
+            return start
         with place.scope() if on_workers(share) else contextlib.nullcontext():
             model.fit(
-                train_batches(batches, start, end_epoch, share),
+                train_batches(batches, start, epochs, share),
                 initial_epoch=first,
-                epochs=end_epoch,
+                epochs=epochs,
                 steps_per_epoch=steps - done,
                 validation_data=test,
-                callbacks=run_callbacks(
-                    recipe, run_dir, checkpoints, log, batches, start, extras, share
-                ),
+                callbacks=callbacks,
                 shuffle=False,
                 verbose=(1 if sys.stdout.isatty() else 2) if share.is_chief else 0,
             )
-        return end_epoch * steps
+        return epochs * steps
 
     if step and share.is_chief:
         print(f"Resuming {run_dir} after step {step} of {recipe.epochs * steps}.")
-    if step % steps:
+    if extras:  # stopped inside an epoch, or in the evaluation at its end
         step = fit(step, step // steps + 1, extras)
     if step < recipe.epochs * steps:
         fit(step, recipe.epochs, {})

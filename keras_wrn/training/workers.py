@@ -25,7 +25,6 @@ class WorkersLink:
     """What the processes of a run say to each other, by the strategy's own sums."""
 
     handles_sigterm = False
-    errors = "UnavailableError", "AbortedError", "InternalError", "CancelledError"
 
     def __init__(self, strategy, rank):
         self.strategy = strategy
@@ -36,6 +35,11 @@ class WorkersLink:
         padded = np.pad(data, (0, -len(data) % 4)).view("int32")  # of the types that are summed
         found = self._sum(padded if self.rank == 0 else np.zeros_like(padded))
         return found.view("uint8")[: len(data)]
+
+    def is_lost(self, error):
+        """Whether an error is of the connection to the others."""
+        lost = "UnavailableError", "AbortedError", "InternalError", "CancelledError"
+        return type(error).__name__ in lost
 
     def is_any(self, asked, step):
         """Whether a process was asked to stop, at the same step for all."""
@@ -111,7 +115,7 @@ def of_workers(cls):
 
 
 def build_metrics(model, classes):
-    """Make the metrics' variables, in the strategy's scope, as `fit` does elsewhere."""
+    """Make the variables of a compiled model's metrics, in the scope of its strategy."""
     scores = np.ones((1, classes), "float32")
     model.compute_metrics(None, scores, scores)
     model.reset_metrics()

@@ -84,21 +84,32 @@ def test_same_seed_same_run_other_seed_other_run(finished, tmp_path):
     assert other["last_epoch"]["loss"] != finished[1]["last_epoch"]["loss"]
 
 
+# Each epoch has 4 steps and an evaluation of one batch.
 @pytest.mark.parametrize(
-    ("step", "strategy"), [(1, "mirrored"), (4, "mirrored"), (6, "mirrored"), (3, "none")]
+    ("where", "step", "strategy"),
+    [
+        ("train", 1, "mirrored"),
+        ("train", 4, "mirrored"),
+        ("train", 6, "mirrored"),
+        ("train", 3, "none"),
+        ("test", 1, "mirrored"),
+        ("test", 2, "none"),
+    ],
 )
 def test_a_stopped_run_continues_as_if_never_stopped(
-    finished, tmp_path, monkeypatch, step, strategy
+    finished, tmp_path, monkeypatch, where, step, strategy
 ):
     recipe = dataclasses.replace(PLAIN, strategy=strategy)
-    original = run_callbacks.RunCallback.on_train_batch_end
+    name = f"on_{where}_batch_end"
+    original = getattr(run_callbacks.RunCallback, name)
+    count = iter(range(1, 1000))
 
     def stop_at_step(self, batch, logs=None):
-        if self.step + 1 == step:
+        if next(count) == step:
             signal.raise_signal(signal.SIGTERM)
         original(self, batch, logs)
 
-    monkeypatch.setattr(run_callbacks.RunCallback, "on_train_batch_end", stop_at_step)
+    monkeypatch.setattr(run_callbacks.RunCallback, name, stop_at_step)
     run_dir = tmp_path / "stopped"
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stopped) as stopped:
