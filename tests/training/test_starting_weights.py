@@ -120,7 +120,7 @@ def test_a_damaged_folder_is_refused_before_training(photos, tmp_path):
         run(recipe_for(broken), run_dir=tmp_path / "run")
     with pytest.raises(DataError, match="Expected a folder that holds train/ and val/"):
         run(recipe_for("./absent"), run_dir=tmp_path / "run")
-    assert not any((tmp_path / "run").iterdir())
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize(
