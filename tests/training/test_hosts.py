@@ -35,7 +35,7 @@ if keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(cpu, logical)
 from tiny import TINY
 from keras_wrn.cli import train_main
-from keras_wrn.training import callbacks
+from keras_wrn.training import DistillConfig, callbacks
 end = callbacks.RunCallback.on_train_batch_end
 def interrupt(self, batch, logs=None):
     end(self, batch, logs)
@@ -44,6 +44,9 @@ def interrupt(self, batch, logs=None):
 callbacks.RunCallback.on_train_batch_end = interrupt
 data = dataclasses.replace(TINY.data, mixup=0.2, cutmix=1.0, cutout=8)
 recipe = dataclasses.replace(TINY, data=data, epochs=int(epochs))
+if "TEACHER" in os.environ:
+    distill = DistillConfig(os.environ["TEACHER"], attention=10.0)
+    recipe = dataclasses.replace(TINY, epochs=1, distill=distill)
 directory += "" if number == "0" else "-not-used"  # the others need none, shared or not
 args = ["--resume", "--run-dir", directory] + ["--smoke"] * (epochs == "2")
 if keras.backend.backend() == "jax":
@@ -176,10 +179,26 @@ def test_the_loss_of_the_first_process_ends_the_others(tmp_path, backend):
 @large
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_sigterm_to_one_process_stops_all_at_one_step(tmp_path, backend):
-    codes, printed = train(backend, tmp_path / "run", 2, 1, 5, "SIGTERM", epochs=20)
+    codes, printed = train(backend, tmp_path / "run", 2, 1, 5, "SIGTERM", epochs=3)
     assert codes == [143, 143], printed
     assert all("Stopped by SIGTERM; the state is saved" in text for text in printed)
-    assert list((tmp_path / "run" / "checkpoints").iterdir())
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
+    assert int(checkpoint.stem.removeprefix("step-")) % 89  # inside an epoch
+    codes, printed = train(backend, tmp_path / "run", 2, epochs=3)
+    assert codes == [0, 0] and f"step {int(checkpoint.stem[5:])} of 267" in printed[0], printed
+    assert train(backend, tmp_path / "straight", 1, 2, epochs=3)[0] == [0]
+    exact = backend == "jax"
+    check_same(tmp_path / "straight", tmp_path / "run", 0.0 if exact else 1e-3)
+
+
+@large
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_processes_distil_as_one_with_two_devices(straight, tmp_path, monkeypatch, backend):
+    monkeypatch.setenv("TEACHER", str(straight("tensorflow", 2)))
+    assert train(backend, tmp_path / "one", 1, 2, epochs=1)[0] == [0]
+    codes, printed = train(backend, tmp_path / "run", 2, epochs=1)
+    assert codes == [0, 0], printed
+    check_same(tmp_path / "one", tmp_path / "run", 0.0 if backend == "jax" else 1e-3)
 
 
 # What only one of two processes meets: the lock of another run, or a recipe of its own.
