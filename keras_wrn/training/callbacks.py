@@ -74,8 +74,7 @@ class RunCallback(keras.callbacks.Callback):
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may handle signals
         if self.share.count > 1 and self.share.link.handles_sigterm:
-            again = lambda *_: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
-            self.handlers[signal.SIGINT] = signal.signal(signal.SIGINT, again)
+            self.handlers[signal.SIGINT] = signal.signal(signal.SIGINT, _as_sigterm)
             return
         for signum in (signal.SIGTERM, signal.SIGINT):
             self.handlers[signum] = signal.signal(signum, self._on_signal)
@@ -162,9 +161,8 @@ class RunCallback(keras.callbacks.Callback):
                 self._diverged(f"The weights {variable.path} became NaN or infinite")
 
     def _save(self, line=None, **extras):
-        state = (
-            state_of(self.model) | extras
-        )  # on every process: reading sums over them on TensorFlow
+        # On every process: reading sums over them on TensorFlow.
+        state = state_of(self.model) | extras
 
         def write():
             if line is not None:
@@ -185,6 +183,10 @@ class RunCallback(keras.callbacks.Callback):
     def _stop(self):
         self.restore_handlers()
         raise Stopped(self.signum or signal.SIGTERM, self.checkpoints.directory)
+
+
+def _as_sigterm(signum, frame):
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _rate_at(optimizer, step):

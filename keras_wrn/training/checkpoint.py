@@ -89,7 +89,7 @@ def _read_whole(path):
 
 def state_of(model):
     """Every variable of a compiled model, as a dict of NumPy arrays."""
-    return {name: keras.ops.convert_to_numpy(v) for name, v in _variables(model)}
+    return _read(_variables(model))
 
 
 def apply_state(model, arrays):
@@ -124,8 +124,11 @@ def apply_state(model, arrays):
 
 def metrics_of(model):
     """The running metrics of a compiled model, as a dict of NumPy arrays."""
-    variables = [(name, v) for name, v in _variables(model) if name.startswith("metric:")]
-    return {name: keras.ops.convert_to_numpy(v) for name, v in variables}
+    return _read(pair for pair in _variables(model) if pair[0].startswith("metric:"))
+
+
+def _read(variables):
+    return {name: keras.ops.convert_to_numpy(variable) for name, variable in variables}
 
 
 def restore_metrics(model, values):
