@@ -1,6 +1,5 @@
 """How good a trained classifier is: accuracy, loss, calibration and confusion."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from keras_wrn.data.imagenet import (
 )
 from keras_wrn.data.images import check_array
 from keras_wrn.data.tfds_source import DataError
+from keras_wrn.data.views import check_views
 from keras_wrn.predict import class_name, log_probabilities, open_classifier
 from keras_wrn.training.checkpoint import write_json
 
@@ -29,9 +29,9 @@ LABELLED = 40  # classes of a confusion matrix whose names can be read
 
 def evaluate(
     model_or_name, data, *, split="test", data_dir=None, batch_size=None, preprocessing=None,
-    directory=None, progress=False,
+    views=1, directory=None, progress=False,
 ):  # fmt: skip
-    """Measure a classifier on labelled images, single view, no image dropped.
+    """Measure a classifier on labelled images, no image dropped.
 
     Args:
         model_or_name: as for `keras_wrn.inference_model`.
@@ -45,12 +45,14 @@ def evaluate(
         data_dir: path or None, where TFDS keeps its data.
         batch_size: int or None, for 500 images at once from memory, or 64 of files.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
+        views: int, 1, 2 (image and mirror) or 6 (both, also moved by a pixel along the diagonal),
+            whose logits are averaged; see `keras_wrn.data.views_of`.
         directory: path, where results.json and confusion.png are written, or None.
         progress: bool, show a progress bar.
 
     Returns:
-        dict of `images` (int), `accuracy` and `error` (percent), `loss` (mean negative log
-        likelihood), `top5_accuracy` (percent; with more than 5 classes only), `ece` (expected
+        dict of `views` and `images` (int), `accuracy` and `error` (percent), `loss` (mean negative
+        log likelihood), `top5_accuracy` (percent; with more than 5 classes only), `ece` (expected
         calibration error in percent, 15 bins of equal width), `per_class`, a list of {"class",
         "images", "accuracy"} in the order of the labels, the accuracy None for a class without
         images, and `confusion`, a list of lists: how often the row's class was taken for the
@@ -71,6 +73,7 @@ def evaluate(
     model, preprocessing = open_classifier(model_or_name, preprocessing)
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         raise ValueError(f"`batch_size` should be positive. Received: batch_size={batch_size!r}")
+    check_views(views)
     classes = model.output_shape[-1]
     batches, count = _batches(data, split, data_dir, batch_size, preprocessing, classes)
     names = [class_name(preprocessing.class_names, label) for label in range(classes)]
@@ -80,9 +83,9 @@ def evaluate(
         # A short last batch is filled up: another shape would be compiled anew.
         size = max(size, len(images))
         filled = np.pad(images, [(0, size - len(images)), (0, 0), (0, 0), (0, 0)])
-        logs = log_probabilities(model, preprocessing, filled)[: len(images)]
+        logs = log_probabilities(model, preprocessing, filled, views)[: len(images)]
         scores.add(logs, np.asarray(labels))
-    results = scores.results(names)
+    results = {"views": views, **scores.results(names)}
     if directory is not None:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -279,19 +282,3 @@ def confusion_figure(results, path):
                 text = f"{share:.0f}" if share >= 9.5 else f"{share:.1f}"
                 axes.text(column, row, text, ha="center", va="center", color=color, fontsize=7)
     figure.savefig(path, format="png", dpi=110)
-
-
-def summary_lines(results):
-    """The figures of `evaluate`'s results for the terminal, with the worst classes."""
-    lines = [
-        f"images    {results['images']:,}",
-        f"accuracy  {results['accuracy']:.2f} %",
-        f"error     {results['error']:.2f} %",
-    ]
-    if "top5_accuracy" in results:
-        lines.append(f"top-5     {results['top5_accuracy']:.2f} %")
-    lines += [f"loss      {results['loss']:.4f}", f"ECE       {results['ece']:.2f} %"]
-    seen = [entry for entry in results["per_class"] if entry["images"]]
-    worst = sorted(seen, key=lambda entry: entry["accuracy"])[: min(3, math.ceil(len(seen) / 3))]
-    texts = [f"{entry['class'].split(', ')[0]} {entry['accuracy']:.1f} %" for entry in worst]
-    return [*lines, f"lowest    {', '.join(texts)}"]

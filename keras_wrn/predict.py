@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_wrn.data.images import image_pixels, picture
+from keras_wrn.data.views import views_of
 from keras_wrn.export.head import find_classifier, resolve_preprocessing
 from keras_wrn.weights.opening import load_model
 
@@ -120,15 +121,29 @@ def open_classifier(model_or_name, preprocessing=None):
     return model, resolve_preprocessing(model, preprocessing)
 
 
-def log_probabilities(model, preprocessing, images):
-    """Logarithms of the probabilities, float64 (batch, classes), of images of the model's size."""
+def log_probabilities(model, preprocessing, images, views=1):
+    """Logarithms of the probabilities, float64 (batch, classes), of images of the model's size.
+
+    With several `views` the logits are averaged over them.
+    """
+    if views == 1:
+        return _single_view(model, preprocessing, images)
+    parts = views_of(images, views)
+    return _normalized(sum(w * _single_view(model, preprocessing, view) for w, view in parts))
+
+
+def _single_view(model, preprocessing, images):
     outputs = model.predict_on_batch(preprocessing.normalize(images)).astype("float64")
     if not np.isfinite(outputs).all():
         raise ValueError(f"The model {model.name!r} answers with NaN or infinity.")
     if find_classifier(model).activation is keras.activations.softmax:
         return np.log(np.maximum(outputs, np.finfo("float32").tiny))
-    outputs = outputs - outputs.max(axis=-1, keepdims=True)
-    return outputs - np.log(np.exp(outputs).sum(axis=-1, keepdims=True))
+    return _normalized(outputs)
+
+
+def _normalized(logits):
+    logits = logits - logits.max(axis=-1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
 def _result(scores, names, top_k):

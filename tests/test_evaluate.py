@@ -10,7 +10,8 @@ from PIL import Image
 import keras_wrn
 from keras_wrn.data import DataError
 from keras_wrn.data.imagenet import imagenet_classes, imagenet_names, readable_names
-from keras_wrn.evaluation import _places, evaluate, summary_lines
+from keras_wrn.evaluation import _places, evaluate
+from keras_wrn.verbs.predicting import summary_lines
 
 CLASSES = 7
 
@@ -157,3 +158,29 @@ def test_data_that_is_not_there_is_refused(three):
         evaluate(three, "cifa10")
     with pytest.raises(ValueError, match="`batch_size` should be positive"):
         evaluate(three, "digits", batch_size=0)
+
+
+def test_views_average_the_logits():
+    model = keras_wrn.WideResNet(10, 1, input_shape=(8, 8, 3), classifier_activation=None)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (40, 8, 8, 3), dtype="uint8")
+    labels = generator.integers(0, 10, 40)
+    preprocessing = keras_wrn.Preprocessing(8, std=(0.1,) * 3)
+    one, two = (
+        evaluate(model, (images, labels), views=views, preprocessing=preprocessing)
+        for views in (1, 2)
+    )
+    logits = sum(
+        model.predict_on_batch(preprocessing.normalize(x)).astype("float64")
+        for x in (images, np.ascontiguousarray(images[:, :, ::-1]))
+    )
+    assert two["views"] == 2
+    assert two["accuracy"] == pytest.approx(100 * (logits.argmax(axis=1) == labels).mean())
+    logs = logits / 2 - np.log(np.exp(logits / 2).sum(axis=1, keepdims=True))
+    assert two["loss"] == pytest.approx(-logs[np.arange(40), labels].mean(), rel=1e-5)
+    assert two["loss"] != pytest.approx(one["loss"], rel=1e-4)
+
+
+def test_an_impossible_number_of_views_is_refused_before_any_image_is_seen(setting):
+    with pytest.raises(ValueError, match="`views` should be one of"):
+        evaluate(setting[0], "nowhere", views=4)

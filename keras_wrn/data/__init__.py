@@ -8,6 +8,7 @@ from keras_wrn.data.load import load_dataset
 from keras_wrn.data.pipeline import Batches
 from keras_wrn.data.preprocess import ZCA, Preprocessing, default_preprocessing
 from keras_wrn.data.tfds_source import DataError
+from keras_wrn.data.views import views_of
 
 __all__ = [
     "DATASETS",
@@ -25,4 +26,5 @@ __all__ = [
     "load_arrays",
     "load_dataset",
     "preprocess_input",
+    "views_of",
 ]

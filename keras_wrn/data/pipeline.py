@@ -15,6 +15,8 @@ from keras_wrn.data.evaluation import (
 from keras_wrn.data.mixing import Heavy, change_batch, change_pixels
 
 DRAWS = 3  # columns of one image's row of draws: top, left, flip
+FLIP = 2
+LARGEST = np.float32(1 - 2**-24)  # of float32 draws in [0, 1), which are multiples of 2**-24
 
 
 def epoch_draws(seed, epoch, count):
@@ -48,7 +50,9 @@ class Batches:
         batch_size: int, global. The last short batch of an epoch is dropped.
         preprocessing: `Preprocessing`. With ZCA the images are whitened once, before the crops.
         padding: int, of the reflect-pad crop; 0 for none.
-        horizontal_flip: bool.
+        horizontal_flip: bool, mirror an image by a coin in each epoch.
+        alternating_flip: bool, with `horizontal_flip` the coin is thrown in the first epoch alone,
+            and every image is mirrored in every other epoch (Jordan 2024, arXiv:2404.00498).
         seed: int.
         cutout: int, the side in pixels of the square erased from each image; 0 for none.
         mixup: float, alpha of mixup's Beta distribution; 0 for none.
@@ -75,7 +79,8 @@ class Batches:
 
     def __init__(
         self, images, labels, classes, *, batch_size, preprocessing, padding=4,
-        horizontal_flip=True, seed=0, cutout=0, mixup=0.0, cutmix=0.0, rand_augment=0.0,
+        horizontal_flip=True, alternating_flip=False, seed=0, cutout=0, mixup=0.0, cutmix=0.0,
+        rand_augment=0.0,
     ):  # fmt: skip
         check_images(images, labels)
         check_labels(labels, classes)
@@ -107,6 +112,7 @@ class Batches:
         self.preprocessing = preprocessing
         self.padding = padding
         self.horizontal_flip = horizontal_flip
+        self.alternating_flip = alternating_flip
         self.seed = seed
         self.steps_per_epoch = len(images) // batch_size
         self.layers = self.heavy.layers()
@@ -120,7 +126,11 @@ class Batches:
 
     def draws(self, epoch):
         """Indices (steps, batch) and rows of draws (steps, batch, 3) of one epoch."""
-        order, draws = epoch_draws(self.seed, epoch, len(self.images))
+        count = len(self.images)
+        order, draws = epoch_draws(self.seed, epoch, count)
+        if self.alternating_flip:
+            first = epoch_draws(self.seed, 0, count)[1][:, FLIP]
+            draws[:, FLIP] = LARGEST - first if epoch % 2 else first
         order = order[: self.steps_per_epoch * self.batch_size]
         order = order.reshape(self.steps_per_epoch, self.batch_size)
         return order, draws[order]

@@ -15,6 +15,7 @@ from keras_wrn.training.recipe import (
     ScheduleConfig,
 )
 from keras_wrn.training.schedules import OneCycle, WarmUp
+from keras_wrn.training.whitening import WhitenedConv2D
 
 __all__ = [
     "SGD",
@@ -32,5 +33,6 @@ __all__ = [
     "ScheduleConfig",
     "Stopped",
     "WarmUp",
+    "WhitenedConv2D",
     "build_model",
 ]

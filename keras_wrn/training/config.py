@@ -29,6 +29,8 @@ class ModelConfig:
     """A run directory or .keras file of the same network whose weights to start from."""
     frozen_stages: int = 0
     """How many stages (groups), with the stem, stay as they are."""
+    whitened_stem: bool = False
+    """Train conv1 on whitened patches of the images; the finished network is the plain one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,12 @@ class DataConfig:
     """Pixels of reflection padding around the random crop; 0 for no crop."""
     horizontal_flip: bool = True
     """Mirror half of the training images."""
+    alternating_flip: bool = False
+    """Mirror each image in every other epoch, begun by a coin, in place of a coin each epoch."""
+    small_size: int = 0
+    """Side in pixels of the random crops that the first epochs train on; 0 for none."""
+    small_share: float = 0.5
+    """The share of the epochs that `small_size` is for."""
     cutout: int = 0
     """Side in pixels of the square erased from each training image; 0 for none."""
     mixup: float = 0.0
@@ -77,7 +85,8 @@ class OptimizerConfig:
     reset_momentum_on_drop: bool = False
     """Clear the momentum buffer at each milestone, as the authors' Lua code does."""
     lr_multipliers: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Factors on the rate of layers, by the beginnings of their names: group1 0.1 group2 0.3."""
+    """Factors on the rate of layers, by the beginnings of their names, or of all variables called
+    beta, gamma, kernel or bias: group1 0.1 beta 8."""
 
 
 @dataclasses.dataclass(frozen=True)

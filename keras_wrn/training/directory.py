@@ -19,11 +19,12 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-NOT_TRAINING = "export", "paper_error", "source"  # fields of a recipe that may change on resume
+# Fields of a recipe that may change on resume.
+NOT_TRAINING = "export", "paper_error", "source", "views"
 # Fields after whose change a checkpoint means nothing: of another network, other images or steps.
 FIXED = tuple(
     "batch_size data.dataset data.extra data.image_size data.validation model.block model.depth "
-    "model.name model.num_blocks model.width".split()
+    "model.name model.num_blocks model.whitened_stem model.width".split()
 )
 CHANGES = "changes.jsonl"
 LOCK = ".lock"

@@ -10,8 +10,10 @@ from keras_wrn.data import datasets
 from keras_wrn.data.evaluation import EvalBatches, eval_dataset
 from keras_wrn.data.folder import check_memory, read_folder, scan_splits
 from keras_wrn.data.imagenet import readable_names
+from keras_wrn.data.pipeline import Batches
 from keras_wrn.data.preprocess import Preprocessing, default_preprocessing
 from keras_wrn.training.recipe import Recipe
+from keras_wrn.training.schedules import epochs_of
 
 SMOKE_IMAGES = 64
 PHOTO_CROP = 0.875
@@ -125,6 +127,35 @@ def _folder_inputs(recipe, own):
         read_folder(test, preprocessing),
         len(train.class_names),
         preprocessing,
+    )
+
+
+def phases(recipe, size):
+    """How many epochs train on crops of which side: a list of (epochs, pixels)."""
+    if not recipe.data.small_size:
+        return [(recipe.epochs, size)]
+    small = epochs_of(recipe.data.small_share, recipe.epochs)
+    return [(small, recipe.data.small_size), (recipe.epochs - small, size)]
+
+
+def recipe_batches(recipe, data, size):
+    """The training batches of a recipe, in crops of that side."""
+    settings = recipe.data
+    images, labels = data.train
+    return Batches(
+        images,
+        labels,
+        data.classes,
+        batch_size=recipe.batch_size,
+        preprocessing=dataclasses.replace(data.preprocessing, size=size),
+        padding=settings.crop_padding,
+        horizontal_flip=settings.horizontal_flip,
+        alternating_flip=settings.alternating_flip,
+        seed=recipe.seed,
+        cutout=settings.cutout,
+        mixup=settings.mixup,
+        cutmix=settings.cutmix,
+        rand_augment=settings.rand_augment,
     )
 
 

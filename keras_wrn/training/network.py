@@ -8,13 +8,14 @@ from keras_wrn.models.catalog import create_model, split_tag
 from keras_wrn.models.transfer import copy_trunk, freeze_stages, reset_classifier
 from keras_wrn.models.wide_resnet import WideResNet
 from keras_wrn.training.recipe import DistillConfig, ModelConfig, Recipe
+from keras_wrn.training.whitening import WhitenedConv2D, whiten_stem
 from keras_wrn.weights.opening import load_model
 
-NOT_BUILDING = "name", "weights", "frozen_stages"
+NOT_BUILDING = "name", "weights", "frozen_stages", "whitened_stem"
 
 
 def build_model(recipe: Recipe, *, classes: int, size: int = 32, classifier_activation="softmax"):
-    """Build the network of a recipe, untrained."""
+    """Build the network of a recipe, untrained; `size` is None for images of any size."""
     settings = {
         "classes": classes,
         "input_shape": (size, size, 3),
@@ -38,13 +39,16 @@ def start_model(config: ModelConfig):
     return load_model(source) if source else None
 
 
-def training_model(recipe, start, *, classes, size):
-    """The network to train, which ends in logits, with the trunk of `start` where there is one.
+def training_model(recipe, start, data):
+    """The network to train on `Inputs`: it ends in logits, with the trunk of `start` if any.
 
     Raises:
         ValueError: the network cannot be built, or `start` is another one.
     """
-    model = build_model(recipe, classes=classes, size=size, classifier_activation=None)
+    size = None if recipe.data.small_size else data.preprocessing.size
+    model = build_model(recipe, classes=data.classes, size=size, classifier_activation=None)
+    if recipe.model.whitened_stem:
+        model = whiten_stem(model, data.preprocessing, data.train[0])
     if start is not None:
         copy_trunk(start, model)
     if recipe.model.frozen_stages:
@@ -80,7 +84,7 @@ def load_teacher(config: DistillConfig, preprocessing, classes):
 
 def final_model(recipe, model, preprocessing):
     """The trained network as users get it: float32, softmax, on one device."""
-    size = model.input_shape[1]
+    size = preprocessing.size
     final = build_model(recipe, classes=model.output_shape[-1], size=size)
     for variable, trained in zip(_weights(final), _weights(model), strict=True):
         variable.assign(keras.ops.convert_to_numpy(trained))
@@ -89,5 +93,9 @@ def final_model(recipe, model, preprocessing):
 
 
 def _weights(model):
-    """The variables in the order of the layers, which freezing does not change."""
-    return [variable for layer in model.layers for variable in layer.variables]
+    """The weights in the order of the layers, which freezing does not change."""
+    return [weight for layer in model.layers for weight in _plain(layer)]
+
+
+def _plain(layer):
+    return [layer.kernel] if isinstance(layer, WhitenedConv2D) else layer.variables

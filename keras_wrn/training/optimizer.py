@@ -36,7 +36,8 @@ class SGD(keras.optimizers.Optimizer):
             is constant when it has stood for two steps or more.
         lr_multipliers: dict from a prefix of a layer's name to the factor on its rate, such as
             `{"group1": 0.1}`. The longest matching prefix counts; a number at its end is whole:
-            "stage3_block1" is not that of "stage3_block12".
+            "stage3_block1" is not that of "stage3_block12". A variable's own name, such as
+            "beta", stands for all that are called so and no prefix matches.
         **kwargs: those of `keras.optimizers.Optimizer` (`clipnorm`, `use_ema`, ...).
 
     Raises:
@@ -98,7 +99,7 @@ class SGD(keras.optimizers.Optimizer):
         if self.built:
             return
         paths = [variable.path for variable in variables]
-        lost = [p for p in self.lr_multipliers if not any(_begins(path, p) for path in paths)]
+        lost = [p for p in self.lr_multipliers if not any(_names(path, p) for path in paths)]
         if lost:
             raise ValueError(
                 "`lr_multipliers` should name layers of the model by the beginnings of their "
@@ -126,7 +127,8 @@ class SGD(keras.optimizers.Optimizer):
 
     def _multiplier(self, path):
         prefixes = [prefix for prefix in self.lr_multipliers if _begins(path, prefix)]
-        return self.lr_multipliers[max(prefixes, key=len)] if prefixes else 1.0
+        own = self.lr_multipliers.get(path.split("/")[-1], 1.0)
+        return self.lr_multipliers[max(prefixes, key=len)] if prefixes else own
 
     def apply(self, grads, trainable_variables=None):
         rate = self.learning_rate
@@ -168,6 +170,11 @@ class SGD(keras.optimizers.Optimizer):
             lr_multipliers=self.lr_multipliers,
         )
         return config
+
+
+def _names(path, key):
+    """Whether a key of `lr_multipliers` stands for the variable of a path."""
+    return _begins(path, key) or path.split("/")[-1] == key
 
 
 def _begins(path, prefix):

@@ -8,7 +8,8 @@ import numpy as np
 from keras_wrn.models.complexity import count_macs
 from keras_wrn.training.callbacks import RunLog
 from keras_wrn.training.directory import noted_changes
-from keras_wrn.training.inputs import eval_batch
+from keras_wrn.training.inputs import eval_batch, phases
+from keras_wrn.training.network import build_model
 
 
 def size_of(weights):
@@ -22,23 +23,32 @@ def summarize(recipe, run_dir, final, student, teacher, data, place):
 
     lines = RunLog.read(run_dir / "log.jsonl")
     results = evaluate(final, data.test, batch_size=eval_batch(recipe, data))
+    several = {}
+    if recipe.views > 1:
+        several = evaluate(
+            final, data.test, batch_size=eval_batch(recipe, data), views=recipe.views
+        )
+        several = {"views": recipe.views, "views_test_accuracy": several["accuracy"]}
     macs = count_macs(final)
-    frozen = macs - count_macs(student, trained_only=True)
     teaching = 0 if teacher is None else count_macs(teacher)
-    seen = recipe.epochs * (len(data.train[0]) // recipe.batch_size) * recipe.batch_size
+    seen = len(data.train[0]) // recipe.batch_size * recipe.batch_size
     return {
         "recipe": recipe.name,
         "seed": recipe.seed,
         "epochs": recipe.epochs,
         "test_error": results["error"],
         "test_accuracy": results["accuracy"],
+        **several,
         "last_epoch": lines[-1],
         **({"changes": changes} if (changes := noted_changes(run_dir)) else {}),
         "params": size_of(final.trainable_weights),
         "trained_params": size_of(student.trainable_weights),
         "macs": macs,
-        # Forward and twice as much backward; of what is frozen, and of the teacher, forward alone.
-        "flops": (6 * macs - 4 * frozen + 2 * teaching) * seen,
+        "flops": seen
+        * sum(
+            epochs * (_training_flops(recipe, student, size) + 2 * teaching)
+            for epochs, size in phases(recipe, data.preprocessing.size)
+        ),
         "seconds": round(sum(line["seconds"] for line in lines), 1),
         "precision": place.precision,
         "devices": place.device_names(),
@@ -50,6 +60,14 @@ def summarize(recipe, run_dir, final, student, teacher, data, place):
             "split": "validation" if recipe.data.validation else "test",
         },
     }
+
+
+def _training_flops(recipe, student, size):
+    """Of one image: forward and twice as much backward; of what is frozen forward alone."""
+    model = build_model(recipe, classes=student.output_shape[-1], size=size)
+    for layer, trained in zip(model.layers, student.layers, strict=False):
+        layer.trainable = trained.trainable
+    return 2 * count_macs(model) + 4 * count_macs(model, trained_only=True)
 
 
 def export_artifacts(recipe, final, directory):

@@ -8,6 +8,7 @@ from typing import Literal
 from keras_wrn.data.datasets import DATASETS, as_folder, check_dataset
 from keras_wrn.data.mixing import Heavy
 from keras_wrn.models.catalog import model_info, split_tag
+from keras_wrn.models.wide_resnet import MIN_SIZE
 from keras_wrn.training.config import (
     NAMED,
     DataConfig,
@@ -58,6 +59,8 @@ class Recipe:
     all devices of all processes, on JAX."""
     sync_batch_norm: bool = True
     """With more than one replica: batch norm over the global batch."""
+    views: Literal[1, 2, 6] = 1
+    """Of each image in a second evaluation at the end: 2 with its mirror, 6 also moved a pixel."""
     seed: int = 0
     """Of initial weights, order, augmentation and dropout."""
     deterministic: bool = False
@@ -153,8 +156,32 @@ class Recipe:
         for prefix, factor in optimizer.lr_multipliers.items():
             field = f"optimizer.lr_multipliers[{prefix}]"
             yield from check(0 <= factor < math.inf, field, "0 or more", factor)
+        if data.alternating_flip and not data.horizontal_flip:
+            yield "`data.alternating_flip` needs `data.horizontal_flip`, received False"
+        yield from self._small_problems(check)
         if data.rand_augment and data.preprocessing == "zca":
             yield "`data.rand_augment` works on pixels, and does not go with zca preprocessing"
+
+    def _small_problems(self, check):
+        data, model = self.data, self.model
+        small, share = data.small_size, data.small_share
+        yield from check(
+            small == 0 or small >= MIN_SIZE, "data.small_size", "0, or 4 or more", small
+        )
+        yield from check(0 < share < 1, "data.small_share", "in (0, 1)", share)
+        if small and 0 < share < 1 and epochs_of(share, self.epochs) in (0, self.epochs):
+            yield (
+                f"`epochs`={self.epochs} is too short for `data.small_share`={share}: it stands "
+                f"for {epochs_of(share, self.epochs)} of them"
+            )
+        if small and self.distill.teacher:
+            yield f"`data.small_size` does not go with a teacher, received {small}"
+        started = model.name or model.weights or model.frozen_stages
+        if model.whitened_stem and started:
+            yield (
+                "`model.whitened_stem` is for a WideResNet from random weights, with its stem "
+                "trained: leave out `model.name`, `model.weights` and `model.frozen_stages`"
+            )
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"

@@ -9,7 +9,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_wrn.data.pipeline import Batches
 from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.training import devices, report
 from keras_wrn.training.announce import opening_lines
@@ -32,6 +31,8 @@ from keras_wrn.training.inputs import (
     eval_batches,
     fingerprint,
     load_inputs,
+    phases,
+    recipe_batches,
     train_batches,
 )
 from keras_wrn.training.network import final_model, load_teacher, start_model, training_model
@@ -150,31 +151,19 @@ def _seed(recipe):
 
 
 def _train(recipe, run_dir, data, start, teacher, place, given, changes):
-    settings, replicas, share = recipe.data, place.replicas, place.share
-    images, labels = data.train
-    batches = Batches(
-        images,
-        labels,
-        data.classes,
-        batch_size=recipe.batch_size,
-        preprocessing=data.preprocessing,
-        padding=settings.crop_padding,
-        horizontal_flip=settings.horizontal_flip,
-        seed=recipe.seed,
-        cutout=settings.cutout,
-        mixup=settings.mixup,
-        cutmix=settings.cutmix,
-        rand_augment=settings.rand_augment,
-    )
-    steps = batches.steps_per_epoch
+    replicas, share = place.replicas, place.share
+    parts = [
+        (epochs, recipe_batches(recipe, data, size))
+        for epochs, size in phases(recipe, data.preprocessing.size)
+    ]
+    steps = parts[0][1].steps_per_epoch
     if recipe.batch_size % replicas:
         raise ValueError(
             f"`batch_size` should be a multiple of the {replicas} devices. Received: "
             f"{recipe.batch_size}. Nearest: {round(recipe.batch_size / replicas) * replicas}"
         )
     with place.scope():
-        size = data.preprocessing.size
-        student = training_model(recipe, start, classes=data.classes, size=size)
+        student = training_model(recipe, start, data)
         if place.strategy is not None and replicas > 1 and recipe.sync_batch_norm:
             for layer in student.layers:
                 if isinstance(layer, BatchNormalization):
@@ -201,7 +190,7 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
     log = RunLog(run_dir / "log.jsonl", keep_epochs=step // steps) if share.is_chief else None
     test = eval_batches(recipe, data, place)
 
-    def fit(start, epochs, extras):
+    def fit(batches, start, epochs, extras):
         """Train from a step to the end of so many epochs; `extras` are of one inside an epoch."""
         first, done = divmod(start, steps)
         callbacks = run_callbacks(recipe, run_dir, checkpoints, log, batches, start, extras, share)
@@ -223,10 +212,13 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
 
     if step and share.is_chief:
         print(f"Resuming {run_dir} after step {step} of {recipe.epochs * steps}.")
-    if extras:  # stopped inside an epoch, or in the evaluation at its end
-        step = fit(step, step // steps + 1, extras)
-    if step < recipe.epochs * steps:
-        fit(step, recipe.epochs, {})
+    end = 0
+    for epochs, batches in parts:
+        end += epochs
+        if extras and step <= end * steps:  # stopped inside an epoch, or in its evaluation
+            step, extras = fit(batches, step, step // steps + 1, extras), {}
+        if step < end * steps:
+            step = fit(batches, step, end, {})
     return student
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ def evaluate(
     model: Annotated[str, tyro.conf.Positional],
     data: str | None = None,
     split: Literal["test", "train"] = "test",
+    views: Literal[1, 2, 6] = 1,
     data_dir: Path | None = None,
     out: Path | None = None,
 ):
@@ -28,6 +30,8 @@ def evaluate(
         data: cifar10, cifar100, svhn_cropped, digits, imagenet2012, or a folder of images with one
             sub-folder for each class; by default the run's own.
         split: The split to evaluate on; of a folder val/ (validation/, test/) or train/ in it.
+        views: Average the logits of the image (1), of it and its mirror (2), or of both also moved
+            by one pixel along the diagonal (6).
         data_dir: Where TFDS keeps its data.
         out: A directory to write results.json and confusion.png into.
     """
@@ -38,11 +42,27 @@ def evaluate(
     data = data or own_data(model)
     _note_other_classes(network, data)
     results = evaluation.evaluate(
-        network, data, split=split, data_dir=data_dir, directory=out, progress=True
+        network, data, split=split, data_dir=data_dir, views=views, directory=out, progress=True
     )
-    print("\n".join(evaluation.summary_lines(results)))
+    print("\n".join(summary_lines(results)))
     if out is not None:
         print(f"Wrote {out / evaluation.RESULTS_FILE} and {out / evaluation.CONFUSION_FILE}")
+
+
+def summary_lines(results):
+    """The figures of `evaluate`'s results for the terminal, with the worst classes."""
+    lines = [
+        f"images    {results['images']:,}",
+        f"accuracy  {results['accuracy']:.2f} %",
+        f"error     {results['error']:.2f} %",
+    ]
+    if "top5_accuracy" in results:
+        lines.append(f"top-5     {results['top5_accuracy']:.2f} %")
+    lines += [f"loss      {results['loss']:.4f}", f"ECE       {results['ece']:.2f} %"]
+    seen = [entry for entry in results["per_class"] if entry["images"]]
+    worst = sorted(seen, key=lambda entry: entry["accuracy"])[: min(3, math.ceil(len(seen) / 3))]
+    texts = [f"{entry['class'].split(', ')[0]} {entry['accuracy']:.1f} %" for entry in worst]
+    return [*lines, f"lowest    {', '.join(texts)}"]
 
 
 def predict(

@@ -15,6 +15,7 @@ ROADS = {
     "paper": {"padding": 4},
     "plain": {"padding": 0, "horizontal_flip": False},
     "crop": {"padding": 2, "horizontal_flip": False},
+    "alternating": {"padding": 2, "alternating_flip": True},
     "cutout": {"cutout": 4},
     "mixup": {"mixup": 0.2},
     "cutmix": {"cutmix": 1.0},
@@ -51,6 +52,26 @@ def test_draws_depend_on_seed_and_epoch_and_make_a_permutation():
     for other in (epoch_draws(3, 6, 100), epoch_draws(4, 5, 100)):
         assert not np.array_equal(order, other[0])
         assert not np.array_equal(draws, other[1])
+
+
+def test_alternating_flips_mirror_every_image_in_every_other_epoch():
+    batches = make(seed=3, alternating_flip=True, padding=2)
+    flips, offsets = [], []
+    for epoch in range(3):
+        order, draws = batches.draws(epoch)
+        by_image = np.zeros((70, 3), "float32")
+        by_image[order.ravel()] = draws.reshape(-1, 3)
+        seen = np.zeros(70, bool)
+        seen[order.ravel()] = True
+        flips.append(np.where(seen, by_image[:, 2] < 0.5, -1))
+        offsets.append(by_image[:, :2])
+        assert (by_image < 1).all() and (by_image >= 0).all()
+    both = (flips[0] >= 0) & (flips[1] >= 0)
+    assert both.sum() > 50 and 0.3 < flips[0][both].mean() < 0.7
+    np.testing.assert_array_equal(flips[1][both], 1 - flips[0][both])
+    again = (flips[0] >= 0) & (flips[2] >= 0)
+    np.testing.assert_array_equal(flips[2][again], flips[0][again])
+    assert not np.array_equal(offsets[0], offsets[2])  # the crops stay new in every epoch
 
 
 def test_batches_are_the_crops_of_a_numpy_reference():

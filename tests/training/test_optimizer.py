@@ -148,6 +148,12 @@ def test_the_longest_prefix_of_a_layers_name_scales_its_rate():
     assert np.array_equal(found[-1][2], make_variables()[2].numpy())
 
 
+def test_a_variables_own_name_stands_for_all_that_no_prefix_does():
+    optimizer = SGD(lr_multipliers={"beta": 0.25, "kernel": 2.0, "fc": 3.0})
+    optimizer.build(make_variables())
+    assert optimizer.multipliers == [2.0, 1.0, 0.25, 3.0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,0 +1,54 @@
+"""Several views of one image, whose answers are averaged: test-time augmentation."""
+
+import numpy as np
+
+VIEWS = (1, 2, 6)
+
+
+def views_of(images, count):
+    """The views of a batch and their weights, which sum to 1.
+
+    1 is the image itself; 2 the image and its mirror; 6 those two, with half of the weight, and
+    the same of the image moved by one pixel up and left, and down and right, with a quarter each.
+    What moves in is the reflection at the edge.
+
+    Args:
+        images: array (batch, height, width, channels).
+        count: int, 1, 2 or 6.
+
+    Returns:
+        list of (float, array like `images`).
+
+    Raises:
+        ValueError: another count.
+
+    Source: Jordan 2024, https://arxiv.org/abs/2404.00498, whose accuracies are of these six.
+
+    Example:
+
+    ```python
+    [weight for weight, _ in views_of(np.zeros((1, 32, 32, 3), "uint8"), 6)]
+    # [0.25, 0.25, 0.125, 0.125, 0.125, 0.125]
+    ```
+    """
+    check_views(count)
+    if count == 1:
+        return [(1.0, images)]
+    if count == 2:
+        return _with_mirror(0.5, images)
+    padded = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="reflect")
+    return [
+        *_with_mirror(0.25, images),
+        *_with_mirror(0.125, padded[:, 2:, 2:]),
+        *_with_mirror(0.125, padded[:, :-2, :-2]),
+    ]
+
+
+def check_views(count):
+    """Raise a ValueError unless there are so many views."""
+    if isinstance(count, bool) or count not in VIEWS:
+        raise ValueError(f"`views` should be one of {VIEWS}. Received: views={count!r}")
+
+
+def _with_mirror(weight, images):
+    return [(weight, images), (weight, images[:, :, ::-1])]

@@ -1,0 +1,103 @@
+"""Runs that begin with small crops and alternating flips."""
+
+import dataclasses
+import signal
+
+import keras
+import numpy as np
+import pytest
+from tiny import PLAIN
+
+import keras_wrn
+from keras_wrn.models import count_macs
+from keras_wrn.training import Stopped
+from keras_wrn.training import callbacks as run_callbacks
+from keras_wrn.training import inputs as run_inputs
+from keras_wrn.training.run import run
+
+DATA = dataclasses.replace(
+    PLAIN.data, dataset="cifar10", horizontal_flip=True, alternating_flip=True, small_size=16
+)
+MODEL = dataclasses.replace(PLAIN.model, whitened_stem=True)
+RECIPE = dataclasses.replace(PLAIN, data=DATA, model=MODEL, views=6)
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the run's own data road is tested"
+)
+
+
+def weights(run_dir):
+    return [np.asarray(w) for w in keras.models.load_model(run_dir / "model.keras").weights]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "straight"
+    return run_dir, run(RECIPE, run_dir=run_dir, made_up=True)
+
+
+def test_the_first_epochs_train_on_small_crops(tmp_path, monkeypatch):
+    sides = []
+    original = run_inputs.Batches
+
+    def watched(*args, preprocessing, **settings):
+        batches = original(*args, preprocessing=preprocessing, **settings)
+        dataset = batches.dataset
+
+        def seen(start, epochs):
+            made = dataset(start, epochs)
+            sides.append((start, epochs, made.element_spec[0].shape[1]))
+            return made
+
+        batches.dataset = seen
+        return batches
+
+    monkeypatch.setattr(run_inputs, "Batches", watched)
+    run(RECIPE, run_dir=tmp_path / "run", made_up=True)
+    assert sides == [(0, 1, 16), (4, 2, 32)]
+
+
+def test_flops_count_each_image_at_its_size(finished):
+    _, summary = finished
+    small = count_macs(keras_wrn.WideResNet(10, 1, input_shape=(16, 16, 3)))
+    assert summary["flops"] == 64 * 6 * (small + count_macs(keras_wrn.WideResNet(10, 1)))
+    assert summary["views"] == 6 and 0 <= summary["views_test_accuracy"] <= 100
+
+
+@pytest.mark.parametrize(("where", "step"), [("train", 2), ("train", 4), ("train", 6), ("test", 1)])
+def test_a_stopped_run_goes_on_at_its_size(finished, tmp_path, monkeypatch, where, step):
+    name = f"on_{where}_batch_end"
+    original = getattr(run_callbacks.RunCallback, name)
+    count = iter(range(1, 1000))
+
+    def stop_at_step(self, batch, logs=None):
+        if next(count) == step:
+            signal.raise_signal(signal.SIGTERM)
+        original(self, batch, logs)
+
+    monkeypatch.setattr(run_callbacks.RunCallback, name, stop_at_step)
+    with pytest.raises(Stopped):
+        run(RECIPE, run_dir=tmp_path / "run", made_up=True)
+    monkeypatch.undo()
+    summary = run(RECIPE, run_dir=tmp_path / "run", made_up=True, resume=True)
+    assert summary["test_error"] == finished[1]["test_error"]
+    for straight, resumed in zip(weights(finished[0]), weights(tmp_path / "run"), strict=True):
+        np.testing.assert_array_equal(straight, resumed)
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "problem"),
+    [
+        ("data", {"small_size": 2}, "`data.small_size` should be 0, or 4 or more, received 2"),
+        ("data", {"small_share": 1.0}, r"`data.small_share` should be in \(0, 1\), received 1.0"),
+        ("data", {"small_share": 0.1}, "too short for `data.small_share`=0.1: it stands for 0"),
+        ("data", {"horizontal_flip": False}, "`data.alternating_flip` needs"),
+        ("model", {"weights": "run"}, "`model.whitened_stem` is for a WideResNet from random"),
+        ("model", {"frozen_stages": 1}, "`model.whitened_stem` is for a WideResNet from random"),
+        ("distill", {"teacher": "run"}, "`data.small_size` does not go with a teacher"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(field, values, problem):
+    part = dataclasses.replace(getattr(RECIPE, field), **values)
+    with pytest.raises(ValueError, match=problem):
+        dataclasses.replace(RECIPE, **{field: part})
