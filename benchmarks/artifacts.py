@@ -24,46 +24,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import keras_wrn
 from benchmarks.record import add_out, record
-from keras_wrn.export.litert import dequantize
+from benchmarks.runtimes import litert, onnx, openvino, openvino_bfloat16
 from keras_wrn.training.directory import versions
 from keras_wrn.training.report import write_between_markers
 from keras_wrn.weights import load_model
 
 THREADS = (1, 2)
-
-
-def litert(path, threads):
-    """Return a function from uint8 images to logits, and how it calls the runtime."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    run = Interpreter(str(path), num_threads=threads).get_signature_runner()
-    dtype = run.get_input_details()["image"]["dtype"]
-    details = run.get_output_details()["logits"]
-    return lambda images: dequantize(run(image=images.astype(dtype))["logits"], details)
-
-
-def onnx(path, threads):
-    """As `litert`, with ONNX Runtime."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(["logits"], {"image": images.astype("float32")})[0]
-
-
-def openvino(path, threads, precision="f32"):
-    """As `litert`, with OpenVINO."""
-    import openvino
-
-    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
-    compiled = openvino.compile_model(path, "CPU", settings)
-    return lambda images: compiled(images.astype("float32"))["logits"]
-
-
-def openvino_bfloat16(path, threads):
-    """As `openvino`, computed in bfloat16."""
-    return openvino(path, threads, "bf16")
 
 
 def find(version):

@@ -46,8 +46,8 @@ def grow(rounds, steps):
     with devices.precision_scope(devices.resolve_precision("auto")):
         for depth, width, batch in dict.fromkeys(settings):
             images = generator.standard_normal((batch, 32, 32, 3), dtype="float32")
-            step = step_of(depth, width, images, generator.integers(0, 10, batch))
-            network = keras_wrn.WideResNet(depth, width)
+            network = keras_wrn.WideResNet(depth, width, classifier_activation=None)
+            step = step_of(network, images, generator.integers(0, 10, batch))
             row = {
                 "depth": depth,
                 "width": width,

@@ -14,7 +14,9 @@ from keras_wrn.weights.opening import load_model
 NOT_BUILDING = "name", "weights", "frozen_stages", "whitened_stem"
 
 
-def build_model(recipe: Recipe, *, classes: int, size: int | None = 32, classifier_activation="softmax"):
+def build_model(
+    recipe: Recipe, *, classes: int, size: int | None = 32, classifier_activation="softmax"
+):
     """Build the network of a recipe, untrained; `size` is None for images of any size."""
     settings = {
         "classes": classes,

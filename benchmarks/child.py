@@ -1,0 +1,76 @@
+"""One contestant in a process of its own, which works when it is told to.
+
+    python benchmarks/child.py '["training", "ours", {"network": "wrn_16_4", ...}]'
+
+For each line on its input, a number of calls, it answers with their seconds as a JSON list; at the
+end of the input with its peak resident memory in megabytes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WARM_UP = 3
+
+
+class Child:
+    """The process of a contestant.
+
+    Args:
+        kind, name: str, which of `CONTESTANTS`.
+        row: dict of its settings.
+
+    Raises:
+        RuntimeError: it cannot be made; the message ends in what it printed.
+    """
+
+    def __init__(self, kind, name, row):
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, json.dumps([kind, name, row])],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        if self.process.stdout.readline() != "ready\n":
+            raise RuntimeError(f"{name}: {self.process.communicate()[1][-2000:]}")
+
+    def seconds(self, calls):
+        """The seconds of each of so many calls."""
+        self.process.stdin.write(f"{calls}\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def end(self):
+        """Its peak resident memory in megabytes."""
+        out, _ = self.process.communicate()
+        return float(out)
+
+
+def serve(kind, name, row):
+    """Make the contestant and answer; what libraries print goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    from benchmarks.contestants import CONTESTANTS
+
+    call = CONTESTANTS[kind][name](row)
+    for _ in range(1 if kind in ("input", "fit") else WARM_UP):
+        call()
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        times = []
+        for _ in range(int(line)):
+            begun = time.perf_counter()
+            own = call()
+            times.append(own if isinstance(own, float) else time.perf_counter() - begun)
+        print(json.dumps(times), file=answers, flush=True)
+    # Not ru_maxrss: a child begins with that of its parent.
+    status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    print(int(status["VmHWM"].split()[0]) / 1024, file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    serve(*json.loads(sys.argv[1]))

@@ -1,0 +1,86 @@
+"""Exported files in the runtimes that are made for them."""
+
+import keras_wrn
+from keras_wrn import export
+from keras_wrn.export.litert import dequantize
+
+
+def litert(path, threads):
+    """A function from pixels (batch, height, width, channels) to logits."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    run = Interpreter(str(path), num_threads=threads).get_signature_runner()
+    dtype = run.get_input_details()["image"]["dtype"]
+    details = run.get_output_details()["logits"]
+    return lambda images: dequantize(run(image=images.astype(dtype))["logits"], details)
+
+
+def onnx(path, threads):
+    """As `litert`, with ONNX Runtime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(["logits"], {"image": images.astype("float32")})[0]
+
+
+def openvino(path, threads, precision="f32"):
+    """As `litert`, with OpenVINO."""
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
+    compiled = openvino.compile_model(path, "CPU", settings)
+    return lambda images: compiled(images.astype("float32"))["logits"]
+
+
+def openvino_bfloat16(path, threads):
+    """As `openvino`, computed in bfloat16."""
+    return openvino(path, threads, "bf16")
+
+
+def saved_model(path, precision="float32"):
+    """As `litert`, the default signature in TensorFlow."""
+    import tensorflow as tf
+
+    from keras_wrn.training.devices import precision_scope
+
+    precision_scope(precision).__enter__()
+    loaded = tf.saved_model.load(str(path))
+    serve = loaded.signatures["serving_default"]
+
+    def run(images):
+        return serve(image=tf.constant(images.astype("float32")))["logits"].numpy()
+
+    run.loaded = loaded  # which would be collected
+    return run
+
+
+def exported(kind, model, images, directory, threads):
+    """Export a model and open the file; a function without arguments that classifies `images`.
+
+    Args:
+        kind: str, "saved_model", "litert", "onnx" or "openvino", and its precision after a space.
+        model: `keras.Model` that ends in softmax.
+        images: float (batch, height, width, channels).
+        directory: path, where the file is written.
+        threads: int.
+    """
+    form, _, precision = kind.partition(" ")
+    preprocessing = keras_wrn.Preprocessing(images.shape[1])
+    path = directory / {"litert": "model.tflite", "onnx": "model.onnx"}.get(form, "model.xml")
+    if form == "saved_model":
+        export.export_saved_model(model, directory / "model", preprocessing=preprocessing)
+        run = saved_model(directory / "model", precision or "float32")
+    elif form == "litert":
+        calibration = (255 * abs(images) % 255).astype("uint8") if precision == "int8" else None
+        settings = {"precision": precision, "calibration": calibration}
+        export.export_litert(model, path, preprocessing=preprocessing, **settings)
+        run = litert(path, threads)
+    elif form == "onnx":
+        export.export_onnx(model, path, preprocessing=preprocessing)
+        run = onnx(path, threads)
+    else:
+        export.export_openvino(model, path, preprocessing=preprocessing)
+        run = openvino(path, threads, "bf16" if precision == "bfloat16" else "f32")
+    return lambda: run(images)

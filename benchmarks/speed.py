@@ -1,0 +1,184 @@
+"""How fast training, inference, input and start-up are, beside PyTorch on the same machine.
+
+    python benchmarks/speed.py --out benchmarks/results/speed.json
+
+Every contestant runs in a process of its own. In each round all of a row take their turn, and a
+ratio is that of one round's times: what else the machine does falls on both. A row's milliseconds
+are the best of all rounds; its ratio is the median over the rounds, with the quartiles. --part
+measures some parts only and leaves the others in the file as they are; --quick is a rehearsal.
+Needs the extras parity, onnx and openvino, and for the compiled PyTorch a C++ compiler.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.child import ROOT, Child
+from benchmarks.contestants import CONTESTANTS
+from benchmarks.record import add_out, record
+from keras_wrn.training.devices import resolve_precision
+
+SIDES = (1024, 2048, 4096)
+PRECISIONS = ("float32", "bfloat16")
+TRAINING = (
+    *((name, 32, batch) for name in ("wrn_16_4", "wrn_40_2", "wrn_28_10") for batch in (32, 128)),
+    ("wrn_40_1", 32, 32),
+    ("wide_resnet50_2", 224, 32),
+)
+INFERENCE = (
+    ("wrn_28_10", 32, 1), ("wrn_28_10", 32, 32),
+    ("wide_resnet50_2", 224, 1), ("wide_resnet50_2", 224, 32),
+)  # fmt: skip
+QUICK = {"training": (("wrn_10_1", 32, 8),), "inference": (("wrn_10_1", 32, 2),)}
+CALL_SECONDS = 2.0  # that a contestant's turn takes about
+START = (
+    ("import keras_wrn", "import keras_wrn"),
+    ("build WRN-40-10", "import keras_wrn; keras_wrn.WideResNet(40, 10)"),
+    (
+        "first step of WRN-16-4, batch 32",
+        "import sys; sys.path.insert(0, '.'); from benchmarks.contestants import our_step; "
+        "our_step(dict(network='wrn_16_4', size=32, batch=32, precision='float32'))()",
+    ),
+)
+
+
+def compete(kind, row, rounds, names=None):
+    """Let the contestants of a kind take turns; a dict from name to times, or to an error."""
+    children, found = {}, {}
+    for name in names or CONTESTANTS[kind]:
+        try:
+            children[name] = Child(kind, name, row)
+        except RuntimeError as error:
+            found[name] = {"error": str(error).strip().splitlines()[-1]}
+            print(f"{row} {found[name]['error']}", file=sys.stderr)
+    calls = {}
+    for name, child in children.items():
+        begun = time.perf_counter()
+        child.seconds(1)
+        once = time.perf_counter() - begun
+        calls[name] = max(1, min(200, round(CALL_SECONDS / once)))
+    times = {name: [] for name in children}
+    for _ in range(rounds):
+        for name, child in children.items():
+            times[name].append(min(child.seconds(calls[name])))
+    for name, child in children.items():
+        found[name] = {"rounds": times[name], "seconds": min(times[name])}
+        found[name]["peak_memory_mb"] = round(child.end())
+    return found
+
+
+def ratio(ours, theirs):
+    """Median and quartiles of the ratio of two contestants' times, round by round."""
+    ratios = [a / b for a, b in zip(ours["rounds"], theirs["rounds"], strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return {"median": round(middle, 3), "quartiles": [round(low, 3), round(high, 3)]}
+
+
+def macs_of(network, size):
+    import keras_wrn
+
+    shape = (size, size, 3)
+    return keras_wrn.models.count_macs(keras_wrn.create_model(network, input_shape=shape))
+
+
+def matmul(rounds, quick):
+    """The best matrix product of the machine in GFLOP/s, by precision."""
+    peak = {}
+    for precision in PRECISIONS:
+        for side in SIDES[: 1 if quick else None]:
+            found = compete("matmul", {"side": side, "precision": precision}, rounds)
+            for name, result in found.items():
+                rate = 2 * side**3 / result["seconds"] / 1e9
+                if rate > peak.get(precision, {"gflops": 0})["gflops"]:
+                    peak[precision] = {"gflops": round(rate, 1), "of": f"{name}, {side}"}
+    return peak
+
+
+def rows_of(kind, rounds, quick, precision):
+    """Every row of training or inference."""
+    rows = []
+    per_mac = 6 if kind == "training" else 2
+    for network, size, batch in (
+        QUICK[kind] if quick else dict(training=TRAINING, inference=INFERENCE)[kind]
+    ):
+        row = {"network": network, "size": size, "batch": batch, "precision": precision}
+        found = compete(kind, row, rounds)
+        row["flops"] = per_mac * batch * macs_of(network, size)
+        row["contestants"] = found
+        peers = [n for n in found if n.startswith("pytorch") and "error" not in found[n]]
+        best = min(peers, key=lambda name: found[name]["seconds"])
+        row["best_peer"] = best
+        row["ratios"] = {
+            name: ratio(result, found[best])
+            for name, result in found.items()
+            if name.startswith("ours") and "error" not in result
+        }
+        print(json.dumps({k: row[k] for k in ("network", "batch", "best_peer", "ratios")}))
+        rows.append(row)
+    return rows
+
+
+def fit_overhead(rounds, quick, precision):
+    """The time of a step inside `fit` over that of the bare compiled step, for a thin network."""
+    network = "wrn_10_1" if quick else "wrn_40_1"
+    row = {"network": network, "size": 32, "batch": 32, "precision": precision}
+    found = compete("fit", row, rounds)
+    return {**row, "contestants": found, "ratio": ratio(found["fit"], found["step"])}
+
+
+def input_rate(rounds, quick):
+    """Training images a second of 32x32, cropped, mirrored and normalised."""
+    row = {"images": 1024 if quick else 20_000, "batch": 128}
+    found = compete("input", row, rounds)
+    return {**row, "contestants": found, "ratio": ratio(found["ours"], found["pytorch"])}
+
+
+def start_up(rounds):
+    """Seconds from the start of Python to the end of a statement: the median of some rounds."""
+    times = {name: [] for name, _ in START}
+    for _ in range(rounds):
+        for name, code in START:
+            begun = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+            times[name].append(time.perf_counter() - begun)
+    return {name: round(statistics.median(values), 2) for name, values in times.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = ("matmul", "training", "fit", "inference", "input", "start_up")
+    parser.add_argument("--part", choices=parts, nargs="+", default=parts)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--precision", default="auto", help="of training; auto: as of a run")
+    parser.add_argument("--quick", action="store_true", help="tiny networks, to try the scripts")
+    add_out(parser)
+    args = parser.parse_args()
+
+    precision = resolve_precision(args.precision)
+    measure = {
+        "matmul": lambda: matmul(args.rounds, args.quick),
+        "training": lambda: rows_of("training", args.rounds, args.quick, precision),
+        "fit": lambda: fit_overhead(args.rounds, args.quick, precision),
+        "inference": lambda: rows_of("inference", args.rounds, args.quick, precision),
+        "input": lambda: input_rate(args.rounds, args.quick),
+        "start_up": lambda: start_up(min(5, args.rounds)),
+    }
+    result = {}
+    if args.out and args.out.exists():
+        result = json.loads(args.out.read_text())
+    for part in args.part:
+        begun = os.getloadavg()[0]
+        result[part] = measure[part]()
+        result.setdefault("load_before", {})[part] = round(begun, 2)
+        record(result, args.out)  # after each part: they take long
+
+
+if __name__ == "__main__":
+    main()
