@@ -1,5 +1,6 @@
 """Images in: datasets, preprocessing, augmentation, batches."""
 
+from keras_wrn.data.array_files import save_array_files
 from keras_wrn.data.augment import ReflectPadCrop
 from keras_wrn.data.datasets import DATASETS, dataset_info, load_arrays
 from keras_wrn.data.evaluation import eval_arrays, eval_dataset
@@ -26,5 +27,6 @@ __all__ = [
     "load_arrays",
     "load_dataset",
     "preprocess_input",
+    "save_array_files",
     "views_of",
 ]

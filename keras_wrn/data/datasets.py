@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_wrn.data.array_files import read_array_files
 from keras_wrn.data.tfds_source import read_splits
 
 DIGITS_SPLIT_SEED = 0
@@ -124,7 +125,7 @@ def load_arrays(name, split, *, data_dir=None, extra=True, validation=0, seed=0)
         split: "train", "test" or "validation".
         data_dir: path or None, the directory that holds TFDS's cifar10/ and so on; None for its
             default, which the environment variable TFDS_DATA_DIR sets. A dataset that is not
-            there is downloaded into it.
+            there is downloaded into it. Or a directory that `save_array_files` wrote into.
         extra: bool, whether the training split of SVHN has the `extra` images too, as in the
             paper.
         validation: int, how many training images to hold out as the "validation" split; chosen
@@ -156,7 +157,9 @@ def load_arrays(name, split, *, data_dir=None, extra=True, validation=0, seed=0)
     else:
         training = info.train_splits + (info.extra_splits if extra else ())
         splits = ("test",) if split == "test" else training
-        images, labels = read_splits(info, splits, data_dir)
+        images, labels = read_array_files(info, splits, data_dir) or read_splits(
+            info, splits, data_dir
+        )
     if split != "test" and validation:
         if not 0 < validation < len(images):
             raise ValueError(

@@ -232,12 +232,15 @@ class ArrayBatches(keras.utils.PyDataset):
     def __len__(self):
         return self.end_step - self.start_step
 
-    def __getitem__(self, index):
-        batches = self.batches
-        epoch, step = divmod(self.start_step + index, batches.steps_per_epoch)
+    def plan(self, index):
+        """The plan of one step, as a dict of arrays."""
+        epoch, step = divmod(self.start_step + index, self.batches.steps_per_epoch)
         if self._epoch != epoch:
-            self._epoch, self._plan = epoch, batches.plan(epoch)
-        plan = {name: part[step] for name, part in self._plan.items()}
+            self._epoch, self._plan = epoch, self.batches.plan(epoch)
+        return {name: part[step] for name, part in self._plan.items()}
+
+    def __getitem__(self, index):
+        batches, plan = self.batches, self.plan(index)
         order = plan["order"]
         targets = one_hot(batches.labels[order], batches.classes)
         batch = batches.batch(batches.images[order], targets, plan)

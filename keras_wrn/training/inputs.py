@@ -159,8 +159,10 @@ def recipe_batches(recipe, data, size):
     )
 
 
-def train_batches(batches, start, epochs, share):
+def train_batches(model, batches, start, epochs, share):
     """What `fit` reads from a step on: this process's part of the `Batches`."""
+    if hasattr(model, "take_from"):
+        return model.take_from(batches, start, epochs)
     if keras.backend.backend() == "tensorflow":
         return batches.dataset(start, epochs)  # the strategy gives each worker its part
     return batches.arrays(start, epochs, share.rows(batches.batch_size))

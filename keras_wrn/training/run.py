@@ -5,6 +5,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -36,6 +37,7 @@ from keras_wrn.training.inputs import (
     train_batches,
 )
 from keras_wrn.training.network import final_model, load_teacher, start_model, training_model
+from keras_wrn.training.on_device import fits_device, on_device
 from keras_wrn.training.optimizer import SGD
 from keras_wrn.training.outcome import export_artifacts, summarize
 from keras_wrn.training.recipe import Recipe, smoke
@@ -169,7 +171,7 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
                 if isinstance(layer, BatchNormalization):
                     layer.synchronized = True
     with contextlib.nullcontext() if on_workers(share) else place.scope():
-        model = _trained(recipe, student, teacher, share)
+        model = _trained(recipe, student, teacher, share, data.train[0])
     with place.scope():
         params, zca = model.count_params(), data.preprocessing.zca
         on_chief(lambda: check_disk(run_dir, params, zca), share)
@@ -199,7 +201,7 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
             return start
         with place.scope() if on_workers(share) else contextlib.nullcontext():
             model.fit(
-                train_batches(batches, start, epochs, share),
+                train_batches(model, batches, start, epochs, share),
                 initial_epoch=first,
                 epochs=epochs,
                 steps_per_epoch=steps - done,
@@ -222,16 +224,20 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
     return student
 
 
-def _trained(recipe, student, teacher, share):
-    """What `fit` is called on: the student, or a distiller around it."""
-    if teacher is not None:
-        settings = dataclasses.asdict(recipe.distill)
-        settings.pop("teacher")
-        cls = of_workers(Distiller) if on_workers(share) else Distiller
-        return cls(student, teacher, **settings)
+def _trained(recipe, student, teacher, share, images):
+    """What `fit` is called on: the student or a distiller around it, of a class that fits."""
+    cls: Any = keras.Model if teacher is None else Distiller
     if on_workers(share):
-        return of_workers(keras.Model)(student.inputs, student.outputs, name=student.name)
-    return student
+        cls = of_workers(cls)
+    elif fits_device(share, images):
+        cls = on_device(cls)
+    if cls is keras.Model:
+        return student
+    if teacher is None:
+        return cls(student.inputs, student.outputs, name=student.name)
+    settings = dataclasses.asdict(recipe.distill)
+    settings.pop("teacher")
+    return cls(student, teacher, **settings)
 
 
 def _compile(model, recipe, steps):

@@ -115,8 +115,9 @@ def of_workers(cls):
 
 
 def build_metrics(model, classes):
-    """Make the variables of a compiled model's metrics, in the scope of its strategy."""
+    """Make the variables of a compiled model's loss and metrics, in the scope of its strategy."""
     scores = np.ones((1, classes), "float32")
+    model.compute_loss(None, scores, scores, None, training=False)
     model.compute_metrics(None, scores, scores)
     model.reset_metrics()
 

@@ -1,0 +1,52 @@
+"""Training images that stay on the device and are cropped, mirrored and mixed there, on JAX.
+
+What crosses to the device in a step are the plan's numbers, a few bytes an image: so that the step,
+and not the processor that prepares it, says how fast the training is.
+"""
+
+import keras
+from keras import ops
+
+from keras_wrn.data.pipeline import ArrayBatches
+
+LIMIT = 4 * 2**30  # bytes of training images that go onto the device
+
+
+def fits_device(share, images):
+    """Whether a run keeps its training images on the device: JAX, and one of them."""
+    alone = share.count == 1 and keras.distribution.distribution() is None
+    return keras.backend.backend() == "jax" and alone and images.nbytes <= LIMIT
+
+
+class DeviceBatches(ArrayBatches):
+    """A run's batches, by step: all images and labels, and the step's part of the plan."""
+
+    def __init__(self, batches, start_step, end_step):
+        super().__init__(batches, start_step, end_step, slice(None))
+        self.images = ops.convert_to_tensor(batches.images)
+        self.labels = ops.convert_to_tensor(batches.labels)
+
+    def __getitem__(self, index):
+        # Arrays of the device, which `fit` hands on as they are.
+        return ({**self.plan(index), "images": self.images, "labels": self.labels},)
+
+
+def on_device(cls):
+    """A class of models whose training step makes its batch by itself, out of `DeviceBatches`."""
+
+    def take_from(self, batches, start_step, epochs):
+        """What `fit` reads: the `DeviceBatches` of some `Batches` from a step on."""
+        self.batches = batches
+        self.train_function = None  # what was traced has the size of the crops inside
+        return DeviceBatches(batches, start_step, epochs * batches.steps_per_epoch)
+
+    def train_step(self, state, data):
+        (plan,) = data
+        plan = dict(plan)
+        images, labels = plan.pop("images"), plan.pop("labels")
+        order = plan["order"]
+        targets = ops.one_hot(ops.take(labels, order), self.batches.classes, dtype="float32")
+        batch = self.batches.batch(ops.take(images, order, axis=0), targets, plan)
+        return cls.train_step(self, state, batch)
+
+    return type(cls.__name__, (cls,), {"take_from": take_from, "train_step": train_step})
