@@ -151,6 +151,9 @@ class SGD(keras.optimizers.Optimizer):
         gradient = ops.cast(gradient, dtype)
         if self.decays[index]:
             gradient = gradient + self.decays[index] * variable
+        if keras.backend.backend() == "tensorflow" and not self.reset_momentum_on_drop:
+            self._update_fused(variable, velocity, gradient, self.multipliers[index] * rate)
+            return
         kept = self.momentum * velocity
         if self.reset_momentum_on_drop:
             kept = ops.where(self._is_drop(rate), ops.zeros_like(kept), kept)
@@ -158,6 +161,21 @@ class SGD(keras.optimizers.Optimizer):
         self.assign(velocity, new_velocity)
         step = gradient + self.momentum * new_velocity if self.nesterov else new_velocity
         self.assign_sub(variable, self.multipliers[index] * rate * step)
+
+    def _update_fused(self, variable, velocity, gradient, rate):
+        """The same in one pass over the memory, where the formula below takes five."""
+        import tensorflow as tf
+
+        # Under a strategy Keras gives the replica's own tf.Variable.
+        variable = variable.value if isinstance(variable, keras.Variable) else variable
+        tf.raw_ops.ResourceApplyMomentum(
+            var=variable.handle,
+            accum=velocity.value.handle,
+            lr=rate,
+            grad=gradient,
+            momentum=tf.constant(self.momentum, velocity.dtype),
+            use_nesterov=self.nesterov,
+        )
 
     def get_config(self):
         config = super().get_config()
