@@ -6,24 +6,16 @@ Everything is imported where it is used: a child process loads one library alone
 """
 
 import itertools
-import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
-CORES = os.cpu_count() or 1
+from benchmarks import peers
+from benchmarks.rows import CORES, made_up
+
 INSIDE = 40  # steps of `fit` that are timed, after as many that are not
-
-
-def made_up(row, classes=10):
-    """Normalised images and labels."""
-    generator = np.random.default_rng(0)
-    side = row["size"]
-    images = generator.standard_normal((row["batch"], side, side, 3), dtype="float32")
-    return images, generator.integers(0, classes, row["batch"])
 
 
 def our_model(row, activation=None):
@@ -38,7 +30,11 @@ def our_model(row, activation=None):
 
 
 def our_step(row):
-    """One compiled step of `model.fit` with `keras_wrn.SGD`."""
+    """One compiled step of `model.fit` with `keras_wrn.SGD`; on JAX `fit` itself."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        return our_fit(row)
     from benchmarks.steps import step_of
     from keras_wrn.training import devices
 
@@ -51,7 +47,6 @@ def our_step(row):
 def our_fit(row, bare=False):
     """`fit` with the callback of a run, or its compiled step alone; returns seconds a step."""
     import keras
-    import tensorflow as tf
 
     import keras_wrn
     from keras_wrn.training import devices
@@ -61,29 +56,35 @@ def our_fit(row, bare=False):
     class Timed(RunCallback):
         def on_train_batch_end(self, batch, logs=None):
             super().on_train_batch_end(batch, logs)
-            if batch == INSIDE:
-                self.first = time.perf_counter()
-            self.last = time.perf_counter()
+            if batch in (INSIDE, 2 * INSIDE):
+                float(logs["loss"])  # until the device is done
+                self.first, self.last = self.last, time.perf_counter()
 
         def on_epoch_end(self, epoch, logs=None):
             pass  # a checkpoint an epoch is no cost of a step
 
     devices.precision_scope(row["precision"]).__enter__()
-    model = our_model(row)
-    images, labels = made_up(row)
+    model, dataset = (_from_device if keras.backend.backend() == "jax" else _from_tensors)(row)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
-    model.compile(keras_wrn.SGD(0.1), loss, weighted_metrics=[accuracy], jit_compile=False)
-    dataset = tf.data.Dataset.from_tensors((images, tf.one_hot(labels, 10))).repeat()
-    iterator = iter(dataset)
+    jit = "auto" if keras.backend.backend() == "jax" else False
+    model.compile(keras_wrn.SGD(0.1), loss, weighted_metrics=[accuracy], jit_compile=jit)
+    if hasattr(model, "take_from"):
+        from keras_wrn.training.workers import build_metrics
+
+        build_metrics(model, model.output_shape[-1])
 
     def fit():
         callback = Timed(None, None, 2 * INSIDE, row["batch"], 0, {}, Share())
-        model.fit(dataset, steps_per_epoch=2 * INSIDE + 1, verbose=0, callbacks=[callback])
+        callback.last = None
+        model.fit(
+            dataset, steps_per_epoch=2 * INSIDE + 1, verbose=0, callbacks=[callback], shuffle=False
+        )
         return (callback.last - callback.first) / INSIDE
 
     def step():
         model.make_train_function()
+        iterator = iter(dataset)
         begun = time.perf_counter()
         for _ in range(INSIDE):
             model.train_function(iterator)
@@ -92,70 +93,33 @@ def our_fit(row, bare=False):
     return step if bare else fit
 
 
-def torch_model(row):
-    """The reference network in PyTorch, in channels_last."""
-    import torch
+def _from_tensors(row):
+    """A model and its batches for `fit` on TensorFlow: one batch, again and again."""
+    import tensorflow as tf
 
-    root = Path(__file__).resolve().parent.parent
-    if row["size"] == 32:
-        from tests.reference_torch import WideResNet
-
-        depth, width = (int(part) for part in row["network"].split("_")[1:])
-        model = WideResNet((depth - 4) // 6, width, watch=False)
-    else:
-        sys.path.append(str(root / "tests/weights"))
-        from timm_networks import import_timm
-
-        model = import_timm().create_model(row["network"])
-    torch.set_num_threads(CORES)  # after the reference, whose tests take one
-    return model.to(memory_format=torch.channels_last)
+    model = our_model(row)
+    classes = model.output_shape[-1]
+    images, labels = made_up(row, classes)
+    batch = images, tf.one_hot(labels, classes)
+    return model, tf.data.Dataset.from_tensors(batch).repeat()
 
 
-def torch_images(row):
-    """The images and labels of a row as tensors in channels_last."""
-    import torch
+def _from_device(row):
+    """A model and its batches for `fit` on JAX, cropped, mirrored and normalised on the device."""
+    import keras
 
-    images, labels = made_up(row, 10 if row["size"] == 32 else 1000)
-    x = torch.from_numpy(images.transpose(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)
-    return x, torch.from_numpy(labels)
+    from keras_wrn import data
+    from keras_wrn.training.on_device import on_device
 
-
-def torch_step(row, compiled=False):
-    """Forward, backward and update in PyTorch, with autocast where the row is in bfloat16."""
-    import torch
-
-    model = torch_model(row).train()
-    x, y = torch_images(row)
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4
-    )
-    forward = torch.compile(model) if compiled else model
-    low = row["precision"] == "bfloat16"
-
-    def step():
-        optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=low):
-            logits = forward(x)
-        torch.nn.functional.cross_entropy(logits.float(), y).backward()
-        optimizer.step()
-
-    return step
-
-
-def torch_inference(row, compiled=False):
-    """The reference in evaluation mode, its batch norms folded by torch.compile if at all."""
-    import torch
-
-    model = torch_model(row).eval()
-    x, _ = torch_images(row)
-    forward = torch.compile(model) if compiled else model
-    low = row["precision"] == "bfloat16"
-
-    def infer():
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=low):
-            forward(x)
-
-    return infer
+    model = our_model(row)
+    model = on_device(keras.Model)(model.inputs, model.outputs)
+    count, side = (2 * INSIDE + 1) * row["batch"], row["size"]
+    images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype="uint8")
+    batches = data.Batches(
+        images, np.arange(count) % 10, model.output_shape[-1], batch_size=row["batch"],
+        preprocessing=data.Preprocessing(side, mean=(0.5,) * 3, std=(0.25,) * 3),
+    )  # fmt: skip
+    return model, model.take_from(batches, 0, 1)
 
 
 def our_artifact(row, kind):
@@ -181,35 +145,6 @@ def our_input(row):
     return lambda: [None for _ in itertools.islice(iterator, batches.steps_per_epoch)]
 
 
-def torch_input(row):
-    """The same in the way of torchvision: one image at a time, in the workers of a DataLoader."""
-    import torch
-
-    torch.set_num_threads(1)
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (row["images"], 32, 32, 3), dtype="uint8")
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.49, 0.48, 0.45], [0.25, 0.24, 0.26]))
-
-    class Images(torch.utils.data.Dataset):
-        def __len__(self):
-            return len(images)
-
-        def __getitem__(self, index):
-            image = torch.from_numpy(images[index]).permute(2, 0, 1).float().div_(255)
-            image = torch.nn.functional.pad(image[None], (4,) * 4, mode="reflect")[0]
-            top, left = torch.randint(0, 9, (2,)).tolist()
-            image = image[:, top : top + 32, left : left + 32]
-            if torch.rand(()) < 0.5:
-                image = image.flip(-1)
-            return (image - mean) / std, index % 10
-
-    loader = torch.utils.data.DataLoader(
-        Images(), row["batch"], shuffle=True, num_workers=CORES, persistent_workers=True,
-        drop_last=True,
-    )  # fmt: skip
-    return lambda: [None for _ in loader]
-
-
 def tensorflow_matmul(row):
     """A square matrix product in TensorFlow."""
     import tensorflow as tf
@@ -219,24 +154,15 @@ def tensorflow_matmul(row):
     return lambda: product(a)
 
 
-def torch_matmul(row):
-    """A square matrix product in PyTorch."""
-    import torch
-
-    torch.set_num_threads(CORES)
-    a = torch.randn(row["side"], row["side"], dtype=getattr(torch, row["precision"]))
-    return lambda: a @ a
-
-
 CONTESTANTS = {
-    "matmul": {"tensorflow": tensorflow_matmul, "pytorch": torch_matmul},
+    "matmul": {"tensorflow": tensorflow_matmul, "pytorch": peers.matmul},
     "training": {
         "ours": our_step,
-        "pytorch": torch_step,
-        "pytorch compiled": lambda row: torch_step(row, compiled=True),
+        "pytorch": peers.step,
+        "pytorch compiled": lambda row: peers.step(row, compiled=True),
     },
     "fit": {"step": lambda row: our_fit(row, bare=True), "fit": our_fit},
-    "input": {"ours": our_input, "pytorch": torch_input},
+    "input": {"ours": our_input, "pytorch": peers.loader},
     "inference": {
         **{
             f"ours {kind}": lambda row, kind=kind: our_artifact(row, kind)
@@ -245,12 +171,12 @@ CONTESTANTS = {
                 "litert dynamic_int8", "litert int8", "onnx", "openvino", "openvino bfloat16",
             )
         },
-        "pytorch float32": lambda row: torch_inference({**row, "precision": "float32"}),
-        "pytorch bfloat16": lambda row: torch_inference({**row, "precision": "bfloat16"}),
-        "pytorch compiled float32": lambda row: torch_inference(
+        "pytorch float32": lambda row: peers.inference({**row, "precision": "float32"}),
+        "pytorch bfloat16": lambda row: peers.inference({**row, "precision": "bfloat16"}),
+        "pytorch compiled float32": lambda row: peers.inference(
             {**row, "precision": "float32"}, compiled=True
         ),
-        "pytorch compiled bfloat16": lambda row: torch_inference(
+        "pytorch compiled bfloat16": lambda row: peers.inference(
             {**row, "precision": "bfloat16"}, compiled=True
         ),
     },

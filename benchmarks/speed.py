@@ -36,7 +36,7 @@ INFERENCE = (
     ("wrn_28_10", 32, 1), ("wrn_28_10", 32, 32),
     ("wide_resnet50_2", 224, 1), ("wide_resnet50_2", 224, 32),
 )  # fmt: skip
-QUICK = {"training": (("wrn_10_1", 32, 8),), "inference": (("wrn_10_1", 32, 2),)}
+QUICK = (("wrn_10_1", 32, 8),)
 CALL_SECONDS = 2.0  # that a contestant's turn takes about
 START = (
     ("import keras_wrn", "import keras_wrn"),
@@ -101,13 +101,11 @@ def matmul(rounds, quick):
     return peak
 
 
-def rows_of(kind, rounds, quick, precision):
-    """Every row of training or inference."""
+def rows_of(kind, rounds, settings, precision):
+    """The rows of training or inference for some (network, size, batch)."""
     rows = []
     per_mac = 6 if kind == "training" else 2
-    for network, size, batch in (
-        QUICK[kind] if quick else dict(training=TRAINING, inference=INFERENCE)[kind]
-    ):
+    for network, size, batch in settings:
         row = {"network": network, "size": size, "batch": batch, "precision": precision}
         found = compete(kind, row, rounds)
         row["flops"] = per_mac * batch * macs_of(network, size)
@@ -157,16 +155,21 @@ def main():
     parser.add_argument("--part", choices=parts, nargs="+", default=parts)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--precision", default="auto", help="of training; auto: as of a run")
+    parser.add_argument("--network", help="of training, in place of all, such as wrn_28_10")
+    parser.add_argument("--batch-size", type=int, nargs="+", default=(32, 128), help="of --network")
     parser.add_argument("--quick", action="store_true", help="tiny networks, to try the scripts")
     add_out(parser)
     args = parser.parse_args()
 
     precision = resolve_precision(args.precision)
+    training, inference = (QUICK, QUICK) if args.quick else (TRAINING, INFERENCE)
+    if args.network:
+        training = [(args.network, 32, batch) for batch in args.batch_size]
     measure = {
         "matmul": lambda: matmul(args.rounds, args.quick),
-        "training": lambda: rows_of("training", args.rounds, args.quick, precision),
+        "training": lambda: rows_of("training", args.rounds, training, precision),
         "fit": lambda: fit_overhead(args.rounds, args.quick, precision),
-        "inference": lambda: rows_of("inference", args.rounds, args.quick, precision),
+        "inference": lambda: rows_of("inference", args.rounds, inference, precision),
         "input": lambda: input_rate(args.rounds, args.quick),
         "start_up": lambda: start_up(min(5, args.rounds)),
     }

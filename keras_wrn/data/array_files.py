@@ -18,7 +18,7 @@ def save_array_files(name, directory, *, data_dir=None):
 
     Args:
         name: str, "cifar10", "cifar100" or "svhn_cropped".
-        directory: path, made when needed, for the files NAME-SPLIT-00-of-06.npz and so on. Each
+        directory: path, made when needed, for the files NAME-SPLIT-00-of-05.npz and so on. Each
             has at most 10,000 images, uint8 (n, 32, 32, 3), and labels, int32 (n,).
         data_dir: path or None, where TFDS keeps its data.
 
@@ -32,7 +32,7 @@ def save_array_files(name, directory, *, data_dir=None):
     Example:
 
     ```python
-    keras_wrn.data.save_array_files("cifar10", "arrays")   # seven files
+    keras_wrn.data.save_array_files("cifar10", "arrays")   # six files
     ```
     """
     from keras_wrn.data.datasets import dataset_info

@@ -1,0 +1,130 @@
+"""PyTorch, at its best: the reference network in channels_last, on the GPU where there is one."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.rows import CORES, made_up
+
+
+def build(row):
+    """The reference network in PyTorch, in channels_last."""
+    import torch
+
+    root = Path(__file__).resolve().parent.parent
+    if row["size"] == 32:
+        from tests.reference_torch import WideResNet
+
+        depth, width = (int(part) for part in row["network"].split("_")[1:])
+        model = WideResNet((depth - 4) // 6, width, watch=False)
+    else:
+        sys.path.append(str(root / "tests/weights"))
+        from timm_networks import import_timm
+
+        model = import_timm().create_model(row["network"])
+    torch.set_num_threads(CORES)  # after the reference, whose tests take one
+    return model.to(device(), memory_format=torch.channels_last)
+
+
+def device():
+    """The GPU, where there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def wait():
+    """Until the GPU is done."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def tensors(row):
+    """The images and labels of a row as tensors in channels_last."""
+    import torch
+
+    images, labels = made_up(row, 10 if row["size"] == 32 else 1000)
+    x = torch.from_numpy(images.transpose(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)
+    return x.to(device()), torch.from_numpy(labels).to(device())
+
+
+def step(row, compiled=False):
+    """Forward, backward and update in PyTorch, with autocast where the row is in bfloat16."""
+    import torch
+
+    model = build(row).train()
+    x, y = tensors(row)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4
+    )
+    forward = torch.compile(model) if compiled else model
+    low = row["precision"] == "bfloat16"
+
+    def step():
+        optimizer.zero_grad()
+        with torch.autocast(device(), torch.bfloat16, enabled=low):
+            logits = forward(x)
+        torch.nn.functional.cross_entropy(logits.float(), y).backward()
+        optimizer.step()
+        wait()
+
+    return step
+
+
+def inference(row, compiled=False):
+    """The reference in evaluation mode, its batch norms folded by torch.compile if at all."""
+    import torch
+
+    model = build(row).eval()
+    x, _ = tensors(row)
+    forward = torch.compile(model) if compiled else model
+    low = row["precision"] == "bfloat16"
+
+    def infer():
+        with torch.inference_mode(), torch.autocast(device(), torch.bfloat16, enabled=low):
+            forward(x)
+        wait()
+
+    return infer
+
+
+def loader(row):
+    """The same in the way of torchvision: one image at a time, in the workers of a DataLoader."""
+    import torch
+
+    torch.set_num_threads(1)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (row["images"], 32, 32, 3), dtype="uint8")
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.49, 0.48, 0.45], [0.25, 0.24, 0.26]))
+
+    class Images(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(images)
+
+        def __getitem__(self, index):
+            image = torch.from_numpy(images[index]).permute(2, 0, 1).float().div_(255)
+            image = torch.nn.functional.pad(image[None], (4,) * 4, mode="reflect")[0]
+            top, left = torch.randint(0, 9, (2,)).tolist()
+            image = image[:, top : top + 32, left : left + 32]
+            if torch.rand(()) < 0.5:
+                image = image.flip(-1)
+            return (image - mean) / std, index % 10
+
+    loader = torch.utils.data.DataLoader(
+        Images(), row["batch"], shuffle=True, num_workers=CORES, persistent_workers=True,
+        drop_last=True,
+    )  # fmt: skip
+    return lambda: [None for _ in loader]
+
+
+def matmul(row):
+    """A square matrix product in PyTorch."""
+    import torch
+
+    torch.set_num_threads(CORES)
+    a = torch.randn(row["side"], row["side"], dtype=getattr(torch, row["precision"]))
+    a = a.to(device())
+    return lambda: (a @ a, wait())
