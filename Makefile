@@ -3,6 +3,7 @@
 #   make quickstart   train on handwritten digits, export, classify: a few minutes
 #   make test         all tests; choose some with ARGS="tests/models -k shapes"
 #   make lint         ruff and mypy
+#   make benchmark    speed beside PyTorch, into docs/speed.md: an hour of a quiet machine
 #   make clean        remove what these targets made
 #
 # PYTHON=python3.12 names the interpreter, VENV=dir the environment, EXTRAS=dev the extras of setup.py
@@ -23,7 +24,7 @@ NEEDS := setup.py pyproject.toml constraints.txt
 # TensorFlow's remarks on start-up hide what is being said here.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test lint benchmark clean
 
 quickstart: $(EXPORTED)/1/saved_model.pb
 	$(BIN)/keras-wrn predict --data digits --model runs/quickstart \
@@ -46,6 +47,10 @@ lint: $(VENV)/installed-$(EXTRAS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+benchmark: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/speed.py --out benchmarks/results/speed.json
+	$(BIN)/python benchmarks/speed_page.py benchmarks/results/speed.json --page docs/speed.md
 
 $(VENV)/installed: $(NEEDS)
 	@$(PYTHON) -c '$(SUITS)' 2>/dev/null || { \

@@ -1,0 +1,65 @@
+"""The speed benchmark: who takes part, what a ratio is, and that its page is what it measured."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import speed, speed_page
+from keras_wrn.training.report import BEGIN, END
+
+ROOT = Path(__file__).parents[1]
+MEASURED = ROOT / "benchmarks/results/speed.json"
+
+
+def test_a_ratio_is_of_one_round():
+    ours, theirs = {"rounds": [1.0, 4.0, 9.0]}, {"rounds": [2.0, 4.0, 6.0]}
+    assert speed.ratio(ours, theirs) == {"median": 1.0, "quartiles": [0.75, 1.25]}
+
+
+def test_contestants_take_turns_in_processes_of_their_own():
+    row = {"side": 64, "precision": "float32"}
+    found = speed.compete("matmul", row, 2, ["tensorflow", "nobody"])
+    assert len(found["tensorflow"]["rounds"]) == 2
+    assert 0 < found["tensorflow"]["seconds"] == min(found["tensorflow"]["rounds"]) < 1
+    assert 50 < found["tensorflow"]["peak_memory_mb"] < 4000
+    assert "KeyError: 'nobody'" in found["nobody"]["error"]
+
+
+def measured():
+    """A result as speed.py writes it, with numbers that can be followed."""
+    turn = {"rounds": [0.2, 0.2], "seconds": 0.2, "peak_memory_mb": 900}
+    slow = {"rounds": [0.4, 0.4], "seconds": 0.4, "peak_memory_mb": 1200}
+    half = {"median": 0.5, "quartiles": [0.4, 0.6]}
+    row = {"network": "wrn_16_4", "size": 32, "batch": 32, "precision": "bfloat16",
+           "flops": 20e9, "best_peer": "pytorch"}  # fmt: skip
+    training = {"ours": turn, "pytorch": slow, "pytorch compiled": {"error": "no compiler"}}
+    inference = {"ours onnx": turn, "pytorch": slow}
+    return {
+        "matmul": {"bfloat16": {"gflops": 200.0, "of": "tensorflow, 1024"}},
+        "training": [{**row, "contestants": training, "ratios": {"ours": half}}],
+        "inference": [{**row, "contestants": inference, "ratios": {"ours onnx": half}}],
+        "fit": {"ratio": half},
+        "input": {"images": 1000, "batch": 100, "contestants": {"ours": turn, "pytorch": slow},
+                  "ratio": half},
+        "start_up": {"import keras_wrn": 3.5},
+        "versions": {"machine": "a machine", "keras": "3"},
+    }  # fmt: skip
+
+
+def test_the_tables_say_what_was_measured(tmp_path):
+    text = speed_page.page(measured())
+    row = "| WRN-16-4, batch 32, bfloat16 | 200 | 400 | - | 0.50 (0.40 to 0.60) "
+    assert row + "| 50 % | 25 % | 900 | 1,200 |" in text
+    assert "| ours onnx | 200 (0.50) |" in text and "| pytorch | **400** |" in text
+    assert "5,000 images a second, PyTorch's loader 2,500" in text
+    assert "import keras_wrn 3.5 s" in text
+    speed_page.plot(measured(), tmp_path / "speed.png")
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(not MEASURED.exists(), reason="not measured yet")
+def test_the_page_is_made_from_the_log():
+    text = (ROOT / "docs/speed.md").read_text()
+    part = text.split(BEGIN)[1].split(END)[0].strip()
+    assert part == speed_page.page(json.loads(MEASURED.read_text())).strip()
