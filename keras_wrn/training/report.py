@@ -94,9 +94,10 @@ def results_table(paths, start=".") -> str:
         ]
         for change in settings["changes"]:
             differing.append(f"after step {change['after_step']}: {'; '.join(change['changes'])}")
-        errors = [run[0]["test_error"] for run in runs]
-        each = ", ".join(f"{error:.2f}" for error in errors)
-        error = f"{statistics.mean(errors):.2f} ({each})" if len(errors) > 1 else each
+        error = _mean_and_each([run[0]["test_error"] for run in runs])
+        if all("views" in run[0] for run in runs):
+            several = _mean_and_each([100 - run[0]["views_test_accuracy"] for run in runs])
+            error += f"; {summary['views']} views: {several}"
         published = recipe["paper_error"]
         data = summary["data"]
         links = ", ".join(f"[{run[0]['seed']}]({os.path.relpath(run[2], start)})" for run in runs)
@@ -116,6 +117,11 @@ def results_table(paths, start=".") -> str:
         )
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
+
+
+def _mean_and_each(errors):
+    each = ", ".join(f"{error:.2f}" for error in errors)
+    return f"{statistics.mean(errors):.2f} ({each})" if len(errors) > 1 else each
 
 
 def _settings(recipe):

@@ -64,6 +64,17 @@ def test_a_run_with_changes_has_a_row_of_its_own_that_says_so(tmp_path, recipe):
     assert names == {"`mine`", "`mine` after step 7: epochs was 3, is 4"}
 
 
+def test_several_views_stand_beside_the_single_one(tmp_path, recipe):
+    for seed, accuracy in ((0, 95.0), (1, 96.0)):
+        path = tmp_path / f"r{seed}"
+        write_run(path, dataclasses.replace(recipe, seed=seed, views=6), 6.0 + seed)
+        summary = json.loads((path / "summary.json").read_text())
+        views = {"views": 6, "views_test_accuracy": accuracy}
+        (path / "summary.json").write_text(json.dumps({**summary, **views}))
+    (row,) = rows(results_table([tmp_path]))
+    assert row[5] == "6.50 (6.00, 7.00); 6 views: 4.50 (5.00, 4.00)"
+
+
 def test_smoke_runs_are_no_results(tmp_path, recipe):
     write_run(tmp_path / "a", recipe, 6.0)
     write_run(tmp_path / "b", dataclasses.replace(recipe, name="mine-smoke"), 90.0)
