@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,19 +30,29 @@ class Child:
     """
 
     def __init__(self, kind, name, row):
+        # On one GPU all of a row share its memory, of which JAX would take three quarters.
+        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        self.name = name
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it is read when the process dies
         self.process = subprocess.Popen(
             [sys.executable, __file__, json.dumps([kind, name, row])],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
+            env={**os.environ, **quiet, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
-        if self.process.stdout.readline() != "ready\n":
-            raise RuntimeError(f"{name}: {self.process.communicate()[1][-2000:]}")
+        self._answer()
 
     def seconds(self, calls):
         """The seconds of each of so many calls."""
         self.process.stdin.write(f"{calls}\n")
         self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        return json.loads(self._answer())
+
+    def _answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            self.log.seek(0)
+            raise RuntimeError(f"{self.name}: {self.log.read()[-2000:]}")
+        return line
 
     def end(self):
         """Its peak resident memory in megabytes."""

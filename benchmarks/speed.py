@@ -18,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+import keras
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.child import ROOT, Child
@@ -95,6 +97,8 @@ def matmul(rounds, quick):
         for side in SIDES[: 1 if quick else None]:
             found = compete("matmul", {"side": side, "precision": precision}, rounds)
             for name, result in found.items():
+                if "error" in result:
+                    continue
                 rate = 2 * side**3 / result["seconds"] / 1e9
                 if rate > peak.get(precision, {"gflops": 0})["gflops"]:
                     peak[precision] = {"gflops": round(rate, 1), "of": f"{name}, {side}"}
@@ -111,12 +115,12 @@ def rows_of(kind, rounds, settings, precision):
         row["flops"] = per_mac * batch * macs_of(network, size)
         row["contestants"] = found
         peers = [n for n in found if n.startswith("pytorch") and "error" not in found[n]]
-        best = min(peers, key=lambda name: found[name]["seconds"])
+        best = min(peers, key=lambda name: found[name]["seconds"], default=None)
         row["best_peer"] = best
         row["ratios"] = {
             name: ratio(result, found[best])
             for name, result in found.items()
-            if name.startswith("ours") and "error" not in result
+            if best and name.startswith("ours") and "error" not in result
         }
         print(json.dumps({k: row[k] for k in ("network", "batch", "best_peer", "ratios")}))
         rows.append(row)
@@ -161,6 +165,10 @@ def main():
     add_out(parser)
     args = parser.parse_args()
 
+    if args.rounds < 2:
+        parser.error(f"--rounds should be 2 or more. Received: {args.rounds}")
+    if keras.backend.backend() != "tensorflow" and {"fit", "input", "inference"} & set(args.part):
+        parser.error("Without TensorFlow give --part matmul training: the others are of TensorFlow")
     precision = resolve_precision(args.precision)
     training, inference = (QUICK, QUICK) if args.quick else (TRAINING, INFERENCE)
     if args.network:

@@ -15,7 +15,7 @@ def step_of(model, images, labels):
     x, y = tf.constant(images), tf.one_hot(labels, model.output_shape[-1])
     iterator = iter(tf.data.Dataset.from_tensors((x, y)).repeat())
     model.make_train_function()
-    return lambda: model.train_function(iterator)
+    return lambda: {name: float(value) for name, value in model.train_function(iterator).items()}
 
 
 def seconds(step, count):

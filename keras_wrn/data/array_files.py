@@ -63,11 +63,14 @@ def read_array_files(info, splits, data_dir):
         DataError: a file is missing or unreadable.
     """
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
-    if data_dir is None or not any(Path(data_dir).glob(f"{info.name}-*.npz")):
+    if data_dir is None:
+        return None
+    data_dir = Path(data_dir).expanduser()
+    if not any(data_dir.glob(f"{info.name}-*.npz")):
         return None
     parts = []
     for split in splits:
-        paths = sorted(Path(data_dir).glob(f"{info.name}-{split}-??-of-??.npz"))
+        paths = sorted(data_dir.glob(f"{info.name}-{split}-??-of-??.npz"))
         count = int(paths[0].stem[-2:]) if paths else 0
         if not paths or len(paths) != count:
             raise DataError(

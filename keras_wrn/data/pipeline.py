@@ -111,6 +111,10 @@ class Batches:
         self.batch_size = batch_size
         self.preprocessing = preprocessing
         self.padding = padding
+        if alternating_flip and not horizontal_flip:
+            raise ValueError(
+                "`alternating_flip` needs `horizontal_flip`. Received: horizontal_flip=False"
+            )
         self.horizontal_flip = horizontal_flip
         self.alternating_flip = alternating_flip
         self.seed = seed

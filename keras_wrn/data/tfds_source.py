@@ -63,8 +63,14 @@ def _checked(info, data_dir):
 
 
 def _prepared(info, data_dir):
-    import tensorflow_datasets as tfds
-
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise DataError(
+            f"{info.name} is read by tensorflow-datasets, which is not installed. Install it, or "
+            "give a directory that keras_wrn.data.save_array_files wrote elsewhere with --data-dir "
+            f"or TFDS_DATA_DIR. Received: {data_dir}"
+        ) from error
     try:
         builder = tfds.builder(info.name, data_dir=data_dir)
     except Exception as error:

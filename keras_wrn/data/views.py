@@ -27,7 +27,8 @@ def views_of(images, count):
     Example:
 
     ```python
-    [weight for weight, _ in views_of(np.zeros((1, 32, 32, 3), "uint8"), 6)]
+    views = keras_wrn.data.views_of(np.zeros((1, 32, 32, 3), "uint8"), 6)
+    [weight for weight, _ in views]
     # [0.25, 0.25, 0.125, 0.125, 0.125, 0.125]
     ```
     """

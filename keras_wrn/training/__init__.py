@@ -3,6 +3,7 @@
 from keras_wrn.training.distill import Distiller
 from keras_wrn.training.errors import Diverged, RunError, Stopped
 from keras_wrn.training.hosts import Hosts
+from keras_wrn.training.muon import Muon
 from keras_wrn.training.network import build_model
 from keras_wrn.training.optimizer import SGD
 from keras_wrn.training.recipe import (
@@ -26,6 +27,7 @@ __all__ = [
     "ExportConfig",
     "Hosts",
     "ModelConfig",
+    "Muon",
     "OneCycle",
     "OptimizerConfig",
     "Recipe",

@@ -96,7 +96,6 @@ class RunCallback(keras.callbacks.Callback):
         print(f"\n{signal.Signals(signum).name}: saving and stopping after this step.")
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.loss = 0.0
         self.begun = time.perf_counter() - float(self.extras.pop("seconds", 0.0))
         self.training_ended = None
         if self.extras:  # the rest of an epoch: its running means go on
@@ -104,10 +103,10 @@ class RunCallback(keras.callbacks.Callback):
             self.extras = {}
 
     def on_train_batch_end(self, batch, logs=None):
-        # The running mean of the step before: to ask for this one's is to wait for the device.
-        self._check_loss()
         self.step += 1
-        self.loss = (logs or {}).get("loss", 0.0)
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            self._diverged(f"The loss became {loss}")
         self.stopping = is_any_asked_to_stop(self.signum is not None, self.share, self.step)
         if self.stopping and self.step % self.steps:
             self._check_weights()
@@ -124,10 +123,6 @@ class RunCallback(keras.callbacks.Callback):
             f"--precision float32. The last checkpoint: {kept}"
         )
 
-    def _check_loss(self):
-        if not math.isfinite(self.loss):
-            self._diverged(f"The loss became {float(self.loss)}")
-
     def on_test_begin(self, logs=None):
         self.training_ended = time.perf_counter()
         self.trained = metrics_of(self.model)  # the evaluation has the same metrics
@@ -141,7 +136,6 @@ class RunCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs if logs is not None else {}
-        self._check_loss()
         self._check_weights()
         seconds = time.perf_counter() - self.begun
         training = (self.training_ended or time.perf_counter()) - self.begun

@@ -74,6 +74,10 @@ class OptimizerConfig:
 
     learning_rate: float = 0.1
     """The highest rate of the schedule."""
+    kernel_rate: float = 0.0
+    """Muon for the kernels of convolutions, at so many times the learning rate; 0: SGD for all."""
+    kernel_momentum: float = 0.6
+    """Muon's momentum, in [0, 1)."""
     momentum: float = 0.9
     """Momentum, in [0, 1)."""
     nesterov: bool = True

@@ -134,6 +134,11 @@ def phases(recipe, size):
     """How many epochs train on crops of which side: a list of (epochs, pixels)."""
     if not recipe.data.small_size:
         return [(recipe.epochs, size)]
+    if recipe.data.small_size >= size:
+        raise ValueError(
+            f"`data.small_size` should be below the images' size {size}. "
+            f"Received: {recipe.data.small_size}"
+        )
     small = epochs_of(recipe.data.small_share, recipe.epochs)
     return [(small, recipe.data.small_size), (recipe.epochs - small, size)]
 

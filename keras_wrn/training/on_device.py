@@ -36,17 +36,20 @@ def on_device(cls):
 
     def take_from(self, batches, start_step, epochs):
         """What `fit` reads: the `DeviceBatches` of some `Batches` from a step on."""
-        self.batches = batches
-        self.train_function = None  # what was traced has the size of the crops inside
+        batches.arrays(start_step, epochs)  # which refuses what works on TensorFlow only
+
+        def train_step(state, data):
+            (plan,) = data
+            plan = dict(plan)
+            images, labels = plan.pop("images"), plan.pop("labels")
+            order = plan["order"]
+            targets = ops.one_hot(ops.take(labels, order), batches.classes, dtype="float32")
+            batch = batches.batch(ops.take(images, order, axis=0), targets, plan)
+            return cls.train_step(self, state, batch)
+
+        # Another function each time: JAX would take the old one's trace, with other crops inside.
+        self.train_step = train_step
+        self.train_function = None
         return DeviceBatches(batches, start_step, epochs * batches.steps_per_epoch)
 
-    def train_step(self, state, data):
-        (plan,) = data
-        plan = dict(plan)
-        images, labels = plan.pop("images"), plan.pop("labels")
-        order = plan["order"]
-        targets = ops.one_hot(ops.take(labels, order), self.batches.classes, dtype="float32")
-        batch = self.batches.batch(ops.take(images, order, axis=0), targets, plan)
-        return cls.train_step(self, state, batch)
-
-    return type(cls.__name__, (cls,), {"take_from": take_from, "train_step": train_step})
+    return type(cls.__name__, (cls,), {"take_from": take_from})

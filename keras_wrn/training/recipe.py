@@ -20,6 +20,7 @@ from keras_wrn.training.config import (
 )
 from keras_wrn.training.schedules import epochs_of
 
+SMOKE_CROP = 24  # pixels, the largest small crops of such a recipe
 SMOKE = "-smoke"  # at the end of the name of a recipe that was shrunk to seconds
 
 
@@ -126,8 +127,19 @@ class Recipe:
         yield from check(0 <= smoothing < 1, "label_smoothing", "in [0, 1)", smoothing)
         rate = optimizer.learning_rate
         yield from check(rate > 0, "optimizer.learning_rate", "above 0", rate)
-        momentum = optimizer.momentum
-        yield from check(0 <= momentum < 1, "optimizer.momentum", "in [0, 1)", momentum)
+        for field in ("momentum", "kernel_momentum"):
+            momentum = getattr(optimizer, field)
+            yield from check(0 <= momentum < 1, f"optimizer.{field}", "in [0, 1)", momentum)
+        kernel_rate = optimizer.kernel_rate
+        valid = 0 <= kernel_rate < math.inf
+        yield from check(valid, "optimizer.kernel_rate", "0 or more", kernel_rate)
+        if kernel_rate and (self.model.weights or split_tag(self.model.name)[1]):
+            yield (
+                "`optimizer.kernel_rate` is for random weights: Muon sets the kernels' norms. "
+                f"Received: {kernel_rate} with trained ones"
+            )
+        if kernel_rate and optimizer.reset_momentum_on_drop:
+            yield "`optimizer.kernel_rate` does not go with `optimizer.reset_momentum_on_drop`"
         decay = optimizer.weight_decay
         yield from check(decay >= 0, "optimizer.weight_decay", "0 or more", decay)
         marks = schedule.milestones
@@ -229,6 +241,8 @@ def smoke(recipe: Recipe) -> Recipe:
             dataset="cifar10" if check_dataset(recipe.data.dataset) else recipe.data.dataset,
             image_size=0,
             validation=0,
+            small_size=min(recipe.data.small_size, SMOKE_CROP),
+            small_share=0.5,
         ),
         optimizer=dataclasses.replace(recipe.optimizer, lr_multipliers={}),
         distill=DistillConfig(),

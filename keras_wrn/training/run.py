@@ -36,6 +36,7 @@ from keras_wrn.training.inputs import (
     recipe_batches,
     train_batches,
 )
+from keras_wrn.training.muon import Muon
 from keras_wrn.training.network import final_model, load_teacher, start_model, training_model
 from keras_wrn.training.on_device import fits_device, on_device
 from keras_wrn.training.optimizer import SGD
@@ -171,7 +172,7 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
                 if isinstance(layer, BatchNormalization):
                     layer.synchronized = True
     with contextlib.nullcontext() if on_workers(share) else place.scope():
-        model = _trained(recipe, student, teacher, share, data.train[0])
+        model = _trained(recipe, student, teacher, share, parts[0][1].images)
     with place.scope():
         params, zca = model.count_params(), data.preprocessing.zca
         on_chief(lambda: check_disk(run_dir, params, zca), share)
@@ -221,6 +222,7 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
             step, extras = fit(batches, step, step // steps + 1, extras), {}
         if step < end * steps:
             step = fit(batches, step, end, {})
+        model.train_function = None  # else TensorFlow makes one for images of any size
     return student
 
 
@@ -245,7 +247,10 @@ def _compile(model, recipe, steps):
     rate = settings.pop("learning_rate")
     scale = recipe.batch_size / recipe.rate_batch if recipe.scale_lr else 1.0
     schedule = scaled_schedule(recipe.schedule, rate, scale, recipe.epochs, steps)
-    optimizer = SGD(schedule, **settings)
+    muon = {name: settings.pop(name) for name in ("kernel_rate", "kernel_momentum")}
+    optimizer = (
+        Muon(schedule, **muon, **settings) if muon["kernel_rate"] else SGD(schedule, **settings)
+    )
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(

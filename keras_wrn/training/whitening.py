@@ -5,8 +5,9 @@ import numpy as np
 from keras import ops
 
 STEM = "conv1"
-IMAGES = 5000  # that the covariance is taken from
-EPSILON = 1e-2  # added to its eigenvalues, of images of unit variance
+IMAGES = 5000  # that the covariance is taken from, about
+PART = 100  # that are normalised at once
+EPSILON = 1e-2  # of the mean square of a pixel, added to the eigenvalues
 
 
 @keras.saving.register_keras_serializable("keras_wrn")
@@ -60,7 +61,7 @@ def whiten_stem(model, preprocessing, images):
     Args:
         model: functional `keras.Model` whose first convolution is called conv1.
         preprocessing: `Preprocessing` of its inputs.
-        images: uint8 (n, height, width, channels), of which the first 5,000 are whitened.
+        images: uint8 (n, height, width, channels), of which about 5,000 are looked at.
     """
 
     def rebuilt(layer):
@@ -69,27 +70,31 @@ def whiten_stem(model, preprocessing, images):
 
     model = keras.models.clone_model(model, clone_function=rebuilt)
     stem = model.get_layer(STEM)
-    stem.whitening.assign(whitening_of(preprocessing.normalize(images[:IMAGES]), stem.kernel_size))
+    chosen = images[:: max(1, len(images) // IMAGES)]  # those of a folder come class by class
+    stem.whitening.assign(whitening_of(chosen, preprocessing, stem.kernel_size))
     return model
 
 
-def whitening_of(images, kernel_size):
-    """The symmetric matrix that makes the patches of images white.
+def whitening_of(images, preprocessing, kernel_size):
+    """The symmetric matrix that makes the patches of normalised images white.
 
     Args:
-        images: float (n, height, width, channels), normalised.
+        images: uint8 (n, height, width, channels).
+        preprocessing: `Preprocessing` that normalises them.
         kernel_size: (height, width) of a patch.
 
     Returns:
         float32 (d, d), d = height * width * channels of a patch, the inverse root of the patches'
-        uncentred covariance with 0.01 added to its eigenvalues.
+        uncentred covariance with a hundredth of the pixels' mean square added to its eigenvalues.
     """
-    windows = np.lib.stride_tricks.sliding_window_view(images, kernel_size, axis=(1, 2))
-    side = windows.shape[3] * kernel_size[0] * kernel_size[1]
-    total = np.zeros((side, side))
-    for part in windows:
-        patches = part.transpose(0, 1, 3, 4, 2).reshape(-1, side)
-        total += patches.T @ patches
-    count = windows.shape[0] * windows.shape[1] * windows.shape[2]
+    side = images.shape[-1] * kernel_size[0] * kernel_size[1]
+    total, count = np.zeros((side, side)), 0
+    for start in range(0, len(images), PART):
+        x = keras.ops.convert_to_numpy(preprocessing.normalize(images[start : start + PART]))
+        for windows in np.lib.stride_tricks.sliding_window_view(x, kernel_size, axis=(1, 2)):
+            patches = windows.transpose(0, 1, 3, 4, 2).reshape(-1, side)
+            total += patches.T @ patches
+            count += len(patches)
     values, vectors = np.linalg.eigh(total / count)
-    return ((vectors / np.sqrt(values + EPSILON)) @ vectors.T).astype("float32")
+    added = EPSILON * values.sum() / side
+    return ((vectors / np.sqrt(values + added)) @ vectors.T).astype("float32")

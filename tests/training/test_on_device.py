@@ -65,7 +65,7 @@ ours = model.take_from(batches, 3, 2)
 theirs = batches.arrays(3, 2)
 assert len(ours) == len(theirs) == 7
 for index in range(7):
-    (data,) = ours[index]
+    (data,) = ours[index]  # of the crops of one size
     assert data["images"] is ours.images  # the device's own, nothing is copied
     model.train_step(None, (data,))
     for found, expected in zip(seen[-1], theirs[index]):

@@ -13,6 +13,7 @@ from keras_wrn.models import count_macs
 from keras_wrn.training import Stopped
 from keras_wrn.training import callbacks as run_callbacks
 from keras_wrn.training import inputs as run_inputs
+from keras_wrn.training.recipe import smoke
 from keras_wrn.training.run import run
 
 DATA = dataclasses.replace(
@@ -83,6 +84,18 @@ def test_a_stopped_run_goes_on_at_its_size(finished, tmp_path, monkeypatch, wher
     assert summary["test_error"] == finished[1]["test_error"]
     for straight, resumed in zip(weights(finished[0]), weights(tmp_path / "run"), strict=True):
         np.testing.assert_array_equal(straight, resumed)
+
+
+def test_crops_as_large_as_the_images_are_refused(tmp_path):
+    recipe = dataclasses.replace(RECIPE, data=dataclasses.replace(DATA, small_size=32))
+    with pytest.raises(ValueError, match=r"`data.small_size` should be below.*32. Received: 32"):
+        run(recipe, run_dir=tmp_path / "run")
+
+
+def test_a_share_that_two_epochs_do_not_have_is_no_matter_to_a_smoke_run():
+    data = dataclasses.replace(DATA, small_size=96, small_share=0.2)
+    data = smoke(dataclasses.replace(RECIPE, data=data, epochs=10)).data
+    assert (data.small_size, data.small_share) == (24, 0.5)
 
 
 @pytest.mark.parametrize(
