@@ -2,6 +2,9 @@
 
 import dataclasses
 
+import keras
+import numpy as np
+
 from keras_wrn.training import (
     DataConfig,
     ExportConfig,
@@ -24,3 +27,8 @@ TINY = Recipe(
 
 # The same without artifacts, which take longer than the training.
 PLAIN = dataclasses.replace(TINY, export=ExportConfig(saved_model=False, litert=False))
+
+
+def weights(run_dir):
+    """The weights of a finished run."""
+    return [np.asarray(w) for w in keras.models.load_model(run_dir / "model.keras").weights]

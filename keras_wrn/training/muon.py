@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_wrn.training.optimizer import SGD
+from keras_wrn.training.whitening import STEM
 
-STEM = "conv1"
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # of the quintic, from its source
 ITERATIONS = 3
 

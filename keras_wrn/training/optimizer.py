@@ -163,7 +163,7 @@ class SGD(keras.optimizers.Optimizer):
         self.assign_sub(variable, self.multipliers[index] * rate * step)
 
     def _update_fused(self, variable, velocity, gradient, rate):
-        """The same in one pass over the memory, where the formula below takes five."""
+        """The same in one pass over the memory, where `update_step` takes five."""
         import tensorflow as tf
 
         # Under a strategy Keras gives the replica's own tf.Variable.

@@ -10,7 +10,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from tiny import PLAIN, TINY
+from tiny import PLAIN, TINY, weights
 
 from keras_wrn.data import ZCA
 from keras_wrn.training import DataConfig, Recipe, checkpoint, directory
@@ -23,10 +23,6 @@ from keras_wrn.training.scripts import load_recipe
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports need the TensorFlow backend"
 )
-
-
-def weights(run_dir):
-    return [np.asarray(w) for w in keras.models.load_model(run_dir / "model.keras").weights]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import signal
 import keras
 import numpy as np
 import pytest
-from tiny import PLAIN
+from tiny import PLAIN, weights
 
 import keras_wrn
 from keras_wrn.models import count_macs
@@ -25,10 +25,6 @@ RECIPE = dataclasses.replace(PLAIN, data=DATA, model=MODEL, views=6)
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the run's own data road is tested"
 )
-
-
-def weights(run_dir):
-    return [np.asarray(w) for w in keras.models.load_model(run_dir / "model.keras").weights]
 
 
 @pytest.fixture(scope="module")
