@@ -50,7 +50,7 @@ def our_fit(row, bare=False):
 
     import keras_wrn
     from keras_wrn.training import devices
-    from keras_wrn.training.callbacks import RunCallback
+    from keras_wrn.training.callbacks import RunCallback, RunCallbacks
     from keras_wrn.training.hosts import Share
 
     class Timed(RunCallback):
@@ -78,7 +78,10 @@ def our_fit(row, bare=False):
         callback = Timed(None, None, 2 * INSIDE, row["batch"], 0, {}, Share())
         callback.last = None
         model.fit(
-            dataset, steps_per_epoch=2 * INSIDE + 1, verbose=0, callbacks=[callback], shuffle=False
+            dataset,
+            steps_per_epoch=2 * INSIDE + 1,
+            shuffle=False,
+            callbacks=RunCallbacks([callback], add_history=True, model=model),
         )
         return (callback.last - callback.first) / INSIDE
 

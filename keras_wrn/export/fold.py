@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_wrn.export.head import ExportError
+from keras_wrn.models.convolution import Conv2D
 
 
 def fold_batch_norm(model):
@@ -100,7 +101,7 @@ def _find_folds(model, config):
             and readers[conv.name] == [name]
             and conv.name not in outputs
             and len(conv._inbound_nodes) == 1
-            and type(conv) is keras.layers.Conv2D
+            and type(conv) in (keras.layers.Conv2D, Conv2D)
             and conv.activation is keras.activations.linear
             and conv.data_format == "channels_last"
             and layer.axis in (-1, 3)

@@ -2,6 +2,7 @@
 
 from keras_wrn.models.catalog import create_model, list_models, model_info
 from keras_wrn.models.complexity import count_macs
+from keras_wrn.models.convolution import Conv2D
 from keras_wrn.models.image_model import ImageModel
 from keras_wrn.models.imagenet import (
     WideResNet18,
@@ -15,6 +16,7 @@ from keras_wrn.models.wide_resnet import WideResNet
 
 __all__ = [
     "BatchNormalization",
+    "Conv2D",
     "Dropout",
     "ImageModel",
     "WideResNet",

@@ -6,7 +6,8 @@ Images are channels last throughout, whatever `keras.config.image_data_format()`
 import keras
 from keras import ops
 
-CHANNELS_LAST = "channels_last"
+from keras_wrn.models.convolution import CHANNELS_LAST, Conv2D
+
 APART = 1_000_003  # between the seeds of two replicas
 
 # He et al. with fan-in, *untruncated*, as models/wide-resnet.lua draws it since 2016-09-08.
@@ -180,7 +181,7 @@ def conv(x, filters, kernel_size, strides=1, strided_padding="torch", *, name):
     explicit = strides > 1 and kernel_size > 1 and strided_padding == "torch"
     if explicit:
         x = pad(x, kernel_size // 2, name.replace("conv", "pad"))
-    return keras.layers.Conv2D(
+    return Conv2D(
         filters,
         kernel_size,
         strides,

@@ -4,8 +4,10 @@ import json
 import math
 import os
 import signal
+import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 
 import keras
@@ -14,6 +16,8 @@ import numpy as np
 from keras_wrn.training.checkpoint import metrics_of, restore_metrics, state_of
 from keras_wrn.training.errors import Diverged, RunError, Stopped
 from keras_wrn.training.hosts import is_any_asked_to_stop, on_chief
+
+AHEAD = 8  # steps that may be under way on a device before the loss of the first is looked at
 
 
 class RunLog:
@@ -68,6 +72,7 @@ class RunCallback(keras.callbacks.Callback):
         self.extras = dict(extras)
         self.signum = None
         self.stopping = False
+        self.losses: deque = deque()
 
     def on_train_begin(self, logs=None):
         self.handlers = {}
@@ -104,18 +109,23 @@ class RunCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-        loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
-            self._diverged(f"The loss became {loss}")
+        self.losses.append((self.step, (logs or {}).get("loss", 0.0)))
+        self._check_losses(AHEAD)
         self.stopping = is_any_asked_to_stop(self.signum is not None, self.share, self.step)
         if self.stopping and self.step % self.steps:
             self._check_weights()
             self._save(seconds=np.float64(time.perf_counter() - self.begun))
             self._stop()
 
-    def _diverged(self, what):
+    def _check_losses(self, ahead):
+        while len(self.losses) > ahead:
+            step, loss = self.losses.popleft()
+            if not math.isfinite(loss):
+                self._diverged(f"The loss became {float(loss)}", step)
+
+    def _diverged(self, what, step):
         self.restore_handlers()
-        epoch, step = divmod(self.step - 1, self.steps)
+        epoch, step = divmod(step - 1, self.steps)
         kept = self.checkpoints.directory if self.checkpoints.paths() else "not written yet"
         raise Diverged(
             f"{what} in epoch {epoch + 1}, after step {step + 1} of "
@@ -155,10 +165,11 @@ class RunCallback(keras.callbacks.Callback):
             self._stop()
 
     def _check_weights(self):
+        self._check_losses(0)
         # The loss is that before the last update, and ReLU can turn NaN into 0.
         for variable in self.model.variables:
             if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
-                self._diverged(f"The weights {variable.path} became NaN or infinite")
+                self._diverged(f"The weights {variable.path} became NaN or infinite", self.step)
 
     def _save(self, line=None, **extras):
         # On every process: reading sums over them on TensorFlow.
@@ -194,27 +205,42 @@ def _rate_at(optimizer, step):
     return rate(step) if callable(rate) else rate
 
 
-def run_callbacks(recipe, run_dir, checkpoints, log, batches, start, extras, share):
-    """The callbacks of one `fit` of a run, in order."""
+class RunCallbacks(keras.callbacks.CallbackList):
+    """Callbacks that get the logs of a training step as they are.
+
+    Keras' own list makes numbers of them first, and so waits for the device at every step.
+    """
+
+    def on_train_batch_end(self, batch, logs=None):
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
+
+
+def run_callbacks(model, recipe, run_dir, checkpoints, log, batches, start, extras, share, epochs):
+    """The callbacks of one `fit` of a run, in order, which ends with so many epochs."""
     steps = batches.steps_per_epoch
     callbacks = [RunCallback(checkpoints, log, steps, recipe.batch_size, start, extras, share)]
-    if not share.is_chief:
-        return callbacks
+    if share.is_chief:
+        callbacks += _tensorboard(run_dir, say=not start)
+    return RunCallbacks(
+        callbacks, add_history=True, add_progbar=share.is_chief, model=model, epochs=epochs,
+        steps=steps - start % steps, verbose=1 if sys.stdout.isatty() else 2,
+    )  # fmt: skip
+
+
+def _tensorboard(run_dir, say):
     try:
         import tensorboard  # noqa: F401
         import tensorflow  # noqa: F401
     except ImportError:
-        print("TensorBoard is off: it needs the packages tensorboard and tensorflow.")
-    else:
-        callbacks.append(
-            keras.callbacks.TensorBoard(str(run_dir / "tensorboard"), write_graph=False)
-        )
-    return callbacks
+        if say:
+            print("TensorBoard is off: it needs the packages tensorboard and tensorflow.")
+        return []
+    return [keras.callbacks.TensorBoard(str(run_dir / "tensorboard"), write_graph=False)]
 
 
 def end_epoch(model, test, callbacks, epoch):
     """Evaluate and log an epoch that was stopped in its evaluation, as `fit` would have."""
-    callbacks = keras.callbacks.CallbackList(callbacks, model=model)
     callbacks.on_train_begin()
     callbacks.on_epoch_begin(epoch)
     logs = {name: float(value) for name, value in model.get_metrics_result().items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_wrn.models.convolution import REWRITE
 from keras_wrn.training.hosts import Share
 
 
@@ -62,12 +63,12 @@ def precision_scope(precision):
 
         # A context that begins with the option on keeps it for good, and in tf.data too.
         tf.config.list_logical_devices()
-        options = {"auto_mixed_precision_onednn_bfloat16": True}
+        options = {REWRITE: True}
         tf.config.optimizer.set_experimental_options(options)
         try:
             yield
         finally:
-            options = {"auto_mixed_precision_onednn_bfloat16": False}
+            options = {REWRITE: False}
             tf.config.optimizer.set_experimental_options(options)
         return
     keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")

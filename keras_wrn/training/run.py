@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +195,9 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
     def fit(batches, start, epochs, extras):
         """Train from a step to the end of so many epochs; `extras` are of one inside an epoch."""
         first, done = divmod(start, steps)
-        callbacks = run_callbacks(recipe, run_dir, checkpoints, log, batches, start, extras, share)
+        callbacks = run_callbacks(
+            model, recipe, run_dir, checkpoints, log, batches, start, extras, share, epochs
+        )
         if extras and not done:
             end_epoch(model, test, callbacks, first - 1)
             return start
@@ -209,7 +210,6 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
                 validation_data=test,
                 callbacks=callbacks,
                 shuffle=False,
-                verbose=(1 if sys.stdout.isatty() else 2) if share.is_chief else 0,
             )
         return epochs * steps
 

@@ -15,6 +15,7 @@ from tiny import PLAIN, TINY, weights
 from keras_wrn.data import ZCA
 from keras_wrn.training import DataConfig, Recipe, checkpoint, directory
 from keras_wrn.training import callbacks as run_callbacks
+from keras_wrn.training.checkpoint import Checkpoints
 from keras_wrn.training.errors import CheckpointError, Diverged, RunError, Stopped
 from keras_wrn.training.hosts import Share
 from keras_wrn.training.run import run
@@ -145,6 +146,34 @@ def test_nan_stops_the_run_and_says_where(tmp_path):
     recipe = dataclasses.replace(PLAIN, optimizer=optimizer)
     with pytest.raises(Diverged, match=r"epoch \d, after step \d of 4"):
         run(recipe, run_dir=tmp_path / "nan", made_up=True)
+
+
+def test_a_device_may_be_some_steps_ahead_of_its_losses():
+    """Looking at a loss waits for the device: only that of some steps ago is looked at."""
+
+    class Loss:
+        def __init__(self, value):
+            self.value, self.looked_at = value, 0
+
+        def __float__(self):
+            self.looked_at += 1
+            return self.value
+
+    callback = run_callbacks.RunCallback(None, None, 40, 16, 0, {}, Share())
+    listed = run_callbacks.RunCallbacks([callback], add_history=True)
+    losses = [Loss(1.0) for _ in range(20)]
+    for step, loss in enumerate(losses):
+        listed.on_train_batch_end(step, {"loss": loss})
+    looked_at = 20 - run_callbacks.AHEAD
+    assert [loss.looked_at for loss in losses] == [1] * looked_at + [0] * run_callbacks.AHEAD
+
+    callback.handlers = {}
+    callback.checkpoints = Checkpoints("nowhere")
+    listed.on_train_batch_end(20, {"loss": Loss(np.nan)})
+    with pytest.raises(Diverged, match="The loss became nan in epoch 1, after step 21 of 40"):
+        for step in range(21, 40):
+            listed.on_train_batch_end(step, {"loss": Loss(1.0)})
+    assert callback.step == 21 + run_callbacks.AHEAD
 
 
 def test_nan_after_the_last_step_of_an_epoch_is_not_kept(tmp_path, monkeypatch):

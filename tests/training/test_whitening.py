@@ -68,7 +68,7 @@ def test_the_finished_network_is_the_plain_one_and_answers_the_same(images, netw
     network.fit(x, np.eye(10)[np.arange(40) % 10], batch_size=20, verbose=0)
     np.testing.assert_array_equal(network.get_layer("conv1").whitening, before)
     final = final_model(RECIPE, network, PREPROCESSING)
-    assert type(final.get_layer("conv1")) is keras.layers.Conv2D
+    assert type(final.get_layer("conv1")) is keras_wrn.models.Conv2D
     assert final.count_params() == keras_wrn.WideResNet(10, 1).count_params()
     logits = network.predict(x, verbose=0)
     expected = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
