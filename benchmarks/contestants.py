@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import peers
-from benchmarks.rows import CORES, made_up
+from benchmarks.rows import CORES, compute_in, made_up
 
 INSIDE = 40  # steps of `fit` that are timed, after as many that are not
 
@@ -36,10 +36,8 @@ def our_step(row):
     if keras.backend.backend() == "jax":
         return our_fit(row)
     from benchmarks.steps import step_of
-    from keras_wrn.training import devices
 
-    # For the life of the process: a step computes in its precision only inside.
-    devices.precision_scope(row["precision"]).__enter__()
+    compute_in(row["precision"])
     model = our_model(row)
     return step_of(model, *made_up(row, model.output_shape[-1]))
 
@@ -49,7 +47,6 @@ def our_fit(row, bare=False):
     import keras
 
     import keras_wrn
-    from keras_wrn.training import devices
     from keras_wrn.training.callbacks import RunCallback, RunCallbacks
     from keras_wrn.training.hosts import Share
 
@@ -63,7 +60,7 @@ def our_fit(row, bare=False):
         def on_epoch_end(self, epoch, logs=None):
             pass  # a checkpoint an epoch is no cost of a step
 
-    devices.precision_scope(row["precision"]).__enter__()
+    compute_in(row["precision"])
     model, dataset = (_from_device if keras.backend.backend() == "jax" else _from_tensors)(row)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")

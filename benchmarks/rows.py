@@ -1,10 +1,12 @@
 """What the rows of the speed benchmark have in common."""
 
+import contextlib
 import os
 
 import numpy as np
 
 CORES = os.cpu_count() or 1
+_FOR_LIFE = contextlib.ExitStack()
 
 
 def made_up(row, classes=10):
@@ -13,3 +15,11 @@ def made_up(row, classes=10):
     side = row["size"]
     images = generator.standard_normal((row["batch"], side, side, 3), dtype="float32")
     return images, generator.integers(0, classes, row["batch"])
+
+
+def compute_in(precision):
+    """Let all that this process compiles from now on compute in a precision."""
+    from keras_wrn.training import devices
+
+    # Kept: a scope that nobody holds is left when it is collected.
+    _FOR_LIFE.enter_context(devices.precision_scope(precision))

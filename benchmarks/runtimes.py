@@ -1,6 +1,7 @@
 """Exported files in the runtimes that are made for them."""
 
 import keras_wrn
+from benchmarks.rows import compute_in
 from keras_wrn import export
 from keras_wrn.export.litert import dequantize
 
@@ -43,9 +44,7 @@ def saved_model(path, precision="float32"):
     """As `litert`, the default signature in TensorFlow."""
     import tensorflow as tf
 
-    from keras_wrn.training.devices import precision_scope
-
-    precision_scope(precision).__enter__()
+    compute_in(precision)
     loaded = tf.saved_model.load(str(path))
     serve = loaded.signatures["serving_default"]
 

@@ -1,11 +1,14 @@
 """The speed benchmark: who takes part, what a ratio is, and that its page is what it measured."""
 
+import gc
 import json
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
-from benchmarks import speed, speed_page
+from benchmarks import rows, speed, speed_page
+from keras_wrn.models.convolution import REWRITE
 from keras_wrn.training.report import BEGIN, END
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +27,15 @@ def test_contestants_take_turns_in_processes_of_their_own():
     assert 0 < found["tensorflow"]["seconds"] == min(found["tensorflow"]["rounds"]) < 1
     assert 50 < found["tensorflow"]["peak_memory_mb"] < 4000
     assert "KeyError: 'nobody'" in found["nobody"]["error"]
+
+
+def test_a_contestant_stays_in_its_precision():
+    rows.compute_in("bfloat16")
+    try:
+        gc.collect()  # a scope that nobody holds would be left now
+        assert tf.config.optimizer.get_experimental_options()[REWRITE]
+    finally:
+        rows._FOR_LIFE.close()
 
 
 def measured():
