@@ -4,8 +4,8 @@
 
 Every contestant runs in a process of its own. In each round all of a row take their turn, and a
 ratio is that of one round's times: what else the machine does falls on both. A row's milliseconds
-are the best of all rounds; its ratio is the median over the rounds, with the quartiles. --part
-measures some parts only and leaves the others in the file as they are; --quick is a rehearsal.
+are the best of all rounds; its ratio is the median over the rounds, with the quartiles. --part and
+--network measure some only and leave the others in the file as they are; --quick is a rehearsal.
 Needs the extras parity, onnx and openvino, and for the compiled PyTorch a C++ compiler.
 """
 
@@ -106,8 +106,7 @@ def matmul(rounds, quick):
 
 
 def rows_of(kind, rounds, settings, precision):
-    """The rows of training or inference for some (network, size, batch)."""
-    rows = []
+    """Measure training or inference for some (network, size, batch), and yield each row."""
     per_mac = 6 if kind == "training" else 2
     for network, size, batch in settings:
         row = {"network": network, "size": size, "batch": batch, "precision": precision}
@@ -122,9 +121,13 @@ def rows_of(kind, rounds, settings, precision):
             for name, result in found.items()
             if best and name.startswith("ours") and "error" not in result
         }
-        print(json.dumps({k: row[k] for k in ("network", "batch", "best_peer", "ratios")}))
-        rows.append(row)
-    return rows
+        yield row
+
+
+def with_row(rows, row):
+    """The rows of a part, one of them measured anew or added."""
+    same = "network", "size", "batch", "precision"
+    return [old for old in rows if any(old[key] != row[key] for key in same)] + [row]
 
 
 def fit_overhead(rounds, quick, precision):
@@ -159,7 +162,7 @@ def main():
     parser.add_argument("--part", choices=parts, nargs="+", default=parts)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--precision", default="auto", help="of training; auto: as of a run")
-    parser.add_argument("--network", help="of training, in place of all, such as wrn_28_10")
+    parser.add_argument("--network", help="in place of all, such as wrn_28_10")
     parser.add_argument("--batch-size", type=int, nargs="+", default=(32, 128), help="of --network")
     parser.add_argument("--quick", action="store_true", help="tiny networks, to try the scripts")
     add_out(parser)
@@ -172,7 +175,8 @@ def main():
     precision = resolve_precision(args.precision)
     training, inference = (QUICK, QUICK) if args.quick else (TRAINING, INFERENCE)
     if args.network:
-        training = [(args.network, 32, batch) for batch in args.batch_size]
+        size = 224 if args.network == "wide_resnet50_2" else 32
+        training = inference = [(args.network, size, batch) for batch in args.batch_size]
     measure = {
         "matmul": lambda: matmul(args.rounds, args.quick),
         "training": lambda: rows_of("training", args.rounds, training, precision),
@@ -185,10 +189,14 @@ def main():
     if args.out and args.out.exists():
         result = json.loads(args.out.read_text())
     for part in args.part:
-        begun = os.getloadavg()[0]
-        result[part] = measure[part]()
-        result.setdefault("load_before", {})[part] = round(begun, 2)
-        record(result, args.out)  # after each part: they take long
+        result.setdefault("load_before", {})[part] = round(os.getloadavg()[0], 2)
+        if part not in ("training", "inference"):
+            result[part] = measure[part]()
+            record(result, args.out)
+            continue
+        for row in measure[part]():  # recorded one by one: they take long
+            result[part] = with_row(result.get(part, []), row)
+            record(result, args.out)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def plot(measured, path):
     from matplotlib.figure import Figure
 
     bars = [(name_of(row), row["ratios"]["ours"], "C0") for row in measured["training"]]
-    for row in measured["inference"]:
+    for row in measured.get("inference", []):
         name = min(row["ratios"], key=lambda n: row["ratios"][n]["median"])
         label = f"{name_of(row)}:\n{name.removeprefix('ours ')}"
         bars.append((label, row["ratios"][name], "C1"))
@@ -123,13 +123,19 @@ def page(measured):
         for name, result in fed["contestants"].items()
     }
     starts = "; ".join(f"{name} {value} s" for name, value in measured["start_up"].items())
+    inference = ["Not measured yet."]
+    if "inference" in measured:
+        inference = [
+            "Milliseconds a batch, in brackets the ratio to PyTorch's best, which is bold.",
+            "",
+            *inference_table(measured),
+        ]
     parts = [
         [f"Measured on {versions['machine']}, {known}. Best matrix product: {peaks}."],
         ["### A training step", "", "![ratios](speed.png)", "", *training_table(measured)],
         ["`fit` with the callback of a run over its bare compiled step, WRN-40-1 at batch 32: "
          f"{ratio_text(fit['ratio'])}."],
-        ["### Inference", "", "Milliseconds a batch, in brackets the ratio to PyTorch's best, "
-         "which is bold.", "", *inference_table(measured)],
+        ["### Inference", "", *inference],
         ["### Input", "", f"{rates['ours']:,.0f} images a second, PyTorch's loader "
          f"{rates['pytorch']:,.0f}: the time is {ratio_text(fed['ratio'])} of its."],
         ["### Start-up", "", f"From the start of Python: {starts}."],

@@ -20,6 +20,17 @@ def test_a_ratio_is_of_one_round():
     assert speed.ratio(ours, theirs) == {"median": 1.0, "quartiles": [0.75, 1.25]}
 
 
+def test_a_row_measured_again_takes_the_place_of_the_old_one():
+    old = [
+        {"network": "wrn_16_4", "size": 32, "batch": batch, "precision": "float32", "of": "old"}
+        for batch in (32, 128)
+    ]
+    rows_now = speed.with_row(old, {**old[0], "of": "new"})
+    assert rows_now == [old[1], {**old[0], "of": "new"}]
+    other = {**old[0], "precision": "bfloat16"}
+    assert speed.with_row(old, other) == [*old, other]
+
+
 def test_contestants_take_turns_in_processes_of_their_own():
     row = {"side": 64, "precision": "float32"}
     found = speed.compete("matmul", row, 2, ["tensorflow", "nobody"])
@@ -67,6 +78,9 @@ def test_the_tables_say_what_was_measured(tmp_path):
     assert "5,000 images a second, PyTorch's loader 2,500" in text
     assert "import keras_wrn 3.5 s" in text
     speed_page.plot(measured(), tmp_path / "speed.png")
+    partly = measured()
+    del partly["inference"]
+    assert "### Inference\n\nNot measured yet." in speed_page.page(partly)
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
 
 
