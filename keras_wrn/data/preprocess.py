@@ -95,11 +95,17 @@ class Preprocessing:
         images = images.astype("float32") if is_array else keras.ops.cast(images, "float32")
         if self.zca is not None:
             return self.zca(images)
-        scale = (1 / (255 * np.asarray(self.std, "float64"))).astype("float32")
-        shift = (np.asarray(self.mean, "float64") / np.asarray(self.std, "float64")).astype(
-            "float32"
-        )
-        return images * scale - shift
+        mean, std = np.asarray(self.mean, "float64"), np.asarray(self.std, "float64")
+        scale, shift = (1 / (255 * std)).astype("float32"), (mean / std).astype("float32")
+        _, *shape = images.shape
+        if None in shape:
+            return images * scale - shift
+        # By rows of pixels: what is repeated for every 3 numbers takes twice the time.
+        *height, width, channels = shape
+        scale, shift = (np.tile(values, width) for values in (scale, shift))
+        xp = np if is_array else keras.ops
+        rows = xp.reshape(images, (-1, *height, width * channels)) * scale - shift
+        return xp.reshape(rows, (-1, *shape))
 
     def prepare(self, image):
         """Resize and crop one PIL image to uint8 (size, size, channels).
