@@ -32,3 +32,22 @@ PLAIN = dataclasses.replace(TINY, export=ExportConfig(saved_model=False, litert=
 def weights(run_dir):
     """The weights of a finished run."""
     return [np.asarray(w) for w in keras.models.load_model(run_dir / "model.keras").weights]
+
+
+def variables_of(shapes):
+    """Variables with drawn values, from a dict of paths such as conv1/kernel to shapes."""
+    generator = np.random.default_rng(0)
+    variables = []
+    for path, shape in shapes.items():
+        layer, _, name = path.partition("/")
+        with keras.name_scope(layer):
+            value = generator.normal(0, 0.5, shape).astype("float32")
+            variables.append(keras.Variable(value, name=name))
+    assert [variable.path for variable in variables] == list(shapes)
+    return variables
+
+
+def gradients_of(shapes, seed):
+    """An array for each of such variables."""
+    generator = np.random.default_rng(seed)
+    return [generator.normal(0, 0.2, shape).astype("float32") for shape in shapes.values()]

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from tiny import gradients_of, variables_of
 
 from keras_wrn.training import SGD, Muon, Recipe
 from keras_wrn.training.muon import orthogonal
@@ -14,18 +15,11 @@ SHAPES = {"conv1/kernel": (3, 3, 3, 4), "conv2/kernel": (3, 3, 4, 8), "conv3/ker
 
 
 def make_variables():
-    generator = np.random.default_rng(0)
-    variables = []
-    for path, shape in SHAPES.items():
-        layer, _, name = path.partition("/")
-        with keras.name_scope(layer):
-            variables.append(keras.Variable(generator.normal(0, 0.5, shape), "float32", name=name))
-    return variables
+    return variables_of(SHAPES)
 
 
 def gradients(step):
-    generator = np.random.default_rng(10 + step)
-    return [generator.normal(0, 0.2, shape).astype("float32") for shape in SHAPES.values()]
+    return gradients_of(SHAPES, 10 + step)
 
 
 def follow(optimizer, steps=3):

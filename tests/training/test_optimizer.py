@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from tiny import gradients_of, variables_of
 
 from keras_wrn.models import WideResNet
 from keras_wrn.training import SGD, OneCycle
@@ -15,20 +16,11 @@ RATES = [0.1] * 8 + [0.02] * 12
 
 
 def make_variables():
-    generator = np.random.default_rng(0)
-    variables = []
-    for path, shape in SHAPES.items():
-        layer, _, name = path.partition("/")
-        with keras.name_scope(layer):
-            value = generator.normal(0, 0.5, shape).astype("float32")
-            variables.append(keras.Variable(value, name=name))
-    assert [variable.path for variable in variables] == list(SHAPES)
-    return variables
+    return variables_of(SHAPES)
 
 
 def gradients(step):
-    generator = np.random.default_rng(100 + step)
-    return [generator.normal(0, 0.2, shape).astype("float32") for shape in SHAPES.values()]
+    return gradients_of(SHAPES, 100 + step)
 
 
 def follow_keras(optimizer, rates=None, steps=STEPS):
