@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import statistics
 
 import numpy as np
 
@@ -23,3 +24,10 @@ def compute_in(precision):
 
     # Kept: a scope that nobody holds is left when it is collected.
     _FOR_LIFE.enter_context(devices.precision_scope(precision))
+
+
+def ratio(ours, theirs):
+    """Median and quartiles of the ratio of two contestants' times, round by round."""
+    ratios = [a / b for a, b in zip(ours["rounds"], theirs["rounds"], strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return {"median": round(middle, 3), "quartiles": [round(low, 3), round(high, 3)]}

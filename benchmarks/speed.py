@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.child import ROOT, Child
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.record import add_out, record
+from benchmarks.rows import ratio
 from keras_wrn.training.devices import resolve_precision
 
 SIDES = (1024, 2048, 4096)
@@ -74,13 +75,6 @@ def compete(kind, row, rounds, names=None):
         found[name] = {"rounds": times[name], "seconds": min(times[name])}
         found[name]["peak_memory_mb"] = round(child.end())
     return found
-
-
-def ratio(ours, theirs):
-    """Median and quartiles of the ratio of two contestants' times, round by round."""
-    ratios = [a / b for a, b in zip(ours["rounds"], theirs["rounds"], strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return {"median": round(middle, 3), "quartiles": [round(low, 3), round(high, 3)]}
 
 
 def macs_of(network, size):

@@ -10,7 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.rows import ratio
 from keras_wrn.training.report import write_between_markers
+
+INT8 = "ours litert int8"
 
 
 def name_of(row):
@@ -35,7 +38,7 @@ def share(row, result, peaks, precision):
 
 
 def ratio_text(found):
-    """0.97 (0.95 to 0.99)."""
+    """Such as 0.97 (0.95 to 0.99)."""
     low, high = found["quartiles"]
     return f"{found['median']:.2f} ({low:.2f} to {high:.2f})"
 
@@ -80,6 +83,17 @@ def inference_table(measured):
             cells.append(f"**{text}**" if name == row["best_peer"] else text)
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
+
+
+def int8_text(rows):
+    """How many times faster the int8 file is than PyTorch's best in float32, row by row."""
+    texts = []
+    for row in rows:
+        found = {n: r for n, r in row["contestants"].items() if "error" not in r}
+        peers = [n for n in found if n.startswith("pytorch") and n.endswith("float32")]
+        best = min(peers, key=lambda name: found[name]["seconds"])
+        texts.append(f"{name_of(row)} {ratio_text(ratio(found[best], found[INT8]))}")
+    return f"Times faster than PyTorch's best in float32, {INT8}: {'; '.join(texts)}."
 
 
 def plot(measured, path):
@@ -129,6 +143,8 @@ def page(measured):
             "Milliseconds a batch, in brackets the ratio to PyTorch's best, which is bold.",
             "",
             *inference_table(measured),
+            "",
+            int8_text(measured["inference"]),
         ]
     parts = [
         [f"Measured on {versions['machine']}, {known}. Best matrix product: {peaks}."],

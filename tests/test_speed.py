@@ -17,7 +17,7 @@ MEASURED = ROOT / "benchmarks/results/speed.json"
 
 def test_a_ratio_is_of_one_round():
     ours, theirs = {"rounds": [1.0, 4.0, 9.0]}, {"rounds": [2.0, 4.0, 6.0]}
-    assert speed.ratio(ours, theirs) == {"median": 1.0, "quartiles": [0.75, 1.25]}
+    assert rows.ratio(ours, theirs) == {"median": 1.0, "quartiles": [0.75, 1.25]}
 
 
 def test_a_row_measured_again_takes_the_place_of_the_old_one():
@@ -57,11 +57,12 @@ def measured():
     row = {"network": "wrn_16_4", "size": 32, "batch": 32, "precision": "bfloat16",
            "flops": 20e9, "best_peer": "pytorch"}  # fmt: skip
     training = {"ours": turn, "pytorch": slow, "pytorch compiled": {"error": "no compiler"}}
-    inference = {"ours onnx": turn, "pytorch": slow}
+    inference = {"ours onnx": slow, "ours litert int8": turn, "pytorch float32": slow}
     return {
         "matmul": {"bfloat16": {"gflops": 200.0, "of": "tensorflow, 1024"}},
         "training": [{**row, "contestants": training, "ratios": {"ours": half}}],
-        "inference": [{**row, "contestants": inference, "ratios": {"ours onnx": half}}],
+        "inference": [{**row, "contestants": inference, "best_peer": "pytorch float32",
+                       "ratios": {"ours onnx": half, "ours litert int8": half}}],
         "fit": {"ratio": half},
         "input": {"images": 1000, "batch": 100, "contestants": {"ours": turn, "pytorch": slow},
                   "ratio": half},
@@ -74,7 +75,8 @@ def test_the_tables_say_what_was_measured(tmp_path):
     text = speed_page.page(measured())
     row = "| WRN-16-4, batch 32, bfloat16 | 200 | 400 | - | 0.50 (0.40 to 0.60) "
     assert row + "| 50 % | 25 % | 900 | 1,200 |" in text
-    assert "| ours onnx | 200 (0.50) |" in text and "| pytorch | **400** |" in text
+    assert "| ours onnx | 400 (0.50) |" in text and "| pytorch float32 | **400** |" in text
+    assert "float32, ours litert int8: WRN-16-4, batch 32 2.00 (2.00 to 2.00)." in text
     assert "5,000 images a second, PyTorch's loader 2,500" in text
     assert "import keras_wrn 3.5 s" in text
     speed_page.plot(measured(), tmp_path / "speed.png")
