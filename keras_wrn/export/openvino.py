@@ -73,9 +73,8 @@ def export_openvino(model, path, *, preprocessing=None, class_names=None, overwr
         plain = in_float32(model)
         with tempfile.TemporaryDirectory() as directory:
             write_plain_saved_model(plain, preprocessing, directory)
-            converted = openvino.convert_model(directory)
-        # In place of the temporary directory, which would stand in the file.
-        converted.set_rt_info(model.name, ["conversion_parameters", "input_model"])
+            # Not convert_model, which reports each conversion to its makers.
+            converted = openvino.Core().read_model(directory)
         converted.set_rt_info(metadata_json(plain, preprocessing), ["keras_wrn"])
         openvino.save_model(converted, new, compress_to_fp16=False)
         with full_float32():

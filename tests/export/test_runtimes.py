@@ -88,6 +88,16 @@ def test_the_file_answers_as_the_model_on_real_images(runtime, network, images, 
             np.testing.assert_allclose(outputs["probabilities"], answer(network, batch), atol=1e-4)
 
 
+def test_a_conversion_is_nobody_s_business(network, tmp_path, monkeypatch):
+    """OpenVINO's own converter reports to its makers, a forked process for every event."""
+    pytest.importorskip("openvino")
+    telemetry, sent = pytest.importorskip("openvino_telemetry").Telemetry, []
+    for send in ("send_event", "start_session"):
+        monkeypatch.setattr(telemetry, send, lambda *args, **kwargs: sent.append(args))
+    write(OpenVino, network, tmp_path)
+    assert not sent
+
+
 def test_metadata_lies_inside(runtime, network, tmp_path):
     metadata = json.loads(runtime.metadata(write(runtime, network, tmp_path)))
     assert metadata["class_names"] == list("abcdefghij")
