@@ -51,3 +51,11 @@ def gradients_of(shapes, seed):
     """An array for each of such variables."""
     generator = np.random.default_rng(seed)
     return [generator.normal(0, 0.2, shape).astype("float32") for shape in shapes.values()]
+
+
+def without_values(builder, *arguments, **settings):
+    """A network whose weights are not drawn: those of WRN-70-16 are a gigabyte."""
+    with keras.StatelessScope(initialize_variables=False):
+        model = builder(*arguments, **settings)
+    keras.backend.clear_session()  # which would draw them with the weights of the next layer
+    return model

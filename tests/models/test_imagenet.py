@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from tiny import without_values
 
 import keras_wrn
 from keras_wrn.models import count_macs, create_model, model_info
@@ -39,32 +40,26 @@ NAMES = {
 }
 
 
-def build(builder, *arguments, **settings):
-    """A network without values: only shapes are asked of it."""
-    with keras.StatelessScope(initialize_variables=False):
-        return builder(*arguments, **settings)
-
-
 def trainable(model):
     return sum(math.prod(variable.shape) for variable in model.trainable_variables)
 
 
 @pytest.mark.parametrize(("builder", "arguments", "params"), COUNTS)
 def test_parameters(builder, arguments, params):
-    model = build(builder, *arguments)
+    model = without_values(builder, *arguments)
     assert trainable(model) == params
     assert model.output_shape == (None, 1000)
 
 
 @pytest.mark.parametrize(("builder", "macs"), [(WideResNet50_2, 11.43), (WideResNet101_2, 22.80)])
 def test_macs_are_those_of_the_cards(builder, macs):
-    assert count_macs(build(builder)) / 1e9 == pytest.approx(macs, rel=0.01)
+    assert count_macs(without_values(builder)) / 1e9 == pytest.approx(macs, rel=0.01)
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_names_in_the_catalogue(name):
     info = model_info(name)
-    model = build(create_model, name)
+    model = without_values(create_model, name)
     assert model.name == name
     assert trainable(model) == info.params
     error = NAMES[name]
@@ -72,23 +67,23 @@ def test_names_in_the_catalogue(name):
 
 
 def test_layer_names_are_regular():
-    names = [layer.name for layer in build(WideResNet50_2).layers if layer.weights]
+    names = [layer.name for layer in without_values(WideResNet50_2).layers if layer.weights]
     assert names[:2] == ["conv1", "bn1"] and names[-1] == "predictions"
     block = [f"stage2_block1_{kind}{i}" for i in (1, 2, 3) for kind in ("conv", "bn")]
     block += ["stage2_block1_shortcut", "stage2_block1_shortcut_bn"]
     assert set(block) == {name for name in names if name.startswith("stage2_block1_")}
     assert sum(name.endswith("shortcut") for name in names) == 4
-    basic = [layer.name for layer in build(WideResNet18).layers]
+    basic = [layer.name for layer in without_values(WideResNet18).layers]
     assert sum(name.endswith("shortcut") for name in basic) == 3  # stage 1 keeps its 64 channels
-    wide = [layer.name for layer in build(WideResNet18, 2).layers]
+    wide = [layer.name for layer in without_values(WideResNet18, 2).layers]
     assert sum(name.endswith("shortcut") for name in wide) == 4
 
 
 def test_the_stride_is_on_the_3x3():
-    model = build(WideResNet50_2)
+    model = without_values(WideResNet50_2)
     assert model.get_layer("stage2_block1_conv1").strides == (1, 1)
     assert model.get_layer("stage2_block1_conv2").strides == (2, 2)
-    assert build(WideResNet18).get_layer("stage2_block1_conv1").strides == (2, 2)
+    assert without_values(WideResNet18).get_layer("stage2_block1_conv1").strides == (2, 2)
 
 
 def test_gamma_is_one_and_the_head_is_keras_applications():

@@ -4,6 +4,7 @@ import math
 
 import keras
 import pytest
+from tiny import without_values
 
 from keras_wrn.models import WideResNet
 
@@ -46,9 +47,7 @@ TABLE_3 = [("B3", 12), ("B33", 6), ("B333", 4), ("B3333", 3)]
 
 
 def build(*args, **kwargs):
-    """Build without drawing the weights: those of WRN-70-16 are a gigabyte."""
-    with keras.StatelessScope(initialize_variables=False):
-        return WideResNet(*args, **kwargs)
+    return without_values(WideResNet, *args, **kwargs)
 
 
 def trainable(model):

@@ -6,6 +6,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from tiny import without_values
 
 from keras_wrn.models import ImageModel, WideResNet
 
@@ -195,8 +196,7 @@ def test_the_activation_can_be_another():
 
 
 def test_names():
-    with keras.StatelessScope(initialize_variables=False):
-        assert WideResNet().name == "wrn_28_10"
+    assert without_values(WideResNet).name == "wrn_28_10"
     assert WideResNet(10, 1.5).name == "wrn_10_1.5"
     assert WideResNet(10, 1, name="mine").name == "mine"
     names = [layer.name for layer in WideResNet(10, 2, 0.3, "B313").layers]
