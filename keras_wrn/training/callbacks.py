@@ -216,15 +216,15 @@ class RunCallbacks(keras.callbacks.CallbackList):
             callback.on_train_batch_end(batch, logs)
 
 
-def run_callbacks(model, recipe, run_dir, checkpoints, log, batches, start, extras, share, epochs):
-    """The callbacks of one `fit` of a run, in order, which ends with so many epochs."""
+def run_callbacks(model, recipe, run_dir, checkpoints, log, batches, start, extras, share):
+    """The callbacks of one `fit` of a run, in order, which counts the epochs of the whole run."""
     steps = batches.steps_per_epoch
     callbacks = [RunCallback(checkpoints, log, steps, recipe.batch_size, start, extras, share)]
     if share.is_chief:
         callbacks += _tensorboard(run_dir, say=not start)
     return RunCallbacks(
-        callbacks, add_history=True, add_progbar=share.is_chief, model=model, epochs=epochs,
-        steps=steps - start % steps, verbose=1 if sys.stdout.isatty() else 2,
+        callbacks, add_history=True, add_progbar=share.is_chief, model=model,
+        epochs=recipe.epochs, steps=steps - start % steps, verbose=1 if sys.stdout.isatty() else 2,
     )  # fmt: skip
 
 

@@ -196,7 +196,7 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
         """Train from a step to the end of so many epochs; `extras` are of one inside an epoch."""
         first, done = divmod(start, steps)
         callbacks = run_callbacks(
-            model, recipe, run_dir, checkpoints, log, batches, start, extras, share, epochs
+            model, recipe, run_dir, checkpoints, log, batches, start, extras, share
         )
         if extras and not done:
             end_epoch(model, test, callbacks, first - 1)

@@ -33,7 +33,7 @@ def finished(tmp_path_factory):
     return run_dir, run(RECIPE, run_dir=run_dir, made_up=True)
 
 
-def test_the_first_epochs_train_on_small_crops(tmp_path, monkeypatch):
+def test_the_first_epochs_train_on_small_crops(tmp_path, monkeypatch, capsys):
     sides = []
     original = run_inputs.Batches
 
@@ -52,6 +52,8 @@ def test_the_first_epochs_train_on_small_crops(tmp_path, monkeypatch):
     monkeypatch.setattr(run_inputs, "Batches", watched)
     run(RECIPE, run_dir=tmp_path / "run", made_up=True)
     assert sides == [(0, 1, 16), (4, 2, 32)]
+    epochs = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Epoch")]
+    assert epochs == ["Epoch 1/2", "Epoch 2/2"]
 
 
 def test_flops_count_each_image_at_its_size(finished):
