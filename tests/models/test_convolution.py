@@ -50,6 +50,31 @@ def test_strips_give_the_gradients_of_a_plain_convolution(monkeypatch, count, si
         )
 
 
+@pytest.mark.parametrize(("side", "channels"), [(8, 256), (16, 320), (7, 512)])
+def test_the_gradient_is_as_near_to_float32_as_tensorflow_s_own(side, channels):
+    random = np.random.default_rng(0)
+    values = random.standard_normal((2, 16, side, side, channels)).astype("float32")
+    images, upstream = (tf.constant(tf.cast(value, "bfloat16")) for value in values)
+    kernel = tf.constant(tf.cast(random.standard_normal((3, 3, channels, channels)), "bfloat16"))
+
+    def by_kernel(convolve, dtype):
+        k = tf.cast(kernel, dtype)
+        with tf.GradientTape() as tape:
+            tape.watch(k)
+            y = convolve(tf.cast(images, dtype), k)
+        return tf.cast(tape.gradient(y, k, tf.cast(upstream, dtype)), "float32").numpy()
+
+    def plain(x, k):
+        return tf.nn.conv2d(x, k, 1, "SAME")
+
+    expected = by_kernel(plain, "float32")
+    errors = [
+        np.linalg.norm(by_kernel(convolve, "bfloat16") - expected) / np.linalg.norm(expected)
+        for convolve in (convolution._in_strips, plain)
+    ]
+    assert errors[0] == pytest.approx(errors[1], rel=0.02) and errors[0] < 0.002
+
+
 @pytest.mark.parametrize(
     ("changes", "shape", "dtype"),
     [
