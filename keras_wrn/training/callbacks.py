@@ -134,6 +134,7 @@ class RunCallback(keras.callbacks.Callback):
         )
 
     def on_test_begin(self, logs=None):
+        self._check_losses(0)
         self.training_ended = time.perf_counter()
         self.trained = metrics_of(self.model)  # the evaluation has the same metrics
 
@@ -206,14 +207,24 @@ def _rate_at(optimizer, step):
 
 
 class RunCallbacks(keras.callbacks.CallbackList):
-    """Callbacks that get the logs of a training step as they are.
+    """Callbacks that do not wait for the device at every step.
 
-    Keras' own list makes numbers of them first, and so waits for the device at every step.
+    A `RunCallback` gets the logs of a training step as they are, the progress bar those of some
+    steps ago, TensorBoard none: it writes those of epochs. Keras' own list makes numbers of all.
     """
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.late: deque = deque()
+
     def on_train_batch_end(self, batch, logs=None):
+        self.late.append(logs)
+        past = self.late.popleft() if len(self.late) > AHEAD else {}
         for callback in self.callbacks:
-            callback.on_train_batch_end(batch, logs)
+            own = logs if isinstance(callback, RunCallback) else past
+            if isinstance(callback, keras.callbacks.TensorBoard):
+                own = {}
+            callback.on_train_batch_end(batch, own)
 
 
 def run_callbacks(model, recipe, run_dir, checkpoints, log, batches, start, extras, share):

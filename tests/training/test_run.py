@@ -159,13 +159,23 @@ def test_a_device_may_be_some_steps_ahead_of_its_losses():
             self.looked_at += 1
             return self.value
 
+    class Bar(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            shown.append(logs.get("loss"))
+
+    class Board(keras.callbacks.TensorBoard):
+        def on_train_batch_end(self, batch, logs=None):
+            written.update(logs)
+
+    shown, written = [], {}
     callback = run_callbacks.RunCallback(None, None, 40, 16, 0, {}, Share())
-    listed = run_callbacks.RunCallbacks([callback], add_history=True)
+    listed = run_callbacks.RunCallbacks([callback, Bar(), Board()], add_history=True)
     losses = [Loss(1.0) for _ in range(20)]
     for step, loss in enumerate(losses):
         listed.on_train_batch_end(step, {"loss": loss})
     looked_at = 20 - run_callbacks.AHEAD
     assert [loss.looked_at for loss in losses] == [1] * looked_at + [0] * run_callbacks.AHEAD
+    assert shown == [None] * run_callbacks.AHEAD + losses[:looked_at] and not written
 
     callback.handlers = {}
     callback.checkpoints = Checkpoints("nowhere")
