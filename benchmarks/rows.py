@@ -7,6 +7,7 @@ import statistics
 import numpy as np
 
 CORES = os.cpu_count() or 1
+INSIDE = 40  # steps that are timed together, after as many that are not
 _FOR_LIFE = contextlib.ExitStack()
 
 

@@ -18,6 +18,9 @@ import sys
 import time
 from pathlib import Path
 
+# On one GPU the contestants share its memory, of which JAX would take three quarters.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
 import keras
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -27,6 +30,7 @@ from benchmarks.contestants import CONTESTANTS
 from benchmarks.record import add_out, record
 from benchmarks.rows import ratio
 from keras_wrn.training.devices import resolve_precision
+from keras_wrn.training.directory import versions
 
 SIDES = (1024, 2048, 4096)
 PRECISIONS = ("float32", "bfloat16")
@@ -35,11 +39,13 @@ TRAINING = (
     ("wrn_40_1", 32, 32),
     ("wide_resnet50_2", 224, 32),
 )
+FLOAT32 = (("wrn_16_4", 32, 32), ("wrn_40_1", 32, 32))  # the training steps in float32 too
 INFERENCE = (
     ("wrn_28_10", 32, 1), ("wrn_28_10", 32, 32),
     ("wide_resnet50_2", 224, 1), ("wide_resnet50_2", 224, 32),
 )  # fmt: skip
 QUICK = (("wrn_10_1", 32, 8),)
+RUNTIMES = "timm", "ai-edge-litert", "onnxruntime", "openvino"
 CALL_SECONDS = 2.0  # that a contestant's turn takes about
 START = (
     ("import keras_wrn", "import keras_wrn"),
@@ -99,10 +105,11 @@ def matmul(rounds, quick):
     return peak
 
 
-def rows_of(kind, rounds, settings, precision):
-    """Measure training or inference for some (network, size, batch), and yield each row."""
+def rows_of(kind, rounds, settings):
+    """Measure training or inference for some (network, size, batch, precision); yield each row."""
     per_mac = 6 if kind == "training" else 2
-    for network, size, batch in settings:
+    for network, size, batch, precision in settings:
+        load = os.getloadavg()[0]
         row = {"network": network, "size": size, "batch": batch, "precision": precision}
         found = compete(kind, row, rounds)
         row["flops"] = per_mac * batch * macs_of(network, size)
@@ -115,13 +122,23 @@ def rows_of(kind, rounds, settings, precision):
             for name, result in found.items()
             if best and name.startswith("ours") and "error" not in result
         }
-        yield row
+        yield {**row, **now(load)}
 
 
 def with_row(rows, row):
     """The rows of a part, one of them measured anew or added."""
-    same = "network", "size", "batch", "precision"
-    return [old for old in rows if any(old[key] != row[key] for key in same)] + [row]
+
+    def same(old):
+        return all(old[key] == row[key] for key in ("network", "size", "batch", "precision"))
+
+    if not any(map(same, rows)):
+        return [*rows, row]
+    return [row if same(old) else old for old in rows]
+
+
+def now(load):
+    """Under what a row was measured."""
+    return {"load_before": round(load, 2), "versions": versions(*RUNTIMES)}
 
 
 def fit_overhead(rounds, quick, precision):
@@ -154,8 +171,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parts = ("matmul", "training", "fit", "inference", "input", "start_up")
     parser.add_argument("--part", choices=parts, nargs="+", default=parts)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--precision", default="auto", help="of training; auto: as of a run")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--precision", choices=("auto", *PRECISIONS), default="auto")
     parser.add_argument("--network", help="in place of all, such as wrn_28_10")
     parser.add_argument("--batch-size", type=int, nargs="+", default=(32, 128), help="of --network")
     parser.add_argument("--quick", action="store_true", help="tiny networks, to try the scripts")
@@ -171,21 +188,24 @@ def main():
     if args.network:
         size = 224 if args.network == "wide_resnet50_2" else 32
         training = inference = [(args.network, size, batch) for batch in args.batch_size]
+    training, inference = ([(*row, precision) for row in part] for part in (training, inference))
+    if not args.network and precision != "float32":
+        training += [(*row, "float32") for row in (QUICK if args.quick else FLOAT32)]
     measure = {
-        "matmul": lambda: matmul(args.rounds, args.quick),
-        "training": lambda: rows_of("training", args.rounds, training, precision),
+        "matmul": lambda: {"peak": matmul(args.rounds, args.quick)},
+        "training": lambda: rows_of("training", args.rounds, training),
         "fit": lambda: fit_overhead(args.rounds, args.quick, precision),
-        "inference": lambda: rows_of("inference", args.rounds, inference, precision),
+        "inference": lambda: rows_of("inference", args.rounds, inference),
         "input": lambda: input_rate(args.rounds, args.quick),
-        "start_up": lambda: start_up(min(5, args.rounds)),
+        "start_up": lambda: {"seconds": start_up(min(5, args.rounds))},
     }
     result = {}
     if args.out and args.out.exists():
         result = json.loads(args.out.read_text())
     for part in args.part:
-        result.setdefault("load_before", {})[part] = round(os.getloadavg()[0], 2)
         if part not in ("training", "inference"):
-            result[part] = measure[part]()
+            load = os.getloadavg()[0]
+            result[part] = {**measure[part](), **now(load)}
             record(result, args.out)
             continue
         for row in measure[part]():  # recorded one by one: they take long

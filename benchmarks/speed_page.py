@@ -14,27 +14,35 @@ from benchmarks.rows import ratio
 from keras_wrn.training.report import write_between_markers
 
 INT8 = "ours litert int8"
+NOT_MEASURED = ["Not measured yet."]
 
 
 def name_of(row):
-    """WRN-16-4 at batch 32, from the settings of a row."""
+    """WRN-16-4, batch 32, from the settings of a row."""
     network = row["network"].replace("wide_resnet50_2", "wrn_50_2")
     pixels = f", {row['size']} pixels" if row["size"] != 32 else ""
     return f"{network.upper().replace('_', '-')}, batch {row['batch']}{pixels}"
 
 
-def milliseconds(result):
+def worked(row):
+    """The contestants of a row that could be made, by name."""
+    return {name: found for name, found in row["contestants"].items() if "error" not in found}
+
+
+def milliseconds(found):
     """The best call, or a dash where there was none."""
-    if "error" in result:
+    if found is None:
         return "-"
-    value = 1000 * result["seconds"]
+    value = 1000 * found["seconds"]
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def share(row, result, peaks, precision):
+def share(row, found, measured, precision):
     """Model FLOPs of a row over the time and the matrix peak, in percent."""
-    rate = row["flops"] / result["seconds"] / 1e9
-    return f"{100 * rate / peaks[precision]['gflops']:.0f} %"
+    peak = measured.get("matmul", {}).get("peak", {}).get(precision)
+    if found is None or peak is None:
+        return "-"
+    return f"{100 * row['flops'] / found['seconds'] / 1e9 / peak['gflops']:.0f} %"
 
 
 def ratio_text(found):
@@ -44,25 +52,33 @@ def ratio_text(found):
 
 
 def training_table(measured):
-    """A line for each row: times, the ratio, the share of the peak, the memory."""
+    """A line for each row: times, the ratios, the share of the peak, the memory."""
     lines = [
-        "| step | ours, ms | PyTorch, ms | compiled, ms | ours / PyTorch's best | share of the "
-        "peak: ours | PyTorch's best | memory, MB: ours | PyTorch |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| step | ours, ms | PyTorch, ms | compiled, ms | ours / PyTorch's best, round by round | "
+        "of the best times | share of the peak: ours | PyTorch's best | memory, MB: ours | PyTorch "
+        "| load before |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    peaks = measured["matmul"]
     for row in measured["training"]:
-        found, best = row["contestants"], row["contestants"][row["best_peer"]]
-        ours = found["ours"]
+        found = worked(row)
+        ours, best = found.get("ours"), found.get(row["best_peer"])
+        both = ours and best
         cells = [
             f"{name_of(row)}, {row['precision']}",
-            *(milliseconds(found[n]) for n in ("ours", "pytorch", "pytorch compiled")),
-            ratio_text(row["ratios"]["ours"]),
-            *(share(row, r, peaks, row["precision"]) for r in (ours, best)),
-            *(f"{r['peak_memory_mb']:,}" for r in (ours, best)),
+            *(milliseconds(found.get(name)) for name in ("ours", "pytorch", "pytorch compiled")),
+            ratio_text(row["ratios"]["ours"]) if both else "-",
+            f"{ours['seconds'] / best['seconds']:.2f}" if both else "-",
+            *(share(row, result, measured, row["precision"]) for result in (ours, best)),
+            *(f"{result['peak_memory_mb']:,}" if result else "-" for result in (ours, best)),
+            f"{row['load_before']:.1f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def precision_of(name):
+    """What a file or peer computes in: its peak is what its share is of."""
+    return next((p for p in ("bfloat16", "int8") if p in name), "float32")
 
 
 def inference_table(measured):
@@ -76,36 +92,55 @@ def inference_table(measured):
     for name in names:
         cells = []
         for row in rows:
-            result = row["contestants"].get(name, {"error": ""})
+            result = worked(row).get(name)
             text = milliseconds(result)
-            if name in row["ratios"]:
-                text += f" ({row['ratios'][name]['median']:.2f})"
+            notes = [ratio_text(row["ratios"][name])] if name in row["ratios"] else []
+            notes += [share(row, result, measured, precision_of(name))]
+            text += "".join(f"; {note}" for note in notes if note != "-")
             cells.append(f"**{text}**" if name == row["best_peer"] else text)
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 
 
-def int8_text(rows):
-    """How many times faster the int8 file is than PyTorch's best in float32, row by row."""
-    texts = []
+def best_float(row):
+    """The name of our quickest file that is not quantised, None where there is none."""
+    names = [name for name in row["ratios"] if precision_of(name) != "int8"]
+    return min(names, key=lambda name: row["ratios"][name]["median"], default=None)
+
+
+def inference_targets(rows):
+    """The best float file over PyTorch's best, and int8 over PyTorch's best in float32."""
+    floats, integers = [], []
     for row in rows:
-        found = {n: r for n, r in row["contestants"].items() if "error" not in r}
+        found, name = worked(row), best_float(row)
+        if name:
+            text = ratio_text(row["ratios"][name])
+            floats.append(f"{name_of(row)} {text}, {name.removeprefix('ours ')}")
         peers = [n for n in found if n.startswith("pytorch") and n.endswith("float32")]
-        best = min(peers, key=lambda name: found[name]["seconds"])
-        texts.append(f"{name_of(row)} {ratio_text(ratio(found[best], found[INT8]))}")
-    return f"Times faster than PyTorch's best in float32, {INT8}: {'; '.join(texts)}."
+        if peers and INT8 in found:
+            best = min(peers, key=lambda peer: found[peer]["seconds"])
+            integers.append(f"{name_of(row)} {ratio_text(ratio(found[best], found[INT8]))}")
+    return [
+        f"The best file in float over PyTorch's best: {'; '.join(floats)}.",
+        "",
+        f"Times that LiteRT int8 is faster than PyTorch's best in float32: {'; '.join(integers)}.",
+    ]
 
 
 def plot(measured, path):
-    """Bars of the ratio of training steps and of the best files, each with its quartiles."""
+    """Bars of the ratio of training steps and of the best float files, each with its quartiles."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    bars = [(name_of(row), row["ratios"]["ours"], "C0") for row in measured["training"]]
+    bars = [
+        (f"{name_of(row)}, {row['precision']}", row["ratios"]["ours"], "C0")
+        for row in measured.get("training", [])
+        if "ours" in row["ratios"]
+    ]
     for row in measured.get("inference", []):
-        name = min(row["ratios"], key=lambda n: row["ratios"][n]["median"])
-        label = f"{name_of(row)}:\n{name.removeprefix('ours ')}"
-        bars.append((label, row["ratios"][name], "C1"))
+        if name := best_float(row):
+            label = f"{name_of(row)}:\n{name.removeprefix('ours ')}"
+            bars.append((label, row["ratios"][name], "C1"))
     figure = Figure(figsize=(9, 0.5 * len(bars) + 1.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -118,44 +153,82 @@ def plot(measured, path):
     axes.set_yticks(range(len(bars)), [label for label, _, _ in bars], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("time over that of PyTorch's best (blue: training step, orange: inference)")
-    axes.set_title(f"{measured['versions']['machine']}", fontsize=10)
+    axes.set_title(measured["versions"]["machine"], fontsize=10)
     figure.savefig(path, dpi=90)
 
 
-def page(measured):
-    """What stands between the markers of docs/speed.md."""
-    versions = measured["versions"]
-    packages = "tensorflow", "keras", "torch", "numpy"
-    known = ", ".join(f"{name} {versions[name]}" for name in packages if name in versions)
-    peaks = ", ".join(
-        f"{precision} {peak['gflops']:,.0f} GFLOP/s ({peak['of']})"
-        for precision, peak in measured["matmul"].items()
-    )
-    fed, fit = measured["input"], measured["fit"]
+def conditions(measured):
+    """The machines and versions of everything that was measured."""
+    parts = [part for key, part in measured.items() if key != "versions"]
+    rows = [row for part in parts for row in (part if isinstance(part, list) else [part])]
+    found: dict[str, dict] = {}
+    for row in rows:
+        for name, version in row["versions"].items():
+            if name not in ("python", "backend", "keras-wrn", "tensorflow-datasets"):
+                found.setdefault(name, {})[version] = None
+    machine = " and ".join(found.pop("machine"))
+    return f"{machine}; " + ", ".join(f"{name} {' and '.join(found[name])}" for name in found)
+
+
+def fed_text(measured):
+    """How fast the input is, beside PyTorch's and beside the shortest training step."""
+    fed = measured["input"]
     rates = {
         name: fed["images"] // fed["batch"] * fed["batch"] / result["seconds"]
         for name, result in fed["contestants"].items()
     }
-    starts = "; ".join(f"{name} {value} s" for name, value in measured["start_up"].items())
-    inference = ["Not measured yet."]
-    if "inference" in measured:
+    text = (
+        f"{rates['ours']:,.0f} images a second, PyTorch's loader {rates['pytorch']:,.0f}: the time "
+        f"is {ratio_text(fed['ratio'])} of its."
+    )
+    shares = [
+        (row["batch"] / rates["ours"] / row["contestants"]["ours"]["seconds"], name_of(row))
+        for row in measured.get("training", [])
+        if row["size"] == 32 and "ours" in worked(row)
+    ]
+    if shares:
+        most, name = max(shares)
+        text += f" Of a training step that is at most {100 * most:.1f} % ({name})."
+    return text
+
+
+def page(measured):
+    """What stands between the markers of docs/speed.md."""
+    has = measured.__contains__
+    training, fitted, inference, fed, starts = ([*NOT_MEASURED] for _ in range(5))
+    if has("training"):
+        training = ["![ratios](speed.png)", "", *training_table(measured)]
+    if has("fit"):
+        row = measured["fit"]
+        text = ratio_text(row["ratio"])
+        fitted = [f"`fit` with all callbacks of a run over its bare step, {name_of(row)}: {text}."]
+    if has("inference"):
         inference = [
-            "Milliseconds a batch, in brackets the ratio to PyTorch's best, which is bold.",
+            "Milliseconds a batch; of ours the ratio to PyTorch's best, which is bold; the share "
+            "of the peak of what it computes in, which for int8 was not measured.",
             "",
             *inference_table(measured),
             "",
-            int8_text(measured["inference"]),
+            *inference_targets(measured["inference"]),
         ]
+    if has("input"):
+        fed = [fed_text(measured)]
+    if has("start_up"):
+        found = measured["start_up"]["seconds"]
+        text = "; ".join(f"{name} {value} s" for name, value in found.items())
+        starts = [f"From the start of Python: {text}."]
+    peaks = ", ".join(
+        f"{precision} {peak['gflops']:,.0f} GFLOP/s ({peak['of']})"
+        for precision, peak in measured.get("matmul", {}).get("peak", {}).items()
+    )
     parts = [
-        [f"Measured on {versions['machine']}, {known}. Best matrix product: {peaks}."],
-        ["### A training step", "", "![ratios](speed.png)", "", *training_table(measured)],
-        ["`fit` with the callback of a run over its bare compiled step, WRN-40-1 at batch 32: "
-         f"{ratio_text(fit['ratio'])}."],
+        [f"Measured on {conditions(measured)}. Best matrix product: {peaks or 'not measured'}."],
+        ["### A training step", "", *training],
+        fitted,
         ["### Inference", "", *inference],
-        ["### Input", "", f"{rates['ours']:,.0f} images a second, PyTorch's loader "
-         f"{rates['pytorch']:,.0f}: the time is {ratio_text(fed['ratio'])} of its."],
-        ["### Start-up", "", f"From the start of Python: {starts}."],
-    ]  # fmt: skip
+        ["### Input", "", *fed],
+        ["### Start-up", "", *starts],
+    ]
     return "\n\n".join("\n".join(part) for part in parts)
 
 

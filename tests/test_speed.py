@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import rows, speed, speed_page
+from benchmarks.speed_page import INT8
 from keras_wrn.models.convolution import REWRITE
 from keras_wrn.training.report import BEGIN, END
 
@@ -25,8 +26,7 @@ def test_a_row_measured_again_takes_the_place_of_the_old_one():
         {"network": "wrn_16_4", "size": 32, "batch": batch, "precision": "float32", "of": "old"}
         for batch in (32, 128)
     ]
-    rows_now = speed.with_row(old, {**old[0], "of": "new"})
-    assert rows_now == [old[1], {**old[0], "of": "new"}]
+    assert speed.with_row(old, {**old[0], "of": "new"}) == [{**old[0], "of": "new"}, old[1]]
     other = {**old[0], "precision": "bfloat16"}
     assert speed.with_row(old, other) == [*old, other]
 
@@ -40,6 +40,17 @@ def test_contestants_take_turns_in_processes_of_their_own():
     assert "KeyError: 'nobody'" in found["nobody"]["error"]
 
 
+@pytest.mark.parametrize(
+    ("backend", "kind", "name"), [("tensorflow", "fit", "fit"), ("jax", "training", "ours")]
+)
+def test_a_step_is_measured_on_both_backends(monkeypatch, backend, kind, name):
+    pytest.importorskip(backend)
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    row = {"network": "wrn_10_1", "size": 32, "batch": 4, "precision": "float32"}
+    (found,) = speed.compete(kind, row, 1, [name]).values()
+    assert 0 < found.get("seconds", 0) < 5, found
+
+
 def test_a_contestant_stays_in_its_precision():
     rows.compute_in("bfloat16")
     try:
@@ -51,39 +62,64 @@ def test_a_contestant_stays_in_its_precision():
 
 def measured():
     """A result as speed.py writes it, with numbers that can be followed."""
+    now = {"load_before": 0.25, "versions": {"machine": "a machine", "keras": "3"}}
     turn = {"rounds": [0.2, 0.2], "seconds": 0.2, "peak_memory_mb": 900}
     slow = {"rounds": [0.4, 0.4], "seconds": 0.4, "peak_memory_mb": 1200}
     half = {"median": 0.5, "quartiles": [0.4, 0.6]}
-    row = {"network": "wrn_16_4", "size": 32, "batch": 32, "precision": "bfloat16",
-           "flops": 20e9, "best_peer": "pytorch"}  # fmt: skip
+    row = {"network": "wrn_16_4", "size": 32, "batch": 32, "precision": "bfloat16", **now,
+           "flops": 20e9}  # fmt: skip
     training = {"ours": turn, "pytorch": slow, "pytorch compiled": {"error": "no compiler"}}
-    inference = {"ours onnx": slow, "ours litert int8": turn, "pytorch float32": slow}
+    inference = {"ours onnx": slow, INT8: turn, "pytorch float32": slow}
+    ratios = {"ours onnx": {**half, "median": 0.75}, INT8: half}
+    ours = {"contestants": training, "best_peer": "pytorch", "ratios": {"ours": half}}
+    files = {"contestants": inference, "best_peer": "pytorch float32", "ratios": ratios}
     return {
-        "matmul": {"bfloat16": {"gflops": 200.0, "of": "tensorflow, 1024"}},
-        "training": [{**row, "contestants": training, "ratios": {"ours": half}}],
-        "inference": [{**row, "contestants": inference, "best_peer": "pytorch float32",
-                       "ratios": {"ours onnx": half, "ours litert int8": half}}],
-        "fit": {"ratio": half},
+        "matmul": {"peak": {"bfloat16": {"gflops": 200.0, "of": "tensorflow, 1024"}}, **now},
+        "training": [{**row, **ours}],
+        "inference": [{**row, **files}],
+        "fit": {**row, "ratio": half},
         "input": {"images": 1000, "batch": 100, "contestants": {"ours": turn, "pytorch": slow},
-                  "ratio": half},
-        "start_up": {"import keras_wrn": 3.5},
-        "versions": {"machine": "a machine", "keras": "3"},
+                  "ratio": half, **now},
+        "start_up": {"seconds": {"import keras_wrn": 3.5}, **now},
+        "versions": {"machine": "another"},
     }  # fmt: skip
 
 
 def test_the_tables_say_what_was_measured(tmp_path):
     text = speed_page.page(measured())
-    row = "| WRN-16-4, batch 32, bfloat16 | 200 | 400 | - | 0.50 (0.40 to 0.60) "
-    assert row + "| 50 % | 25 % | 900 | 1,200 |" in text
-    assert "| ours onnx | 400 (0.50) |" in text and "| pytorch float32 | **400** |" in text
-    assert "float32, ours litert int8: WRN-16-4, batch 32 2.00 (2.00 to 2.00)." in text
+    row = "| WRN-16-4, batch 32, bfloat16 | 200 | 400 | - | 0.50 (0.40 to 0.60) | 0.50 "
+    assert row + "| 50 % | 25 % | 900 | 1,200 | 0.2 |" in text
+    assert "| ours onnx | 400; 0.75 (0.40 to 0.60) |" in text
+    assert "| pytorch float32 | **400** |" in text
+    assert "over PyTorch's best: WRN-16-4, batch 32 0.75 (0.40 to 0.60), onnx." in text
+    assert "best in float32: WRN-16-4, batch 32 2.00 (2.00 to 2.00)." in text
     assert "5,000 images a second, PyTorch's loader 2,500" in text
-    assert "import keras_wrn 3.5 s" in text
+    assert "at most 3.2 % (WRN-16-4, batch 32)" in text
+    assert "import keras_wrn 3.5 s" in text and "Measured on a machine; keras 3." in text
     speed_page.plot(measured(), tmp_path / "speed.png")
-    partly = measured()
-    del partly["inference"]
-    assert "### Inference\n\nNot measured yet." in speed_page.page(partly)
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("part", ["matmul", "training", "inference", "fit", "input", "start_up"])
+def test_the_page_says_what_was_not_measured(part):
+    partly = measured()
+    del partly[part]
+    text = speed_page.page(partly)
+    assert ("Not measured yet." in text) == (part != "matmul")
+    assert ("Best matrix product: not measured." in text) == (part == "matmul")
+
+
+@pytest.mark.parametrize("name", ["ours", "pytorch"])
+def test_a_contestant_that_failed_is_a_dash(tmp_path, name):
+    """The compiled one failed too: without this name, there is nobody on its side."""
+    failed = measured()
+    (row,) = failed["training"]
+    row["contestants"][name] = {"error": "not here"}
+    row["best_peer"] = None if name == "pytorch" else name
+    row["ratios"] = {}
+    assert "batch 32, bfloat16 | -" in speed_page.page(failed) or name == "pytorch"
+    assert "| - | - |" in speed_page.page(failed)
+    speed_page.plot(failed, tmp_path / "speed.png")
 
 
 @pytest.mark.skipif(not MEASURED.exists(), reason="not measured yet")

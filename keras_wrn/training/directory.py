@@ -198,11 +198,11 @@ def check_disk(run_dir, params, zca=None):
         )
 
 
-def versions():
-    """The machine and the versions of what computes, as a dict of str."""
+def versions(*more):
+    """The machine and the versions of what computes, and of more packages, as a dict of str."""
     found = {"python": platform.python_version(), "machine": _machine()}
     packages = "keras-wrn", "keras", "tensorflow", "tensorflow-datasets", "jax", "torch", "numpy"
-    for package in packages:
+    for package in packages + more:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
