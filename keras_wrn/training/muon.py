@@ -98,7 +98,7 @@ class Muon(SGD):
 
 
 def orthogonal(matrix):
-    """The nearest matrix with singular values of about 1, by Newton-Schulz iterations."""
+    """About the nearest orthogonal matrix, by Newton-Schulz; small directions stay smaller."""
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] >= matrix.shape[1]
     x = matrix / (ops.sqrt(ops.sum(ops.square(matrix))) + 1e-7)
