@@ -134,11 +134,11 @@ def loader(row):
                 image = image.flip(-1)
             return (image - mean) / std, index % 10
 
-    loader = torch.utils.data.DataLoader(
+    batches = torch.utils.data.DataLoader(
         Images(), row["batch"], shuffle=True, num_workers=CORES, persistent_workers=True,
         drop_last=True,
     )  # fmt: skip
-    return lambda: [None for _ in loader]
+    return lambda: [None for _ in batches]
 
 
 def matmul(row):
