@@ -30,14 +30,12 @@ class Child:
     """
 
     def __init__(self, kind, name, row):
-        # On one GPU all of a row share its memory, of which JAX would take three quarters.
-        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         self.name = name
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it is read when the process dies
         self.process = subprocess.Popen(
             [sys.executable, __file__, json.dumps([kind, name, row])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
-            env={**os.environ, **quiet, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         self._answer()
 

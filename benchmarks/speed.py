@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-# On one GPU the contestants share its memory, of which JAX would take three quarters.
+# On one GPU this process and the contestants share its memory; JAX would take three quarters.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import keras
