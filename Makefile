@@ -62,8 +62,8 @@ $(VENV)/installed: $(NEEDS)
 	$(INSTALL) .
 	@touch $@
 
-$(VENV)/installed-$(EXTRAS): $(VENV)/installed
-	$(INSTALL) ".[$(EXTRAS)]"
+$(VENV)/installed-%: $(VENV)/installed
+	$(INSTALL) ".[$*]"
 	@touch $@
 
 clean:

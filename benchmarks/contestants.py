@@ -6,15 +6,13 @@ Everything is imported where it is used: a child process loads one library alone
 """
 
 import itertools
-import tempfile
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
 from benchmarks import peers
-from benchmarks.rows import CORES, INSIDE, compute_in, made_up
+from benchmarks.rows import CORES, INSIDE, compute_in, made_up, scratch
 
 
 def our_model(row, activation=None):
@@ -66,7 +64,7 @@ def our_fit(row, bare=False):
         from keras_wrn.training.workers import build_metrics
 
         build_metrics(model, model.output_shape[-1])
-    directory = Path(tempfile.mkdtemp(prefix="speed-"))
+    directory = scratch()
     run = {
         "recipe": keras_wrn.Recipe("fit", batch_size=row["batch"]),
         "run_dir": directory,
@@ -132,7 +130,7 @@ def our_artifact(row, kind):
     """A file that `keras-wrn export` writes, in the runtime that is made for it."""
     from benchmarks.runtimes import exported
 
-    directory = Path(tempfile.mkdtemp(prefix="speed-"))
+    directory = scratch()
     return exported(kind, our_model(row, "softmax"), made_up(row)[0], directory, CORES)
 
 

@@ -1,14 +1,18 @@
 """What the rows of the speed benchmark have in common."""
 
+import atexit
 import contextlib
 import os
 import statistics
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
 CORES = os.cpu_count() or 1
 INSIDE = 40  # steps that are timed together, after as many that are not
 _FOR_LIFE = contextlib.ExitStack()
+atexit.register(_FOR_LIFE.close)
 
 
 def made_up(row, classes=10):
@@ -25,6 +29,11 @@ def compute_in(precision):
 
     # Kept: a scope that nobody holds is left when it is collected.
     _FOR_LIFE.enter_context(devices.precision_scope(precision))
+
+
+def scratch():
+    """A directory that goes with the process."""
+    return Path(_FOR_LIFE.enter_context(tempfile.TemporaryDirectory(prefix="speed-")))
 
 
 def ratio(ours, theirs):

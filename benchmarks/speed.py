@@ -138,7 +138,12 @@ def with_row(rows, row):
 
 def now(load):
     """Under what a row was measured."""
-    return {"load_before": round(load, 2), "versions": versions(*RUNTIMES)}
+    found = versions(*RUNTIMES)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        found["machine"] += f", {jax.devices()[0].device_kind}"
+    return {"load_before": round(load, 2), "versions": found}
 
 
 def fit_overhead(rounds, quick, precision):
@@ -179,6 +184,11 @@ def main():
     add_out(parser)
     args = parser.parse_args()
 
+    if args.quick and args.out and args.out.exists():
+        parser.error(f"--quick is a rehearsal, and would replace what {args.out} has")
+    known = args.network in (None, "wide_resnet50_2") or args.network.startswith("wrn_")
+    if not known:
+        parser.error(f"PyTorch has wide_resnet50_2 and wrn_*. Received: --network {args.network}")
     if args.rounds < 2:
         parser.error(f"--rounds should be 2 or more. Received: {args.rounds}")
     if keras.backend.backend() != "tensorflow" and {"fit", "input", "inference"} & set(args.part):

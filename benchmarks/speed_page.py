@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.rows import ratio
-from keras_wrn.training.report import write_between_markers
+from keras_wrn.training.report import BEGIN, END, write_between_markers
 
 INT8 = "ours litert int8"
 NOT_MEASURED = ["Not measured yet."]
@@ -70,7 +70,7 @@ def training_table(measured):
             f"{ours['seconds'] / best['seconds']:.2f}" if both else "-",
             *(share(row, result, measured, row["precision"]) for result in (ours, best)),
             *(f"{result['peak_memory_mb']:,}" if result else "-" for result in (ours, best)),
-            f"{row['load_before']:.1f}",
+            f"{row['load_before']:.1f}" if "load_before" in row else "-",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
@@ -153,7 +153,7 @@ def plot(measured, path):
     axes.set_yticks(range(len(bars)), [label for label, _, _ in bars], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("time over that of PyTorch's best (blue: training step, orange: inference)")
-    axes.set_title(measured["versions"]["machine"], fontsize=10)
+    axes.set_title(conditions(measured).split(";")[0], fontsize=10)
     figure.savefig(path, dpi=90)
 
 
@@ -192,12 +192,12 @@ def fed_text(measured):
     return text
 
 
-def page(measured):
-    """What stands between the markers of docs/speed.md."""
+def page(measured, picture="speed.png"):
+    """What stands between the markers of a page, with its picture."""
     has = measured.__contains__
     training, fitted, inference, fed, starts = ([*NOT_MEASURED] for _ in range(5))
     if has("training"):
-        training = ["![ratios](speed.png)", "", *training_table(measured)]
+        training = [f"![ratios]({picture})", "", *training_table(measured)]
     if has("fit"):
         row = measured["fit"]
         text = ratio_text(row["ratio"])
@@ -235,12 +235,17 @@ def page(measured):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("measured", type=Path, help="what speed.py wrote")
-    parser.add_argument("--page", type=Path, required=True, help="Markdown file with the markers")
+    parser.add_argument(
+        "--page", type=Path, required=True, help="Markdown file with markers, or a new one"
+    )
     args = parser.parse_args()
 
     measured = json.loads(args.measured.read_text())
-    write_between_markers(args.page, page(measured))
-    plot(measured, args.page.parent / "speed.png")
+    picture = args.page.with_suffix(".png")
+    if not args.page.exists():
+        args.page.write_text(f"# Speed\n\n{BEGIN}\n{END}\n")
+    write_between_markers(args.page, page(measured, picture.name))
+    plot(measured, picture)
 
 
 if __name__ == "__main__":

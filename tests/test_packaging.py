@@ -213,6 +213,17 @@ def test_no_file_names_a_registry_or_a_place_on_one_machine():
     assert found == []
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+@pytest.mark.parametrize("target", ["quickstart", "test", "lint", "benchmark"])
+def test_a_target_makes_what_it_needs(target, tmp_path):
+    command = ["make", "-n", target, f"VENV={tmp_path / 'venv'}", f"PYTHON={sys.executable}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    extras = {"benchmark": "dev", "quickstart": None}.get(target, "test")
+    installed = re.findall(r'editable "\.\[(\w+)\]"', done.stdout)
+    assert installed == ([extras] if extras else [])
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_name_only_what_exists(document):
     text = (ROOT / document).read_text()

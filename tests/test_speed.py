@@ -2,6 +2,7 @@
 
 import gc
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def measured():
     }  # fmt: skip
 
 
-def test_the_tables_say_what_was_measured(tmp_path):
+def test_the_tables_say_what_was_measured():
     text = speed_page.page(measured())
     row = "| WRN-16-4, batch 32, bfloat16 | 200 | 400 | - | 0.50 (0.40 to 0.60) | 0.50 "
     assert row + "| 50 % | 25 % | 900 | 1,200 | 0.2 |" in text
@@ -96,8 +97,39 @@ def test_the_tables_say_what_was_measured(tmp_path):
     assert "5,000 images a second, PyTorch's loader 2,500" in text
     assert "at most 3.2 % (WRN-16-4, batch 32)" in text
     assert "import keras_wrn 3.5 s" in text and "Measured on a machine; keras 3." in text
-    speed_page.plot(measured(), tmp_path / "speed.png")
-    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_that_is_not_there_is_made_with_its_picture(tmp_path, monkeypatch):
+    log, page = tmp_path / "gpu.json", tmp_path / "gpu.md"
+    log.write_text(json.dumps(measured()))
+    monkeypatch.setattr(sys, "argv", ["speed_page.py", str(log), "--page", str(page)])
+    speed_page.main()
+    assert page.read_text().startswith("# Speed") and "![ratios](gpu.png)" in page.read_text()
+    assert (tmp_path / "gpu.png").read_bytes().startswith(b"\x89PNG")
+    before = page.read_text()
+    speed_page.main()
+    assert page.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (["--quick", "--out", str(MEASURED)], "--quick is a rehearsal, and would replace"),
+        (["--network", "wide_resnet101_2"], "Received: --network wide_resnet101_2"),
+        (["--rounds", "1"], "--rounds should be 2 or more. Received: 1"),
+    ],
+)
+def test_flags_that_would_spoil_the_log_are_refused(monkeypatch, capsys, flags, problem):
+    monkeypatch.setattr(sys, "argv", ["speed.py", *flags])
+    with pytest.raises(SystemExit):
+        speed.main()
+    assert problem in capsys.readouterr().err
+
+
+def test_scratch_goes_with_the_process(run_python):
+    code = "from benchmarks.rows import scratch; where = scratch(); print(where, where.is_dir())"
+    where, was_there = run_python(code).split()
+    assert was_there == "True" and not Path(where).exists()
 
 
 @pytest.mark.parametrize("part", ["matmul", "training", "inference", "fit", "input", "start_up"])

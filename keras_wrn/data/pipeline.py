@@ -99,6 +99,10 @@ class Batches:
             raise ValueError(
                 f"`cutout` should be at most the image size {size}. Received: cutout={cutout!r}"
             )
+        if alternating_flip and not horizontal_flip:
+            raise ValueError(
+                "`alternating_flip` needs `horizontal_flip`. Received: horizontal_flip=False"
+            )
         self.whitened = preprocessing.zca is not None
         if rand_augment and (self.whitened or images.shape[-1] != 3):
             raise ValueError(
@@ -111,10 +115,6 @@ class Batches:
         self.batch_size = batch_size
         self.preprocessing = preprocessing
         self.padding = padding
-        if alternating_flip and not horizontal_flip:
-            raise ValueError(
-                "`alternating_flip` needs `horizontal_flip`. Received: horizontal_flip=False"
-            )
         self.horizontal_flip = horizontal_flip
         self.alternating_flip = alternating_flip
         self.seed = seed

@@ -6,13 +6,14 @@ import fnmatch
 import re
 from collections.abc import Callable
 
+from keras_wrn.models import imagenet
 from keras_wrn.models.imagenet import (
     WideResNet18,
     WideResNet34,
     WideResNet50_2,
     WideResNet101_2,
 )
-from keras_wrn.models.wide_resnet import WideResNet
+from keras_wrn.models.wide_resnet import MIN_SIZE, WideResNet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,7 @@ class ModelInfo:
             none.
         note: str, where the error is from.
         builder: the function that makes the network, such as `WideResNet`.
+        min_size: int, the least side of its images in pixels.
     """
 
     name: str
@@ -38,6 +40,7 @@ class ModelInfo:
     paper_error: dict = dataclasses.field(default_factory=dict)
     note: str = ""
     builder: Callable = WideResNet
+    min_size: int = MIN_SIZE
 
 
 def _wrn(
@@ -55,7 +58,8 @@ def _wrn(
 
 def _imagenet(name, builder, params, error=None, note="Table 7", **arguments):
     errors = {} if error is None else {"imagenet2012": error}
-    return ModelInfo(name, arguments, params, errors, note if errors else "", builder)
+    note = note if errors else ""
+    return ModelInfo(name, arguments, params, errors, note, builder, imagenet.MIN_SIZE)
 
 
 TABLE_2 = "Table 2: ZCA, median of 5"

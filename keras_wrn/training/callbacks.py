@@ -217,6 +217,10 @@ class RunCallbacks(keras.callbacks.CallbackList):
         super().__init__(*args, **kwargs)
         self.late: deque = deque()
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self.late.clear()
+        super().on_epoch_begin(epoch, logs)
+
     def on_train_batch_end(self, batch, logs=None):
         self.late.append(logs)
         past = self.late.popleft() if len(self.late) > AHEAD else {}

@@ -7,6 +7,7 @@ from typing import Literal
 
 from keras_wrn.data.datasets import DATASETS, as_folder, check_dataset
 from keras_wrn.data.mixing import Heavy
+from keras_wrn.data.views import VIEWS
 from keras_wrn.models.catalog import model_info, split_tag
 from keras_wrn.models.wide_resnet import MIN_SIZE
 from keras_wrn.training.config import (
@@ -121,6 +122,7 @@ class Recipe:
         yield from check(self.epochs >= 1, "epochs", "1 or more", self.epochs)
         yield from check(self.batch_size >= 1, "batch_size", "1 or more", self.batch_size)
         yield from check(self.rate_batch >= 1, "rate_batch", "1 or more", self.rate_batch)
+        yield from check(self.views in VIEWS, "views", f"one of {VIEWS}", self.views)
         seed_fits = 0 <= self.seed < 2**32
         yield from check(seed_fits, "seed", "in 0..2**32 - 1", self.seed)
         smoothing = self.label_smoothing
@@ -137,6 +139,12 @@ class Recipe:
             yield (
                 "`optimizer.kernel_rate` is for random weights: Muon sets the kernels' norms. "
                 f"Received: {kernel_rate} with trained ones"
+            )
+        unused = OptimizerConfig.kernel_momentum
+        if not kernel_rate and optimizer.kernel_momentum != unused:
+            yield (
+                "`optimizer.kernel_momentum` needs `optimizer.kernel_rate`, received "
+                f"{optimizer.kernel_momentum} and 0"
             )
         if kernel_rate and optimizer.reset_momentum_on_drop:
             yield "`optimizer.kernel_rate` does not go with `optimizer.reset_momentum_on_drop`"
@@ -177,10 +185,12 @@ class Recipe:
     def _small_problems(self, check):
         data, model = self.data, self.model
         small, share = data.small_size, data.small_share
-        yield from check(
-            small == 0 or small >= MIN_SIZE, "data.small_size", "0, or 4 or more", small
-        )
+        least = model_info(split_tag(model.name)[0]).min_size if model.name else MIN_SIZE
+        fits = small == 0 or small >= least
+        yield from check(fits, "data.small_size", f"0, or {least} or more", small)
         yield from check(0 < share < 1, "data.small_share", "in (0, 1)", share)
+        if not small and share != DataConfig.small_share:
+            yield f"`data.small_share` needs `data.small_size`, received {share} and 0"
         if small and 0 < share < 1 and epochs_of(share, self.epochs) in (0, self.epochs):
             yield (
                 f"`epochs`={self.epochs} is too short for `data.small_share`={share}: it stands "

@@ -72,7 +72,8 @@ def results_table(paths, start=".") -> str:
             recipe = json.loads(recipe.to_json())
             settings = _settings(recipe)
             settings["changes"] = summary.get("changes", [])
-            key = summary["recipe"], summary["data"]["split"], json.dumps(settings)
+            how = json.dumps([settings, summary.get("views", 1)])
+            key = summary["recipe"], summary["data"]["split"], how
             groups.setdefault(key, []).append((summary, recipe, found.parent, settings))
     if not groups:
         raise ValueError(f"There is no finished run below {', '.join(map(str, paths))}")
@@ -95,7 +96,7 @@ def results_table(paths, start=".") -> str:
         for change in settings["changes"]:
             differing.append(f"after step {change['after_step']}: {'; '.join(change['changes'])}")
         error = _mean_and_each([run[0]["test_error"] for run in runs])
-        if all("views" in run[0] for run in runs):
+        if "views" in summary:
             several = _mean_and_each([100 - run[0]["views_test_accuracy"] for run in runs])
             error += f"; {summary['views']} views: {several}"
         published = recipe["paper_error"]

@@ -188,6 +188,10 @@ def test_heavy_augmentation_leaves_the_seeds_of_the_weights_alone():
         ({"mixup": -0.1}, "`mixup`.*-0.1"),
         ({"cutmix": float("inf")}, "`cutmix`.*inf"),
         ({"rand_augment": 1.5}, r"`rand_augment`.*in \[0, 1\].*1.5"),
+        (
+            {"alternating_flip": True, "horizontal_flip": False},
+            "`alternating_flip` needs `horizontal_flip`",
+        ),
     ],
 )
 def test_a_setting_out_of_range_is_an_error_that_names_it(settings, message):

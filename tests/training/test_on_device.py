@@ -18,7 +18,9 @@ from keras_wrn.training import run as run_module
 if on_device == "no":
     run_module.fits_device = lambda share, images: False
 data = dataclasses.replace(PLAIN.data, dataset="cifar10", **json.loads(settings))
-recipe = dataclasses.replace(PLAIN, data=data)
+model = dataclasses.replace(PLAIN.model, whitened_stem=True)
+optimizer = dataclasses.replace(PLAIN.optimizer, kernel_rate=0.2)
+recipe = dataclasses.replace(PLAIN, data=data, model=model, optimizer=optimizer)
 keras_wrn.run(recipe, run_dir=where, made_up=True)
 """
 HEAVY = {"horizontal_flip": True, "alternating_flip": True, "cutout": 5, "mixup": 0.3,

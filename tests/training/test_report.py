@@ -75,6 +75,18 @@ def test_several_views_stand_beside_the_single_one(tmp_path, recipe):
     assert row[5] == "6.50 (6.00, 7.00); 6 views: 4.50 (5.00, 4.00)"
 
 
+def test_runs_of_other_views_have_a_row_of_their_own(tmp_path, recipe):
+    for seed, views in enumerate((1, 2, 6)):
+        path = tmp_path / str(seed)
+        write_run(path, dataclasses.replace(recipe, seed=seed, views=views), 6.0)
+        if views > 1:
+            summary = json.loads((path / "summary.json").read_text())
+            several = {"views": views, "views_test_accuracy": 94.0 + views}
+            (path / "summary.json").write_text(json.dumps({**summary, **several}))
+    errors = sorted(line.split(" | ")[5] for line in results_table([tmp_path]).splitlines()[2:])
+    assert errors == ["6.00", "6.00; 2 views: 4.00", "6.00; 6 views: 0.00"]
+
+
 def test_smoke_runs_are_no_results(tmp_path, recipe):
     write_run(tmp_path / "a", recipe, 6.0)
     write_run(tmp_path / "b", dataclasses.replace(recipe, name="mine-smoke"), 90.0)

@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 from tiny import PLAIN, TINY, weights
 
-from keras_wrn.data import ZCA
-from keras_wrn.training import DataConfig, Recipe, checkpoint, directory
+from keras_wrn.training import DataConfig, Recipe, checkpoint
 from keras_wrn.training import callbacks as run_callbacks
-from keras_wrn.training.checkpoint import Checkpoints
-from keras_wrn.training.errors import CheckpointError, Diverged, RunError, Stopped
+from keras_wrn.training.errors import CheckpointError, Stopped
 from keras_wrn.training.hosts import Share
 from keras_wrn.training.run import run
 from keras_wrn.training.scripts import load_recipe
@@ -141,79 +139,6 @@ def test_only_a_second_ctrl_c_ends_at_once(monkeypatch, capsys):
         callback._on_signal(signal.SIGINT, None)
 
 
-def test_nan_stops_the_run_and_says_where(tmp_path):
-    optimizer = dataclasses.replace(PLAIN.optimizer, learning_rate=1e30)
-    recipe = dataclasses.replace(PLAIN, optimizer=optimizer)
-    with pytest.raises(Diverged, match=r"epoch \d, after step \d of 4"):
-        run(recipe, run_dir=tmp_path / "nan", made_up=True)
-
-
-def test_a_device_may_be_some_steps_ahead_of_its_losses():
-    """Looking at a loss waits for the device: only that of some steps ago is looked at."""
-
-    class Loss:
-        def __init__(self, value):
-            self.value, self.looked_at = value, 0
-
-        def __float__(self):
-            self.looked_at += 1
-            return self.value
-
-    class Bar(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            shown.append(logs.get("loss"))
-
-    class Board(keras.callbacks.TensorBoard):
-        def on_train_batch_end(self, batch, logs=None):
-            written.update(logs)
-
-    shown, written = [], {}
-    callback = run_callbacks.RunCallback(None, None, 40, 16, 0, {}, Share())
-    listed = run_callbacks.RunCallbacks([callback, Bar(), Board()], add_history=True)
-    losses = [Loss(1.0) for _ in range(20)]
-    for step, loss in enumerate(losses):
-        listed.on_train_batch_end(step, {"loss": loss})
-    looked_at = 20 - run_callbacks.AHEAD
-    assert [loss.looked_at for loss in losses] == [1] * looked_at + [0] * run_callbacks.AHEAD
-    assert shown == [None] * run_callbacks.AHEAD + losses[:looked_at] and not written
-
-    callback.handlers = {}
-    callback.checkpoints = Checkpoints("nowhere")
-    listed.on_train_batch_end(20, {"loss": Loss(np.nan)})
-    with pytest.raises(Diverged, match="The loss became nan in epoch 1, after step 21 of 40"):
-        for step in range(21, 40):
-            listed.on_train_batch_end(step, {"loss": Loss(1.0)})
-    assert callback.step == 21 + run_callbacks.AHEAD
-
-
-def test_nan_after_the_last_step_of_an_epoch_is_not_kept(tmp_path, monkeypatch):
-    original = run_callbacks.RunCallback.on_train_batch_end
-
-    def break_weights(self, batch, logs=None):
-        original(self, batch, logs)
-        if self.step == 8:
-            self.model.weights[0].assign(self.model.weights[0] * np.nan)
-
-    monkeypatch.setattr(run_callbacks.RunCallback, "on_train_batch_end", break_weights)
-    run_dir = tmp_path / "nan"
-    where = r"weights conv1/kernel became NaN or infinite in epoch 2, after step 4 of 4.*check"
-    with pytest.raises(Diverged, match=where):
-        run(PLAIN, run_dir=run_dir, made_up=True)
-    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["step-00000004.npz"]
-    assert "NaN" not in (run_dir / "log.jsonl").read_text()
-    monkeypatch.undo()
-    assert run(PLAIN, run_dir=run_dir, made_up=True, resume=True)["epochs"] == 2
-
-
-def test_a_start_that_failed_leaves_the_directory_free(tmp_path):
-    with pytest.raises(ValueError, match="`batch_size` should be between 1 and the 1437"):
-        run(dataclasses.replace(PLAIN, batch_size=2000), run_dir=tmp_path / "run")
-    with pytest.raises(ValueError, match="`block`"):
-        wrong = dataclasses.replace(PLAIN.model, block="B22")
-        run(dataclasses.replace(PLAIN, model=wrong), run_dir=tmp_path / "run", made_up=True)
-    run(PLAIN, run_dir=tmp_path / "run", made_up=True)
-
-
 def test_a_finished_run_is_not_that_of_another_recipe(finished):
     changed = dataclasses.replace(PLAIN, label_smoothing=0.1)
     with pytest.raises(ValueError, match=r"label_smoothing was 0\.0, is 0\.1"):
@@ -244,20 +169,6 @@ def test_the_quickstart_reaches_its_accuracy(tmp_path):
     assert summary["data"]["test_images"] == 360 and summary["test_accuracy"] >= 98
 
 
-def test_occupied_directory_is_refused_and_untouched(tmp_path):
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="--resume"):
-        run(PLAIN, run_dir=tmp_path, made_up=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-
-
-def test_a_directory_of_other_files_is_no_run_to_continue(tmp_path):
-    (tmp_path / "versions.json").write_text("{}")
-    (tmp_path / "thesis.tex").write_text("my")
-    with pytest.raises(FileExistsError, match=r"no run to continue in .* holds thesis\.tex\."):
-        run(PLAIN, run_dir=tmp_path, made_up=True, resume=True)
-
-
 def test_a_second_smoke_run_takes_the_place_of_the_first(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_dir = tmp_path / "runs" / f"{PLAIN.name}-smoke-seed0"
@@ -268,25 +179,6 @@ def test_a_second_smoke_run_takes_the_place_of_the_first(finished, tmp_path, mon
     (run_dir / "summary.json").unlink()  # one that did not finish may still run
     with pytest.raises(FileExistsError):
         run(PLAIN, made_up=True)
-
-
-def test_unwritable_directory_is_found_before_training(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot be written"):
-        run(PLAIN, run_dir=tmp_path / "file" / "run", made_up=True)
-
-
-def test_full_disk_is_found_before_training(tmp_path, monkeypatch):
-    usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
-    monkeypatch.setattr(directory.shutil, "disk_usage", lambda path: usage)
-    monkeypatch.setattr(keras.Model, "fit", lambda *a, **k: pytest.fail("training started"))
-    with pytest.raises(RunError, match="MB free"):
-        run(PLAIN, run_dir=tmp_path / "run", made_up=True)
-    usage = usage._replace(free=40 * 2**20)  # enough for the network, not for its whitening
-    directory.check_disk(tmp_path, 100_000)
-    zca = ZCA(np.zeros(3072, "float32"), np.zeros((3072, 3072), "float32"))
-    with pytest.raises(RunError, match="MB free"):
-        directory.check_disk(tmp_path, 100_000, zca)
 
 
 def test_resume_with_another_recipe_lists_the_differences(finished, tmp_path):

@@ -13,6 +13,8 @@ from keras_wrn.models import count_macs
 from keras_wrn.training import Stopped
 from keras_wrn.training import callbacks as run_callbacks
 from keras_wrn.training import inputs as run_inputs
+from keras_wrn.training import run as run_module
+from keras_wrn.training.muon import Muon
 from keras_wrn.training.recipe import smoke
 from keras_wrn.training.run import run
 
@@ -20,7 +22,9 @@ DATA = dataclasses.replace(
     PLAIN.data, dataset="cifar10", horizontal_flip=True, alternating_flip=True, small_size=16
 )
 MODEL = dataclasses.replace(PLAIN.model, whitened_stem=True)
-RECIPE = dataclasses.replace(PLAIN, data=DATA, model=MODEL, views=6)
+OPTIMIZER = dataclasses.replace(PLAIN.optimizer, kernel_rate=0.2)
+RECIPE = dataclasses.replace(PLAIN, data=DATA, model=MODEL, optimizer=OPTIMIZER, views=6)
+IMAGENET = {"name": "wide_resnet50_2", "depth": 28, "width": 10, "dropout": 0.0}
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the run's own data road is tested"
@@ -34,10 +38,11 @@ def finished(tmp_path_factory):
 
 
 def test_the_first_epochs_train_on_small_crops(tmp_path, monkeypatch, capsys):
-    sides = []
+    sides, flips = [], []
     original = run_inputs.Batches
 
     def watched(*args, preprocessing, **settings):
+        flips.append(settings["alternating_flip"])
         batches = original(*args, preprocessing=preprocessing, **settings)
         dataset = batches.dataset
 
@@ -51,16 +56,38 @@ def test_the_first_epochs_train_on_small_crops(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(run_inputs, "Batches", watched)
     run(RECIPE, run_dir=tmp_path / "run", made_up=True)
-    assert sides == [(0, 1, 16), (4, 2, 32)]
+    assert sides == [(0, 1, 16), (4, 2, 32)] and flips == [True, True]
     epochs = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Epoch")]
     assert epochs == ["Epoch 1/2", "Epoch 2/2"]
+
+
+def test_kernels_are_trained_by_muon(tmp_path, monkeypatch):
+    made = []
+
+    class Watched(Muon):
+        def __init__(self, *args, **settings):
+            super().__init__(*args, **settings)
+            made.append(self)
+
+    monkeypatch.setattr(run_module, "Muon", Watched)
+    run(RECIPE, run_dir=tmp_path / "run", made_up=True)
+    (optimizer,) = made
+    assert optimizer.kernel_rate == 0.2 and int(optimizer.iterations.numpy()) == 8
 
 
 def test_flops_count_each_image_at_its_size(finished):
     _, summary = finished
     small = count_macs(keras_wrn.WideResNet(10, 1, input_shape=(16, 16, 3)))
     assert summary["flops"] == 64 * 6 * (small + count_macs(keras_wrn.WideResNet(10, 1)))
-    assert summary["views"] == 6 and 0 <= summary["views_test_accuracy"] <= 100
+
+
+def test_several_views_are_evaluated_at_the_end(finished):
+    run_dir, summary = finished
+    test = run_inputs.load_inputs(smoke(RECIPE), made_up=True).test
+    one, six = (keras_wrn.evaluate(run_dir, test, views=views)["accuracy"] for views in (1, 6))
+    assert summary["views"] == 6
+    assert (summary["test_accuracy"], summary["views_test_accuracy"]) == (one, six)
+    assert one != six  # else this would show nothing
 
 
 @pytest.mark.parametrize(("where", "step"), [("train", 2), ("train", 4), ("train", 6), ("test", 1)])
@@ -100,6 +127,7 @@ def test_a_share_that_two_epochs_do_not_have_is_no_matter_to_a_smoke_run():
     ("field", "values", "problem"),
     [
         ("data", {"small_size": 2}, "`data.small_size` should be 0, or 4 or more, received 2"),
+        ("model", IMAGENET, "`data.small_size` should be 0, or 32 or more, received 16"),
         ("data", {"small_share": 1.0}, r"`data.small_share` should be in \(0, 1\), received 1.0"),
         ("data", {"small_share": 0.1}, "too short for `data.small_share`=0.1: it stands for 0"),
         ("data", {"horizontal_flip": False}, "`data.alternating_flip` needs"),

@@ -10,6 +10,7 @@ from tiny import PLAIN
 import keras_wrn
 from keras_wrn.data import Preprocessing
 from keras_wrn.training import ModelConfig, WhitenedConv2D
+from keras_wrn.training import whitening as whitening_module
 from keras_wrn.training.inputs import Inputs
 from keras_wrn.training.network import final_model, training_model
 from keras_wrn.training.whitening import EPSILON, whitening_of
@@ -47,6 +48,20 @@ def test_whitened_patches_are_white_up_to_epsilon(images):
     added = EPSILON * np.square(patches).mean()
     np.testing.assert_allclose(np.diag(found), values / (values + added), rtol=1e-3)
     assert np.abs(found - np.diag(np.diag(found))).max() < 1e-3
+
+
+def test_of_many_images_every_class_is_looked_at(monkeypatch, images):
+    seen = []
+    monkeypatch.setattr(whitening_module, "IMAGES", 10)
+    original = whitening_module.whitening_of
+
+    def watched(chosen, *args):
+        seen.append(chosen)
+        return original(chosen, *args)
+
+    monkeypatch.setattr(whitening_module, "whitening_of", watched)
+    whitening_module.whiten_stem(keras_wrn.WideResNet(10, 1), PREPROCESSING, images)
+    np.testing.assert_array_equal(seen[0], images[::4])  # 10 of 40, from all over the folder
 
 
 def test_stem_convolves_whitened_patches(images, network):
