@@ -17,8 +17,8 @@ from keras_wrn.data.imagenet import (
 from keras_wrn.data.images import check_array
 from keras_wrn.data.tfds_source import DataError
 from keras_wrn.data.views import check_views
+from keras_wrn.files import write_json
 from keras_wrn.predict import class_name, log_probabilities, open_classifier
-from keras_wrn.training.checkpoint import write_json
 
 RESULTS_FILE = "results.json"
 CONFUSION_FILE = "confusion.png"

@@ -10,6 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_wrn.files import replacing
+
 GCN_SCALE = 55.0  # pylearn2's make_cifar10_gcn_whitened, which the authors' whitened sets come from
 ZCA_BIAS = 0.1
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
@@ -91,13 +93,8 @@ class ZCA:
 
     def save(self, path):
         """Write the two arrays to a `.npz` file, aside first and then renamed."""
-        temporary = Path(path).with_suffix(f".{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, mean=self.mean, matrix=self.matrix)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, mean=self.mean, matrix=self.matrix)
 
     @classmethod
     def load(cls, path):

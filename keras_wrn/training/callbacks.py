@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_wrn.files import replacing
 from keras_wrn.training.checkpoint import metrics_of, restore_metrics, state_of
 from keras_wrn.training.errors import Diverged, RunError, Stopped
 from keras_wrn.training.hosts import is_any_asked_to_stop, on_chief
@@ -32,9 +33,8 @@ class RunLog:
     def __init__(self, path, keep_epochs=0):
         self.path = Path(path)
         lines = self.path.read_text().splitlines()[:keep_epochs] if self.path.exists() else []
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text("".join(line + "\n" for line in lines))
-        os.replace(temporary, self.path)
+        with replacing(self.path) as temporary:
+            temporary.write_text("".join(line + "\n" for line in lines))
 
     def write(self, values):
         with open(self.path, "a") as file:

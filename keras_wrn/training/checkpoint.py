@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 import re
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_wrn.files import TEMPORARY, replacing
 from keras_wrn.training.errors import CheckpointError
 
 DIGEST = hashlib.sha256().digest_size
@@ -42,21 +42,16 @@ class Checkpoints:
         """Write what `state_of` found after so many steps of the run."""
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / f"step-{step:08d}.npz"
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        for left in self.directory.glob("*.tmp"):  # by a process that was killed
+        for left in self.directory.glob(TEMPORARY):
             left.unlink()
-        try:
-            with open(temporary, "w+b") as file:
-                np.savez(file, step=np.int64(step), **state)
-                file.seek(0)
-                digest = hashlib.file_digest(file, "sha256").digest()
-                file.seek(0, os.SEEK_END)
-                file.write(digest)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary, open(temporary, "w+b") as file:
+            np.savez(file, step=np.int64(step), **state)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").digest()
+            file.seek(0, os.SEEK_END)
+            file.write(digest)
+            file.flush()
+            os.fsync(file.fileno())
         for old in self.paths()[: -self.keep]:
             old.unlink()
 
@@ -148,10 +143,3 @@ def _variables(model):
             # Keras numbers its seed generators through the process: that number is no identity.
             path = re.sub(r"seed_generator_\d+", "seed_generator", variable.path)
             yield f"{kind}:{index:04d}:{path.replace('/', '.')}", variable
-
-
-def write_json(path, value):
-    """Write JSON aside and rename it into place."""
-    temporary = Path(path).with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(temporary, path)

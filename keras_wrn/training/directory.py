@@ -1,6 +1,7 @@
 """The run directory: whether it can be used, and what stands in it from the start."""
 
 import contextlib
+import fnmatch
 import json
 import os
 import platform
@@ -9,7 +10,7 @@ from importlib import metadata
 
 import keras
 
-from keras_wrn.training.checkpoint import write_json
+from keras_wrn.files import TEMPORARY, write_json
 from keras_wrn.training.devices import cpu_facts
 from keras_wrn.training.errors import RunError
 from keras_wrn.training.recipe import SMOKE, Recipe
@@ -50,7 +51,7 @@ def open_directory(run_dir, recipe, resume, allow_changes=False):
     if occupied and not (run_dir / "recipe.json").exists():
         written = {LOCK, "versions.json", "data.json"}  # before recipe.json
         names = sorted(path.name for path in run_dir.iterdir())
-        foreign = [name for name in names if name not in written and not name.endswith(".tmp")]
+        foreign = [n for n in names if n not in written and not fnmatch.fnmatch(n, TEMPORARY)]
         if foreign:
             raise FileExistsError(
                 f"There is no run to continue in {run_dir}, which holds {', '.join(foreign[:5])}. "

@@ -9,11 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_wrn.files import write_json
 from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.training import devices, report
 from keras_wrn.training.announce import opening_lines
 from keras_wrn.training.callbacks import RunLog, end_epoch, run_callbacks
-from keras_wrn.training.checkpoint import Checkpoints, apply_state, write_json
+from keras_wrn.training.checkpoint import Checkpoints, apply_state
 from keras_wrn.training.directory import (
     begin_directory,
     check_disk,

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from keras_wrn.files import replacing
 from keras_wrn.verbs.runs import own_data
 
 PICTURED = 64
@@ -190,24 +191,19 @@ def _print_table(rows, truth):
 def _write(rows, path):
     """Write the predictions as JSON or CSV: aside, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
     kept = [{key: value for key, value in row.items() if key != "pred_scores"} for row in rows]
-    try:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            if path.suffix == ".json":
-                json.dump(kept, file, indent=1)
-            else:
-                table = csv.writer(file)
-                table.writerow(["image", "rank", "label", "class", "score", "error"])
-                for row in kept:
-                    for rank, top in enumerate(row.get("top_k", ()), start=1):
-                        values = [rank, top["label"], top["class"], f"{top['score']:.6f}", ""]
-                        table.writerow([row["image"], *values])
-                    if "error" in row:
-                        table.writerow([row["image"], "", "", "", "", row["error"]])
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        if path.suffix == ".json":
+            json.dump(kept, file, indent=1)
+        else:
+            table = csv.writer(file)
+            table.writerow(["image", "rank", "label", "class", "score", "error"])
+            for row in kept:
+                for rank, top in enumerate(row.get("top_k", ()), start=1):
+                    values = [rank, top["label"], top["class"], f"{top['score']:.6f}", ""]
+                    table.writerow([row["image"], *values])
+                if "error" in row:
+                    table.writerow([row["image"], "", "", "", "", row["error"]])
 
 
 def _note_other_classes(network, dataset):

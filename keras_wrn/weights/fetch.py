@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 
+from keras_wrn.files import replacing
 from keras_wrn.models.catalog import create_model
 from keras_wrn.models.transfer import copy_trunk
 from keras_wrn.weights.convert import load_torch_weights
@@ -69,12 +70,8 @@ def load_published(name: str, tag: str = ""):
         keras.config.set_dtype_policy(policy)
     load_torch_weights(model, path)
     model.preprocessing = weights.preprocessing
-    temporary = converted.with_name(f"{os.getpid()}-{converted.name}")
-    try:
+    with replacing(converted) as temporary:
         model.save(temporary)
-        os.replace(temporary, converted)
-    finally:
-        temporary.unlink(missing_ok=True)
     return model
 
 

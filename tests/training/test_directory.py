@@ -36,6 +36,7 @@ def test_occupied_directory_is_refused_and_untouched(tmp_path):
 
 def test_a_directory_of_other_files_is_no_run_to_continue(tmp_path):
     (tmp_path / "versions.json").write_text("{}")
+    (tmp_path / ".12.tmp.recipe.json").write_text("{")  # of a start that was killed
     (tmp_path / "thesis.tex").write_text("my")
     with pytest.raises(FileExistsError, match=r"no run to continue in .* holds thesis\.tex\."):
         run(PLAIN, run_dir=tmp_path, made_up=True, resume=True)
@@ -58,3 +59,9 @@ def test_full_disk_is_found_before_training(tmp_path, monkeypatch):
     zca = ZCA(np.zeros(3072, "float32"), np.zeros((3072, 3072), "float32"))
     with pytest.raises(RunError, match="MB free"):
         directory.check_disk(tmp_path, 100_000, zca)
+
+
+def test_a_start_that_was_killed_can_be_continued(tmp_path):
+    (tmp_path / "versions.json").write_text("{}")
+    (tmp_path / ".12.tmp.recipe.json").write_text("{")
+    directory.open_directory(tmp_path, PLAIN, resume=True)
