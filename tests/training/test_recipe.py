@@ -11,9 +11,9 @@ from keras_wrn.training.schedules import OneCycle, WarmUp, build_schedule, scale
 from keras_wrn.training.scripts import load_recipe, recipe_paths
 
 NAMES = [
-    "cifar100_transfer_wrn16_2", "cifar100_wrn28_10", "cifar10_wrn16_2", "cifar10_wrn22_4",
-    "cifar10_wrn28_10", "cifar10_wrn28_4", "cifar10_wrn40_2", "digits_wrn10_1", "distill_wrn16_2",
-    "finetune_folder", "svhn_wrn16_8",
+    "cifar100_transfer_wrn16_2", "cifar100_wrn28_10", "cifar10_fast", "cifar10_wrn16_2",
+    "cifar10_wrn22_4", "cifar10_wrn28_10", "cifar10_wrn28_10_fast", "cifar10_wrn28_4",
+    "cifar10_wrn40_2", "digits_wrn10_1", "distill_wrn16_2", "finetune_folder", "svhn_wrn16_8",
 ]  # fmt: skip
 
 
