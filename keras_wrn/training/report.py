@@ -9,6 +9,7 @@ from keras_wrn.training.callbacks import RunLog
 from keras_wrn.training.directory import NOT_TRAINING
 from keras_wrn.training.recipe import SMOKE, Recipe
 
+USUAL = 0.75  # of the rows of a recipe: what so many have is not named in them
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
@@ -52,7 +53,7 @@ def results_table(paths, start=".") -> str:
     """Make the Markdown table of finished runs: one row for each recipe and its settings.
 
     Runs that differ in the seed alone share a row. Where runs of one recipe had other settings,
-    each row says which.
+    each row says which, but for what three quarters of the recipe's rows have.
 
     Args:
         paths: run directories, or folders of run directories.
@@ -91,7 +92,7 @@ def results_table(paths, start=".") -> str:
             f"`{field}={value}`"
             for field, value in settings.items()
             if field not in ("epochs", "changes")
-            and any(other.get(field) != value for other in others)
+            and sum(other.get(field) == value for other in others) < USUAL * len(others)
         ]
         for change in settings["changes"]:
             differing.append(f"after step {change['after_step']}: {'; '.join(change['changes'])}")

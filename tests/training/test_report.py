@@ -64,6 +64,16 @@ def test_a_run_with_changes_has_a_row_of_its_own_that_says_so(tmp_path, recipe):
     assert names == {"`mine`", "`mine` after step 7: epochs was 3, is 4"}
 
 
+def test_of_many_rows_only_the_unusual_setting_is_named(tmp_path, recipe):
+    for index, smoothing in enumerate((0.0, 0.1, 0.2, 0.3)):
+        data = dataclasses.replace(recipe.data, crop_padding=4 if index else 0)
+        changed = dataclasses.replace(recipe, data=data, label_smoothing=smoothing)
+        write_run(tmp_path / str(index), changed, 6.0)
+    names = {row[0] for row in rows(results_table([tmp_path]))}
+    plain = {f"`mine` `label_smoothing={smoothing}`" for smoothing in (0.1, 0.2, 0.3)}
+    assert names == {"`mine` `data.crop_padding=0` `label_smoothing=0.0`", *plain}
+
+
 def test_several_views_stand_beside_the_single_one(tmp_path, recipe):
     for seed, accuracy in ((0, 95.0), (1, 96.0)):
         path = tmp_path / f"r{seed}"
