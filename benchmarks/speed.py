@@ -25,7 +25,7 @@ import keras
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.child import ROOT, Child
+from benchmarks.child import ENVIRONMENT, ROOT, Child
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.record import add_out, record
 from benchmarks.rows import ratio
@@ -61,7 +61,7 @@ START = (
 def compete(kind, row, rounds, names=None):
     """Let the contestants of a kind take turns; a dict from name to times, or to an error."""
     children, found = {}, {}
-    for name in names or CONTESTANTS[kind]:
+    for name in names or contestants_in(kind, row["precision"]):
         try:
             children[name] = Child(kind, name, row)
         except RuntimeError as error:
@@ -83,6 +83,11 @@ def compete(kind, row, rounds, names=None):
     return found
 
 
+def contestants_in(kind, precision):
+    """Who takes part: none in bfloat16 where a row is in float32, which may be all there is."""
+    return [n for n in CONTESTANTS[kind] if precision != "float32" or "bfloat16" not in n]
+
+
 def macs_of(network, size):
     import keras_wrn
 
@@ -90,18 +95,18 @@ def macs_of(network, size):
     return keras_wrn.models.count_macs(keras_wrn.create_model(network, input_shape=shape))
 
 
-def matmul(rounds, quick):
+def matmul(rounds, quick, precision):
     """The best matrix product of the machine in GFLOP/s, by precision."""
     peak = {}
-    for precision in PRECISIONS:
+    for kind in dict.fromkeys(("float32", precision)):
         for side in SIDES[: 1 if quick else None]:
-            found = compete("matmul", {"side": side, "precision": precision}, rounds)
+            found = compete("matmul", {"side": side, "precision": kind}, rounds)
             for name, result in found.items():
                 if "error" in result:
                     continue
                 rate = 2 * side**3 / result["seconds"] / 1e9
-                if rate > peak.get(precision, {"gflops": 0})["gflops"]:
-                    peak[precision] = {"gflops": round(rate, 1), "of": f"{name}, {side}"}
+                if rate > peak.get(kind, {"gflops": 0})["gflops"]:
+                    peak[kind] = {"gflops": round(rate, 1), "of": f"{name}, {side}"}
     return peak
 
 
@@ -156,7 +161,7 @@ def fit_overhead(rounds, quick, precision):
 
 def input_rate(rounds, quick):
     """Training images a second of 32x32, cropped, mirrored and normalised."""
-    row = {"images": 1024 if quick else 20_000, "batch": 128}
+    row = {"images": 1024 if quick else 20_000, "batch": 128, "precision": "float32"}
     found = compete("input", row, rounds)
     return {**row, "contestants": found, "ratio": ratio(found["ours"], found["pytorch"])}
 
@@ -167,7 +172,10 @@ def start_up(rounds):
     for _ in range(rounds):
         for name, code in START:
             begun = time.perf_counter()
-            subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+            subprocess.run(
+                [sys.executable, "-c", code], cwd=ROOT, env={**ENVIRONMENT, **os.environ},
+                check=True, capture_output=True,
+            )  # fmt: skip
             times[name].append(time.perf_counter() - begun)
     return {name: round(statistics.median(values), 2) for name, values in times.items()}
 
@@ -202,7 +210,7 @@ def main():
     if not args.network and precision != "float32":
         training += [(*row, "float32") for row in (QUICK if args.quick else FLOAT32)]
     measure = {
-        "matmul": lambda: {"peak": matmul(args.rounds, args.quick)},
+        "matmul": lambda: {"peak": matmul(args.rounds, args.quick, precision)},
         "training": lambda: rows_of("training", args.rounds, training),
         "fit": lambda: fit_overhead(args.rounds, args.quick, precision),
         "inference": lambda: rows_of("inference", args.rounds, inference),

@@ -1,5 +1,6 @@
 """What a run says before it trains."""
 
+from keras_wrn.training.devices import lacks_onednn
 from keras_wrn.training.outcome import size_of
 from keras_wrn.training.schedules import WARM_UP_EPOCHS
 
@@ -37,5 +38,10 @@ def opening_lines(recipe, model, data, place):
     if idle:
         lines.append(
             f"{idle} devices stay idle: on JAX, --strategy multi-host --hosts.processes 1 takes all"
+        )
+    if lacks_onednn():
+        lines.append(
+            "Warning: TensorFlow was imported before keras_wrn, without oneDNN: steps take about "
+            "twice as long. Import keras_wrn first, or set TF_ENABLE_ONEDNN_OPTS=1"
         )
     return "\n".join(lines)

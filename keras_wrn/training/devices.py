@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import keras
 
 from keras_wrn.models.convolution import REWRITE
 from keras_wrn.training.hosts import Share
+
+# On processors with one of these TensorFlow takes oneDNN's kernels by itself.
+ON_BY_DEFAULT = frozenset("avx512_vnni avx512_bf16 avx_vnni amx_tile amx_int8 amx_bf16".split())
 
 
 def resolve_precision(precision):
@@ -38,6 +42,20 @@ def _has_bfloat16():
 def _cpu_has_bfloat16():
     flags = cpu_facts("flags")
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def lacks_onednn():
+    """Whether TensorFlow computes without oneDNN's kernels on this processor, for want of a word.
+
+    Importing keras_wrn gives it that word, unless TensorFlow was imported before.
+    """
+    flags = cpu_facts("flags").split()
+    return (
+        "TF_ENABLE_ONEDNN_OPTS" not in os.environ
+        and uses_graph_rewrite()
+        and "avx2" in flags
+        and not ON_BY_DEFAULT.intersection(flags)
+    )
 
 
 def cpu_facts(field):

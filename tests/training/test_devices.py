@@ -3,13 +3,14 @@
 import dataclasses
 import importlib.util
 import json
+import platform
 
 import keras
 import numpy as np
 import pytest
 from tiny import TINY
 
-from keras_wrn.training import devices
+from keras_wrn.training import announce, devices
 from keras_wrn.training.run import run
 
 tensorflow_only = pytest.mark.skipif(
@@ -80,3 +81,47 @@ print(np.abs(inside - x @ x.T).max() / 512)
 
 def test_images_are_not_made_in_bfloat16(run_python):
     assert float(run_python(IMAGES_IN_FLOAT32)) < 1e-5
+
+
+HAS_ONEDNN = """
+import keras_wrn
+from tensorflow.python.util import _pywrap_util_port
+print(_pywrap_util_port.IsMklEnabled())
+"""
+
+
+@tensorflow_only
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="oneDNN is for x86-64")
+@pytest.mark.parametrize(("variable", "expected"), [(None, "True"), ("0", "False")])
+def test_importing_keras_wrn_first_takes_onednn(monkeypatch, run_python, variable, expected):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    settings = {} if variable is None else {"TF_ENABLE_ONEDNN_OPTS": variable}
+    assert run_python(HAS_ONEDNN, **settings).strip() == expected
+
+
+@tensorflow_only
+@pytest.mark.parametrize(
+    ("variable", "flags", "expected"),
+    [
+        (None, "fma avx2", True),
+        (None, "avx2 avx512_vnni", False),
+        (None, "", False),
+        ("1", "fma avx2", False),
+        ("0", "fma avx2", False),
+    ],
+)
+def test_lacks_onednn_where_nobody_asked_for_it(monkeypatch, variable, flags, expected):
+    """keras_wrn asks for it on import, but where TensorFlow was there before."""
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    if variable:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", variable)
+    monkeypatch.setattr(devices, "cpu_facts", lambda field: flags)
+    assert devices.lacks_onednn() == expected
+
+
+@tensorflow_only
+@pytest.mark.parametrize("off", [True, False])
+def test_a_run_says_that_onednn_is_off(monkeypatch, capsys, tmp_path, off):
+    monkeypatch.setattr(announce, "lacks_onednn", lambda: off)
+    run(TINY, run_dir=tmp_path / "run", made_up=True)
+    assert ("or set TF_ENABLE_ONEDNN_OPTS=1" in capsys.readouterr().out) == off
