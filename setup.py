@@ -28,6 +28,7 @@ EXTRAS = {
         "kubernetes-validate>=1.37",
         "mypy>=2.4",
         "pytest>=9",
+        "pytest-xdist>=3.8",
         "ruff>=0.17,<0.18",
         "setuptools>=77",
     ],

@@ -18,7 +18,8 @@ class Conv2D(keras.layers.Conv2D):
     in training, where the maps are small and have many channels: images lie side by side in strips
     of up to 288 pixels (32 images of 8 pixels), with a column of zeros between them, so that oneDNN
     works on long rows. The sums are the same, in another order, and as near to those in float32:
-    0.2 %. The size of the batch must be known when the step is compiled, as it is in a run.
+    0.2 %, where the processor has bfloat16. The size of the batch must be known when the step is
+    compiled, as it is in a run.
 
     Args:
         *args, **kwargs: those of `keras.layers.Conv2D`.

@@ -31,7 +31,7 @@ def _has_bfloat16():
         if gpus:
             details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
             return all(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details)
-        return _cpu_has_bfloat16()
+        return cpu_has_bfloat16()
     if backend == "jax":
         import jax
 
@@ -39,7 +39,7 @@ def _has_bfloat16():
     return False
 
 
-def _cpu_has_bfloat16():
+def cpu_has_bfloat16():
     flags = cpu_facts("flags")
     return "avx512_bf16" in flags or "amx_bf16" in flags
 

@@ -21,7 +21,7 @@ tensorflow_only = pytest.mark.skipif(
 @tensorflow_only
 @pytest.mark.parametrize(("has", "expected"), [(True, "bfloat16"), (False, "float32")])
 def test_auto_is_bfloat16_where_the_processor_has_it(monkeypatch, has, expected):
-    monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda: has)
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: has)
     assert devices.resolve_precision("auto") == expected
     assert devices.resolve_precision("float16") == "float16"
 
