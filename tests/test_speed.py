@@ -154,8 +154,9 @@ def test_a_contestant_that_failed_is_a_dash(tmp_path, name):
     speed_page.plot(failed, tmp_path / "speed.png")
 
 
-@pytest.mark.skipif(not MEASURED.exists(), reason="not measured yet")
-def test_the_page_is_made_from_the_log():
-    text = (ROOT / "docs/speed.md").read_text()
+@pytest.mark.parametrize("name", ["speed", "speed_float32"])
+def test_the_page_is_made_from_the_log(name):
+    text = (ROOT / f"docs/{name}.md").read_text()
     part = text.split(BEGIN)[1].split(END)[0].strip()
-    assert part == speed_page.page(json.loads(MEASURED.read_text())).strip()
+    log = ROOT / f"benchmarks/results/{name}.json"
+    assert part == speed_page.page(json.loads(log.read_text()), f"{name}.png").strip()
