@@ -61,7 +61,7 @@ START = (
 def compete(kind, row, rounds, names=None):
     """Let the contestants of a kind take turns; a dict from name to times, or to an error."""
     children, found = {}, {}
-    for name in names or contestants_in(kind, row["precision"]):
+    for name in names or CONTESTANTS[kind]:
         try:
             children[name] = Child(kind, name, row)
         except RuntimeError as error:
@@ -95,18 +95,18 @@ def macs_of(network, size):
     return keras_wrn.models.count_macs(keras_wrn.create_model(network, input_shape=shape))
 
 
-def matmul(rounds, quick, precision):
+def matmul(rounds, quick, precisions):
     """The best matrix product of the machine in GFLOP/s, by precision."""
     peak = {}
-    for kind in dict.fromkeys(("float32", precision)):
+    for precision in precisions:
         for side in SIDES[: 1 if quick else None]:
-            found = compete("matmul", {"side": side, "precision": kind}, rounds)
+            found = compete("matmul", {"side": side, "precision": precision}, rounds)
             for name, result in found.items():
                 if "error" in result:
                     continue
                 rate = 2 * side**3 / result["seconds"] / 1e9
-                if rate > peak.get(kind, {"gflops": 0})["gflops"]:
-                    peak[kind] = {"gflops": round(rate, 1), "of": f"{name}, {side}"}
+                if rate > peak.get(precision, {"gflops": 0})["gflops"]:
+                    peak[precision] = {"gflops": round(rate, 1), "of": f"{name}, {side}"}
     return peak
 
 
@@ -116,7 +116,7 @@ def rows_of(kind, rounds, settings):
     for network, size, batch, precision in settings:
         load = os.getloadavg()[0]
         row = {"network": network, "size": size, "batch": batch, "precision": precision}
-        found = compete(kind, row, rounds)
+        found = compete(kind, row, rounds, contestants_in(kind, precision))
         row["flops"] = per_mac * batch * macs_of(network, size)
         row["contestants"] = found
         peers = [n for n in found if n.startswith("pytorch") and "error" not in found[n]]
@@ -161,7 +161,7 @@ def fit_overhead(rounds, quick, precision):
 
 def input_rate(rounds, quick):
     """Training images a second of 32x32, cropped, mirrored and normalised."""
-    row = {"images": 1024 if quick else 20_000, "batch": 128, "precision": "float32"}
+    row = {"images": 1024 if quick else 20_000, "batch": 128}
     found = compete("input", row, rounds)
     return {**row, "contestants": found, "ratio": ratio(found["ours"], found["pytorch"])}
 
@@ -210,7 +210,9 @@ def main():
     if not args.network and precision != "float32":
         training += [(*row, "float32") for row in (QUICK if args.quick else FLOAT32)]
     measure = {
-        "matmul": lambda: {"peak": matmul(args.rounds, args.quick, precision)},
+        "matmul": lambda: {
+            "peak": matmul(args.rounds, args.quick, dict.fromkeys(("float32", precision)))
+        },
         "training": lambda: rows_of("training", args.rounds, training),
         "fit": lambda: fit_overhead(args.rounds, args.quick, precision),
         "inference": lambda: rows_of("inference", args.rounds, inference),
