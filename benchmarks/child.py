@@ -2,8 +2,9 @@
 
     python benchmarks/child.py '["training", "ours", {"network": "wrn_16_4", ...}]'
 
-For each line on its input, a number of calls, it answers with their seconds as a JSON list; at the
-end of the input with its peak resident memory in megabytes.
+For each line on its input, a number of calls, it answers with their seconds as a JSON list, or
+with what the calls return where they measure themselves; at the end of the input with its peak
+resident memory in megabytes.
 """
 
 import json
@@ -75,7 +76,8 @@ def serve(kind, name, row):
         for _ in range(int(line)):
             begun = time.perf_counter()
             own = call()
-            times.append(own if isinstance(own, float) else time.perf_counter() - begun)
+            measured = isinstance(own, (float, tuple))
+            times.append(own if measured else time.perf_counter() - begun)
         print(json.dumps(times), file=answers, flush=True)
     # Not ru_maxrss: a child begins with that of its parent.
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())

@@ -6,6 +6,7 @@ Everything is imported where it is used: a child process loads one library alone
 """
 
 import itertools
+import multiprocessing
 import time
 from types import SimpleNamespace
 
@@ -39,8 +40,8 @@ def our_step(row):
     return step_of(model, *made_up(row, model.output_shape[-1]))
 
 
-def our_fit(row, bare=False):
-    """`fit` with the callbacks of a run, or its compiled step alone; returns seconds a step."""
+def our_fit(row):
+    """`fit` with the callbacks of a run: seconds a step, on TensorFlow of the bare step too."""
     import keras
 
     import keras_wrn
@@ -48,53 +49,66 @@ def our_fit(row, bare=False):
     from keras_wrn.training.checkpoint import Checkpoints
     from keras_wrn.training.hosts import Share
 
-    class Timed(keras.callbacks.Callback):
+    class Together(keras.callbacks.Callback):
+        """Times steps together: a run has waited for some steps before, at both ends."""
+
+        last = None
+
         def on_train_batch_end(self, batch, logs=None):
-            # A run has waited for the step some steps ago, here as there.
             if batch in (INSIDE, 2 * INSIDE):
                 self.first, self.last = self.last, time.perf_counter()
 
+        def seconds(self):
+            return (self.last - self.first) / INSIDE
+
+    class InTurns(keras.callbacks.Callback):
+        """After each step of `fit` makes a bare one: both meet the same machine."""
+
+        def on_train_begin(self, logs=None):
+            self.iterator, self.times, self.last = iter(dataset), [], None
+
+        def on_train_batch_end(self, batch, logs=None):
+            ended = time.perf_counter()
+            model.train_function(self.iterator)
+            if self.last is not None:
+                self.times.append((ended - self.last, time.perf_counter() - ended))
+            self.last = time.perf_counter()
+
+        def seconds(self):
+            return tuple(np.median(self.times[-INSIDE:], axis=0))
+
     compute_in(row["precision"])
-    model, dataset = (_from_device if keras.backend.backend() == "jax" else _from_tensors)(row)
+    jax = keras.backend.backend() == "jax"
+    model, dataset = (_from_device if jax else _from_tensors)(row)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
-    jit = "auto" if keras.backend.backend() == "jax" else False
+    jit = "auto" if jax else False
     model.compile(keras_wrn.SGD(0.1), loss, weighted_metrics=[accuracy], jit_compile=jit)
     if hasattr(model, "take_from"):
         from keras_wrn.training.workers import build_metrics
 
         build_metrics(model, model.output_shape[-1])
     directory = scratch()
+    steps = (2 if jax else 1) * INSIDE + 1
     run = {
         "recipe": keras_wrn.Recipe("fit", batch_size=row["batch"]),
         "run_dir": directory,
         "checkpoints": Checkpoints(directory / "checkpoints"),
         "log": RunLog(directory / "log.jsonl"),
-        "batches": SimpleNamespace(steps_per_epoch=2 * INSIDE + 1),
+        "batches": SimpleNamespace(steps_per_epoch=steps),
         "start": 0,
         "extras": {},
         "share": Share(),
     }
 
     def fit():
-        timed = Timed()
-        timed.last = None
+        timed = Together() if jax else InTurns()
         callbacks = run_callbacks(model, **run)
-        callbacks.callbacks.append(timed)
-        steps = 2 * INSIDE + 1
+        callbacks.callbacks.append(timed)  # the last, after whatever else a step calls
         model.fit(dataset, steps_per_epoch=steps, shuffle=False, callbacks=callbacks)
-        return (timed.last - timed.first) / INSIDE
+        return timed.seconds()
 
-    def step():
-        model.make_train_function()
-        iterator = iter(dataset)
-        for number in range(2 * INSIDE):
-            if number == INSIDE:
-                begun = time.perf_counter()
-            model.train_function(iterator)
-        return (time.perf_counter() - begun) / INSIDE
-
-    return step if bare else fit
+    return fit
 
 
 def _from_tensors(row):
@@ -128,10 +142,24 @@ def _from_device(row):
 
 def our_artifact(row, kind):
     """A file that `keras-wrn export` writes, in the runtime that is made for it."""
-    from benchmarks.runtimes import exported
+    from benchmarks.runtimes import opened
 
     directory = scratch()
-    return exported(kind, our_model(row, "softmax"), made_up(row)[0], directory, CORES)
+    # In a process that ends: what an export leaves behind can be gigabytes.
+    spawn = multiprocessing.get_context("spawn")
+    process = spawn.Process(target=_write, args=(row, kind, directory))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"The export of {kind} ended with {process.exitcode}")
+    run, images = opened(kind, directory, CORES), made_up(row)[0]
+    return lambda: run(images)
+
+
+def _write(row, kind, directory):
+    from benchmarks.runtimes import write
+
+    write(kind, our_model(row, "softmax"), made_up(row)[0], directory)
 
 
 def our_input(row):
@@ -165,7 +193,7 @@ CONTESTANTS = {
         "pytorch": peers.step,
         "pytorch compiled": lambda row: peers.step(row, compiled=True),
     },
-    "fit": {"step": lambda row: our_fit(row, bare=True), "fit": our_fit},
+    "fit": {"ours": our_fit},
     "input": {"ours": our_input, "pytorch": peers.loader},
     "inference": {
         **{

@@ -38,6 +38,17 @@ def scratch():
 
 def ratio(ours, theirs):
     """Median and quartiles of the ratio of two contestants' times, round by round."""
-    ratios = [a / b for a, b in zip(ours["rounds"], theirs["rounds"], strict=True)]
+    ratios = _by_round(ours, theirs)
     low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
     return {"median": round(middle, 3), "quartiles": [round(low, 3), round(high, 3)]}
+
+
+def median_interval(ours, theirs):
+    """Between which two rounds the median of the ratio lies, with 95 % confidence (sign test)."""
+    ratios = sorted(_by_round(ours, theirs))
+    outside = max(0, int(len(ratios) / 2 - 0.98 * len(ratios) ** 0.5))
+    return ratios[outside], ratios[-1 - outside]
+
+
+def _by_round(ours, theirs):
+    return [a / b for a, b in zip(ours["rounds"], theirs["rounds"], strict=True)]

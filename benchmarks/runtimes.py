@@ -5,6 +5,10 @@ from benchmarks.rows import compute_in
 from keras_wrn import export
 from keras_wrn.export.litert import dequantize
 
+FILES = {
+    "saved_model": "model", "litert": "model.tflite", "onnx": "model.onnx", "openvino": "model.xml",
+}  # fmt: skip
+
 
 def litert(path, threads):
     """A function from pixels (batch, height, width, channels) to logits."""
@@ -55,31 +59,28 @@ def saved_model(path, precision="float32"):
     return run
 
 
-def exported(kind, model, images, directory, threads):
-    """Export a model and open the file; a function without arguments that classifies `images`.
+def write(kind, model, images, directory):
+    """Export a model into a directory.
 
     Args:
         kind: str, "saved_model", "litert", "onnx" or "openvino", and its precision after a space.
         model: `keras.Model` that ends in softmax.
-        images: float (batch, height, width, channels).
-        directory: path, where the file is written.
-        threads: int.
+        images: float (batch, height, width, channels), to calibrate with.
+        directory: path.
     """
     form, _, precision = kind.partition(" ")
-    preprocessing = keras_wrn.Preprocessing(images.shape[1])
-    path = directory / {"litert": "model.tflite", "onnx": "model.onnx"}.get(form, "model.xml")
-    if form == "saved_model":
-        export.export_saved_model(model, directory / "model", preprocessing=preprocessing)
-        run = saved_model(directory / "model", precision or "float32")
-    elif form == "litert":
+    settings = {"preprocessing": keras_wrn.Preprocessing(images.shape[1])}
+    if form == "litert":
         calibration = (255 * abs(images) % 255).astype("uint8") if precision == "int8" else None
-        settings = {"precision": precision, "calibration": calibration}
-        export.export_litert(model, path, preprocessing=preprocessing, **settings)
-        run = litert(path, threads)
-    elif form == "onnx":
-        export.export_onnx(model, path, preprocessing=preprocessing)
-        run = onnx(path, threads)
-    else:
-        export.export_openvino(model, path, preprocessing=preprocessing)
-        run = openvino(path, threads, "bf16" if precision == "bfloat16" else "f32")
-    return lambda: run(images)
+        settings |= {"precision": precision, "calibration": calibration}
+    getattr(export, f"export_{form}")(model, directory / FILES[form], **settings)
+
+
+def opened(kind, directory, threads):
+    """What `write` wrote, as a function from pixels to logits."""
+    form, _, precision = kind.partition(" ")
+    path = directory / FILES[form]
+    if form == "saved_model":
+        return saved_model(path, precision or "float32")
+    run = {"litert": litert, "onnx": onnx, "openvino": openvino}[form]
+    return (openvino_bfloat16 if kind == "openvino bfloat16" else run)(path, threads)

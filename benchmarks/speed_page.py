@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.rows import ratio
+from benchmarks.rows import median_interval, ratio
 from keras_wrn.training.report import BEGIN, END, write_between_markers
 
 INT8 = "ours litert int8"
@@ -200,8 +200,13 @@ def page(measured, picture="speed.png"):
         training = [f"![ratios]({picture})", "", *training_table(measured)]
     if has("fit"):
         row = measured["fit"]
-        text = ratio_text(row["ratio"])
-        fitted = [f"`fit` with all callbacks of a run over its bare step, {name_of(row)}: {text}."]
+        took = row["contestants"]
+        low, high = median_interval(took["fit"], took["step"])
+        fitted = [
+            f"`fit` with all callbacks of a run over its bare step, {name_of(row)}: "
+            f"{ratio_text(row['ratio'])}; the median lies between {low:.3f} and {high:.3f} "
+            f"(95 %, {len(took['fit']['rounds'])} rounds)."
+        ]
     if has("inference"):
         inference = [
             "Milliseconds a batch; of ours the ratio to PyTorch's best, which is bold; the share "

@@ -1,10 +1,12 @@
 """ONNX and OpenVINO: the same promises for both, so one test asks both."""
 
+import copy
 import json
 import os
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -126,6 +128,24 @@ def test_batch_norms_are_folded_by_the_converter(build, tmp_path):
     operations = Onnx.operations(write(Onnx, build(width=2), tmp_path))
     # Of 7, those that do not follow a convolution that nothing else reads.
     assert operations.count("BatchNormalization") == 3
+
+
+@pytest.mark.parametrize("before", [None, "TRUE"])
+def test_tf2onnx_does_not_copy_the_weights_in_each_pass(build, before, monkeypatch, tmp_path):
+    optimizer = pytest.importorskip("tf2onnx.optimizer")
+    name, copied = "TF2ONNX_CATCH_ERRORS", []
+    monkeypatch.delenv(name, raising=False)
+    if before:
+        monkeypatch.setenv(name, before)
+
+    def spy(something):
+        copied.append(type(something).__name__)
+        return copy.deepcopy(something)
+
+    monkeypatch.setattr(optimizer, "copy", SimpleNamespace(deepcopy=spy))
+    write(Onnx, build(), tmp_path)
+    assert copied and "Graph" not in copied
+    assert os.environ.get(name) == before
 
 
 def test_a_model_in_mixed_precision_becomes_float32(runtime, build, network, tmp_path):
