@@ -44,7 +44,7 @@ def ratio(ours, theirs):
 
 
 def median_interval(ours, theirs):
-    """Between which two rounds the median of the ratio lies, with 95 % confidence (sign test)."""
+    """Between which two rounds the median of the ratio lies: 95 % (sign test) of six or more."""
     ratios = sorted(_by_round(ours, theirs))
     outside = max(0, int(len(ratios) / 2 - 0.98 * len(ratios) ** 0.5))
     return ratios[outside], ratios[-1 - outside]

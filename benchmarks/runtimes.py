@@ -82,5 +82,6 @@ def opened(kind, directory, threads):
     path = directory / FILES[form]
     if form == "saved_model":
         return saved_model(path, precision or "float32")
-    run = {"litert": litert, "onnx": onnx, "openvino": openvino}[form]
-    return (openvino_bfloat16 if kind == "openvino bfloat16" else run)(path, threads)
+    if kind == "openvino bfloat16":
+        return openvino_bfloat16(path, threads)
+    return {"litert": litert, "onnx": onnx, "openvino": openvino}[form](path, threads)

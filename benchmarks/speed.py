@@ -2,10 +2,11 @@
 
     python benchmarks/speed.py --out benchmarks/results/speed.json
 
-Every contestant runs in a process of its own. In each round all of a row take their turn, and a
-ratio is that of one round's times: what else the machine does falls on both. A row's milliseconds
-are the best of all rounds; its ratio is the median over the rounds, with the quartiles. --part and
---network measure some only and leave the others in the file as they are; --quick is a rehearsal.
+Every contestant runs in a process of its own, `fit` and its bare step in one. In each round all of
+a row take their turn, and a ratio is that of one round's times: what else the machine does falls on
+both. A row's milliseconds are the best of all rounds; its ratio is the median over the rounds, with
+the quartiles. --part and --network measure some only and leave the others in the file as they are;
+--quick is a rehearsal.
 Needs the extras parity, onnx and openvino, and for the compiled PyTorch a C++ compiler.
 """
 
