@@ -6,9 +6,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_wrn.classifier import find_classifier, resolve_preprocessing
 from keras_wrn.data.images import image_pixels, picture
 from keras_wrn.data.views import views_of
-from keras_wrn.export.head import find_classifier, resolve_preprocessing
 from keras_wrn.weights.opening import load_model
 
 BATCH = 32

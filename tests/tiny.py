@@ -1,4 +1,4 @@
-"""Recipes that train in seconds."""
+"""Recipes that train in seconds, and weights far from their initial values."""
 
 import dataclasses
 
@@ -58,4 +58,15 @@ def without_values(builder, *arguments, **settings):
     with keras.StatelessScope(initialize_variables=False):
         model = builder(*arguments, **settings)
     keras.backend.clear_session()  # which would draw them with the weights of the next layer
+    return model
+
+
+def randomize(model):
+    """Give every batch norm a scale, offset and moving statistics, and the classifier a bias."""
+    generator = np.random.default_rng(0)
+    for variable in model.variables:
+        if variable.path.endswith(("moving_mean", "beta", "bias")):
+            variable.assign(generator.normal(0, 0.3, variable.shape))
+        elif variable.path.endswith(("moving_variance", "gamma")):
+            variable.assign(generator.uniform(0.5, 1.5, variable.shape))
     return model

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from keras_wrn.export.aside import written_aside
 from keras_wrn.export.head import EXTRAS, require_extra
 from keras_wrn.export.litert import export_litert
 from keras_wrn.export.onnx import export_onnx
 from keras_wrn.export.openvino import export_openvino
 from keras_wrn.export.saved_model import export_saved_model
+from keras_wrn.files import written_aside
 
 FORMATS = ("saved_model", "litert", "onnx", "openvino")
 

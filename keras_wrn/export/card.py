@@ -13,6 +13,7 @@ LICENCES = {
     "svhn_cropped": "see its web page",
     "digits": "CC BY 4.0",
 }
+BACKENDS = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
 ADVICE = """**Use.** A reference for comparing training methods, artifacts and serving set-ups, and
 a small network to fine-tune. **Limits.** It knows only its classes: any other image gets one of
 them, often with a high score. Its scores are as trained, not calibrated. It was measured on images
@@ -41,6 +42,7 @@ def model_card(run_dir, preprocessing):
     summary = json.loads(Path(run_dir, "summary.json").read_text())
     recipe = json.loads(Path(run_dir, "recipe.json").read_text())
     data, versions = summary["data"], summary["versions"]
+    backend = versions.get("backend", "tensorflow")
     source, terms = "A folder of images", "those of the images"
     if data["dataset"] in DATASETS:
         source, terms = DATASETS[data["dataset"]].source, LICENCES[data["dataset"]]
@@ -69,8 +71,8 @@ def model_card(run_dir, preprocessing):
         f"{preprocessing.channels}; preprocessing is inside every file but `model.keras`: "
         f"{_describe(preprocessing)}",
         "classes": names,
-        "trained with": f"keras-wrn {versions['keras-wrn']}, Keras {versions['keras']}, TensorFlow "
-        f"{versions['tensorflow']}",
+        "trained with": f"keras-wrn {versions['keras-wrn']}, Keras {versions['keras']}, "
+        f"{BACKENDS[backend]} {versions[backend]}",
         "licence": _licence(recipe["model"]),
     }
     table = "\n".join(f"| {name} | {text} |" for name, text in rows.items() if text)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_wrn.classifier import input_shape
 from keras_wrn.data.images import check_array
-from keras_wrn.export.aside import written_aside
 from keras_wrn.export.head import (
     LABELS_FILE,
     SIGNATURE,
@@ -19,11 +19,11 @@ from keras_wrn.export.head import (
     exportable,
     full_float32,
     in_float32,
-    input_shape,
     labels_text,
     metadata_json,
     write_plain_saved_model,
 )
+from keras_wrn.files import written_aside
 
 PRECISIONS = ("float32", "float16", "dynamic_int8", "int8")
 CALIBRATION_IMAGES = 500

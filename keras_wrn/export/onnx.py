@@ -4,7 +4,6 @@ import contextlib
 import os
 from pathlib import Path
 
-from keras_wrn.export.aside import written_aside
 from keras_wrn.export.head import (
     Verification,
     exportable,
@@ -14,6 +13,7 @@ from keras_wrn.export.head import (
     pixel_function,
     require_extra,
 )
+from keras_wrn.files import written_aside
 
 OPSET = 18
 

@@ -4,7 +4,6 @@ import os
 import tempfile
 from pathlib import Path
 
-from keras_wrn.export.aside import written_aside
 from keras_wrn.export.head import (
     Verification,
     exportable,
@@ -14,6 +13,7 @@ from keras_wrn.export.head import (
     require_extra,
     write_plain_saved_model,
 )
+from keras_wrn.files import written_aside
 
 
 def export_openvino(model, path, *, preprocessing=None, class_names=None, overwrite=False):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_wrn.export.aside import written_aside
+from keras_wrn.classifier import input_shape
 from keras_wrn.export.decode import decode_images
 from keras_wrn.export.fold import fold_batch_norm as fold
 from keras_wrn.export.head import (
@@ -12,10 +12,10 @@ from keras_wrn.export.head import (
     classifier_outputs,
     exportable,
     full_float32,
-    input_shape,
     labels_text,
     save_signatures,
 )
+from keras_wrn.files import written_aside
 
 EXTRAS = "assets.extra"
 CONTENTS = {"assets", EXTRAS, "fingerprint.pb", "saved_model.pb", "variables"}

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_wrn.export.aside import written_aside
+from keras_wrn.classifier import input_shape
 from keras_wrn.export.bundle import next_version, versions
-from keras_wrn.export.head import exportable, input_shape, require_extra
+from keras_wrn.export.head import exportable, require_extra
 from keras_wrn.export.saved_model import export_saved_model
 from keras_wrn.export.warmup import encoded, write_warmup
+from keras_wrn.files import written_aside
 from keras_wrn.models import count_macs
 
 RELEASE = "2.20.0"  # of TensorFlow Serving: the newest that has an image

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_wrn.files import written_aside
+
 # Where published checkpoints keep their tensors; averaged weights first, as timm does.
 WRAPPERS = (
     "state_dict_ema", "model_ema", "ema_state_dict", "state_dict", "model_state_dict", "model",
@@ -159,8 +161,6 @@ def unwrap(loaded, what="the checkpoint"):
 
 def write_state_dict(state, path):
     """Write a dict from name to NumPy array as a `.safetensors` file, aside and then renamed."""
-    from keras_wrn.export.aside import written_aside
-
     if Path(path).suffix != ".safetensors":
         raise WeightsError(f"Expected a path that ends in .safetensors. Received: {path}")
     with _package("safetensors", "keras-wrn[weights]"):

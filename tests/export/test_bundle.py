@@ -17,14 +17,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("moment", ["saved_model._verify", "litert._verify", "aside.os.replace"])
+@pytest.mark.parametrize("moment", ["saved_model._verify", "litert._verify", "files.os.replace"])
 def test_an_export_killed_half_way_leaves_nothing_a_server_would_load(network, tmp_path, moment):
     network.save(tmp_path / "network.keras")
     module, _, rest = moment.partition(".")
     program = f"""
         import os, signal
         import keras_wrn
-        from keras_wrn.export import aside, litert, saved_model
+        from keras_wrn import files
+        from keras_wrn.export import litert, saved_model
 
         {module}.{rest} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         model = keras_wrn.weights.load_model({str(tmp_path / "network.keras")!r})

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import randomize
+from tiny import randomize
 
 import keras_wrn
 from keras_wrn.export import ExportError, fold_batch_norm
