@@ -8,8 +8,10 @@ from pathlib import Path
 from keras_wrn.training.callbacks import RunLog
 from keras_wrn.training.directory import NOT_TRAINING
 from keras_wrn.training.recipe import SMOKE, Recipe
+from keras_wrn.training.scripts import load_recipe, recipe_paths
 
 USUAL = 0.75  # of the rows of a recipe: what so many have is not named in them
+OWN_COLUMN = "epochs", "changes", "data.dataset"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
@@ -52,8 +54,9 @@ def plot_curves(run_dir):
 def results_table(paths, start=".") -> str:
     """Make the Markdown table of finished runs: one row for each recipe and its settings.
 
-    Runs that differ in the seed alone share a row. Where runs of one recipe had other settings,
-    each row says which, but for what three quarters of the recipe's rows have.
+    Runs that differ in the seed alone share a row. A row names every setting that differs from the
+    recipe as it comes with the package. Of runs on held-out training images, and of recipes that do
+    not come with it, it names what less than three quarters of the recipe's rows have.
 
     Args:
         paths: run directories, or folders of run directories.
@@ -87,12 +90,17 @@ def results_table(paths, start=".") -> str:
     for (name, split, _), runs in order:
         runs.sort(key=lambda run: run[0]["seed"])
         summary, recipe, _, settings = runs[0]
+        shipped = _shipped(name) if split == "test" else {}
         others = [found[0][3] for key, found in groups.items() if key[:2] == (name, split)]
         differing = [
             f"`{field}={value}`"
             for field, value in settings.items()
-            if field not in ("epochs", "changes")
-            and sum(other.get(field) == value for other in others) < USUAL * len(others)
+            if field not in OWN_COLUMN
+            and (
+                shipped[field] != value
+                if shipped
+                else sum(other.get(field) == value for other in others) < USUAL * len(others)
+            )
         ]
         for change in settings["changes"]:
             differing.append(f"after step {change['after_step']}: {'; '.join(change['changes'])}")
@@ -103,7 +111,7 @@ def results_table(paths, start=".") -> str:
         published = recipe["paper_error"]
         data = summary["data"]
         links = ", ".join(f"[{run[0]['seed']}]({os.path.relpath(run[2], start)})" for run in runs)
-        hours = statistics.mean(run[0]["seconds"] for run in runs) / 3600
+        hours, machines = _hours_and_machines([run[0] for run in runs])
         cells = (
             " ".join([f"`{name}`", *differing]),
             data["dataset"] + ("" if split == "test" else f" ({split} split)"),
@@ -113,8 +121,8 @@ def results_table(paths, start=".") -> str:
             error,
             "" if published is None else f"{published:.2f} ({recipe['source']})",
             f"{summary['flops'] / 1e15:.3g}",
-            f"{hours:.2g}",
-            f"{summary['versions']['machine']}, {summary['precision']}",
+            hours,
+            machines,
             links,
         )
         rows.append("| " + " | ".join(cells) + " |")
@@ -126,11 +134,36 @@ def _mean_and_each(errors):
     return f"{statistics.mean(errors):.2f} ({each})" if len(errors) > 1 else each
 
 
+def _hours_and_machines(summaries):
+    """The mean hours on each kind of machine and precision, and these with whose runs they were."""
+    kinds: dict = {}
+    for summary in summaries:
+        kind = f"{summary['versions']['machine']}, {summary['precision']}"
+        kinds.setdefault(kind, []).append(summary)
+    hours = "; ".join(
+        f"{statistics.mean(run['seconds'] for run in runs) / 3600:.2g}" for runs in kinds.values()
+    )
+    if len(kinds) == 1:
+        return hours, *kinds
+    seeds = [", ".join(str(run["seed"]) for run in runs) for runs in kinds.values()]
+    return hours, "; ".join(f"{kind} ({each})" for kind, each in zip(kinds, seeds, strict=True))
+
+
+def _shipped(name):
+    """The settings of a recipe that comes with the package, {} of another."""
+    if name not in recipe_paths():
+        return {}
+    recipe = json.loads(load_recipe(name).to_json())
+    # With the fields that another run may use.
+    return _settings({**recipe, "scale_lr": True}) | {"scale_lr": recipe["scale_lr"]}
+
+
 def _settings(recipe):
     """What a recipe trains with, by dotted names: all but its name, the seed and the texts."""
+    unused = () if recipe["scale_lr"] else ("rate_batch",)
     settings = {}
     for key, value in recipe.items():
-        if key in ("name", "seed", *NOT_TRAINING):
+        if key in ("name", "seed", *unused, *NOT_TRAINING):
             continue
         if isinstance(value, dict):
             settings.update({f"{key}.{field}": part for field, part in value.items()})

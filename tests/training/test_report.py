@@ -7,6 +7,7 @@ import pytest
 
 from keras_wrn.training import OptimizerConfig, Recipe
 from keras_wrn.training.report import results_table, write_between_markers
+from keras_wrn.training.scripts import load_recipe
 
 
 def write_run(folder, recipe, error, split="test"):
@@ -37,6 +38,21 @@ def test_seeds_share_a_row_with_their_mean(tmp_path, recipe):
         "`mine`", "digits", "1,234", "4", "0, 1", "6.50 (6.00, 7.00)", "5.00 (a card)", "5", "2",
         "abacus, float32", "[0](results/r0), [1](results/r1)",
     ]  # fmt: skip
+
+
+def test_runs_of_other_precision_are_told_apart_in_their_row(tmp_path, recipe):
+    for seed, precision, seconds in (
+        (0, "bfloat16", 3600),
+        (1, "bfloat16", 7200),
+        (2, "float32", 9000),
+    ):
+        path = tmp_path / str(seed)
+        write_run(path, dataclasses.replace(recipe, seed=seed), 6.0)
+        summary = json.loads((path / "summary.json").read_text())
+        measured = {"precision": precision, "seconds": seconds}
+        (path / "summary.json").write_text(json.dumps({**summary, **measured}))
+    (row,) = rows(results_table([tmp_path]))
+    assert row[8:10] == ["1.5; 2.5", "abacus, bfloat16 (0, 1); abacus, float32 (2)"]
 
 
 def test_other_settings_have_a_row_of_their_own_that_says_which(tmp_path, recipe):
@@ -72,6 +88,26 @@ def test_of_many_rows_only_the_unusual_setting_is_named(tmp_path, recipe):
     names = {row[0] for row in rows(results_table([tmp_path]))}
     plain = {f"`mine` `label_smoothing={smoothing}`" for smoothing in (0.1, 0.2, 0.3)}
     assert names == {"`mine` `data.crop_padding=0` `label_smoothing=0.0`", *plain}
+
+
+def test_a_row_names_what_differs_from_the_recipe_as_it_comes_with_the_package(tmp_path):
+    shipped = load_recipe("digits_wrn10_1")
+    optimizer = dataclasses.replace(shipped.optimizer, learning_rate=0.25)
+    data = dataclasses.replace(shipped.data, validation=100)
+    # Without scale_lr nothing is made of rate_batch.
+    changed = dataclasses.replace(shipped, optimizer=optimizer, rate_batch=77)
+    longer = dataclasses.replace(changed, epochs=shipped.epochs + 1)
+    held_out = dataclasses.replace(changed, data=data)
+    write_run(tmp_path / "a", changed, 6.0)
+    write_run(tmp_path / "b", longer, 6.0)
+    (first, second) = rows(results_table([tmp_path]))
+    assert first[0] == second[0] == "`digits_wrn10_1` `optimizer.learning_rate=0.25`"
+    scaled = dataclasses.replace(shipped, scale_lr=True)
+    write_run(tmp_path / "scaled" / "d", scaled, 6.0)
+    name = rows(results_table([tmp_path / "scaled"]))[0][0]
+    assert name == "`digits_wrn10_1` `scale_lr=True`"
+    write_run(tmp_path / "c", held_out, 6.0, split="validation")
+    assert rows(results_table([tmp_path / "c"]))[0][0] == "`digits_wrn10_1`"
 
 
 def test_several_views_stand_beside_the_single_one(tmp_path, recipe):

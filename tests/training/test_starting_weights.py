@@ -206,6 +206,17 @@ def test_a_run_with_frozen_stages_says_so(trained, photos, tmp_path, capsys):
     card = export.model_card(tmp_path / "run", keras_wrn.Preprocessing(24, class_names=("b", "r")))
     assert "77,330 parameters" in card and "the stem and 2 stages frozen" in card
     assert f"| started from | {trained} |" in card and "that of the weights it started" in card
+    assert f", TensorFlow {summary['versions']['tensorflow']} |" in card
+
+
+def test_the_card_of_a_run_on_jax_needs_no_tensorflow(trained, tmp_path):
+    for name in ("recipe.json", "summary.json"):
+        shutil.copy(trained / name, tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    del summary["versions"]["tensorflow"]
+    summary["versions"] |= {"backend": "jax", "jax": "0.10.2"}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert ", JAX 0.10.2 |" in export.model_card(tmp_path, keras_wrn.Preprocessing(24))
 
 
 def test_a_recipe_of_an_earlier_version_is_read():
