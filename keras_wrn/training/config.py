@@ -65,7 +65,7 @@ class DataConfig:
     cutmix: float = 0.0
     """Alpha of CutMix's Beta distribution; 0 for none."""
     rand_augment: float = 0.0
-    """Strength of RandAugment in [0, 1], two operations an image; 0 for none."""
+    """Strength of RandAugment in [0, 1], two operations an image; 0 for none. TensorFlow only."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +112,8 @@ class DistillConfig:
     """A teacher to learn from besides the labels; see `keras_wrn.training.Distiller`."""
 
     teacher: str = ""
-    """A run directory, .keras file or name with published weights; empty for no teacher."""
+    """A run directory, .keras file or name with published weights, of a network that takes images
+    normalised as the student's; empty for no teacher."""
     logits: float = 0.9
     """Share of the teacher's answers in the loss; the labels have the rest."""
     temperature: float = 4.0

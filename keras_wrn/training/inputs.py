@@ -81,7 +81,13 @@ def check_inputs(recipe: Recipe):
 
     Raises:
         DataError: the folder is not as it should be.
+        ValueError: the backend does not have the augmentation.
     """
+    strength, backend = recipe.data.rand_augment, keras.backend.backend()
+    if strength and backend != "tensorflow":
+        raise ValueError(
+            f"`data.rand_augment` needs the TensorFlow backend. Received: {strength} on {backend!r}"
+        )
     if datasets.check_dataset(recipe.data.dataset):
         scan_splits(recipe.data.dataset, recipe.data.validation)
 

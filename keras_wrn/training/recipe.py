@@ -57,12 +57,13 @@ class Recipe:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 where the hardware has it, float32 otherwise."""
     strategy: Literal["mirrored", "none", "multi-host"] = "mirrored"
-    """mirrored: all GPUs of this machine; none: one device, without tf.distribute; multi-host:
-    all devices of all processes, on JAX."""
+    """mirrored: all GPUs of this machine, on JAX one device; none: one device, without
+    tf.distribute; multi-host: all devices of all processes."""
     sync_batch_norm: bool = True
     """With more than one replica: batch norm over the global batch."""
     views: Literal[1, 2, 6] = 1
-    """Of each image in a second evaluation at the end: 2 with its mirror, 6 also moved a pixel."""
+    """Of each image in a second evaluation at the end: 2 with its mirror, 6 also moved a pixel. Not
+    for digits, whose mirrors are other signs."""
     seed: int = 0
     """Of initial weights, order, augmentation and dropout."""
     deterministic: bool = False
