@@ -7,6 +7,7 @@ with what the calls return where they measure themselves; at the end of the inpu
 resident memory in megabytes.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -29,7 +30,7 @@ class Child:
         row: dict of its settings.
 
     Raises:
-        RuntimeError: it cannot be made; the message ends in what it printed.
+        RuntimeError: it cannot be made; the last line of the message says who ended how.
     """
 
     def __init__(self, kind, name, row):
@@ -44,21 +45,28 @@ class Child:
 
     def seconds(self, calls):
         """The seconds of each of so many calls."""
-        self.process.stdin.write(f"{calls}\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it died, and there is no answer
+            self.process.stdin.write(f"{calls}\n")
+            self.process.stdin.flush()
         return json.loads(self._answer())
 
     def _answer(self):
         line = self.process.stdout.readline()
-        if not line:
+        if not line.endswith("\n"):
+            status = self.process.wait()
             self.log.seek(0)
-            raise RuntimeError(f"{self.name}: {self.log.read()[-2000:]}")
+            said = self.log.read()[-2000:].rstrip()
+            # Who was killed had no last word.
+            last = f": {said.splitlines()[-1]}" if said and status > 0 else ""
+            raise RuntimeError(f"{said}\n{self.name} ended with {status}{last}")
         return line
 
     def end(self):
         """Its peak resident memory in megabytes."""
-        out, _ = self.process.communicate()
-        return float(out)
+        self.process.stdin.close()
+        memory = float(self._answer())
+        self.process.wait()
+        return memory
 
 
 def serve(kind, name, row):

@@ -44,6 +44,22 @@ def wait():
         torch.cuda.synchronize()
 
 
+def together(call):
+    """On a GPU, which may be some calls behind: many calls, timed as one. Elsewhere the call."""
+    if device() != "cuda":
+        return call
+
+    def calls():
+        wait()
+        begun = time.perf_counter()
+        for _ in range(INSIDE):
+            call()
+        wait()
+        return (time.perf_counter() - begun) / INSIDE
+
+    return calls
+
+
 def compiled_at_its_best(model):
     """torch.compile, on a GPU with CUDA graphs and the kernels that are quickest there."""
     import torch
@@ -79,15 +95,7 @@ def step(row, compiled=False):
         torch.nn.functional.cross_entropy(logits.float(), y).backward()
         optimizer.step()
 
-    def updates():
-        wait()
-        begun = time.perf_counter()
-        for _ in range(INSIDE):
-            update()
-        wait()
-        return (time.perf_counter() - begun) / INSIDE
-
-    return updates if device() == "cuda" else update  # a GPU may be some steps behind, as in ours
+    return together(update)
 
 
 def inference(row, compiled=False):
@@ -148,4 +156,4 @@ def matmul(row):
     torch.set_num_threads(CORES)
     a = torch.randn(row["side"], row["side"], dtype=getattr(torch, row["precision"]))
     a = a.to(device())
-    return lambda: (a @ a, wait())
+    return together(lambda: a @ a)

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import math
 import os
 import statistics
 import tempfile
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-CORES = os.cpu_count() or 1
+# Those that this process may use, where the system says which.
+CORES = len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
 INSIDE = 40  # steps that are timed together, after as many that are not
 _FOR_LIFE = contextlib.ExitStack()
 atexit.register(_FOR_LIFE.close)
@@ -36,18 +38,32 @@ def scratch():
     return Path(_FOR_LIFE.enter_context(tempfile.TemporaryDirectory(prefix="speed-")))
 
 
+def best_of(found, names):
+    """Whose median time over the rounds is the lowest, of those that took part; None of nobody."""
+    took_part = [name for name in names if "rounds" in found.get(name, ())]
+    return min(took_part, key=lambda name: statistics.median(found[name]["rounds"]), default=None)
+
+
 def ratio(ours, theirs):
-    """Median and quartiles of the ratio of two contestants' times, round by round."""
-    ratios = _by_round(ours, theirs)
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return {"median": round(middle, 3), "quartiles": [round(low, 3), round(high, 3)]}
+    """Lower quartile, median and upper quartile of the ratio of two contestants' times by round."""
+    return statistics.quantiles(_by_round(ours, theirs), n=4, method="inclusive")
 
 
 def median_interval(ours, theirs):
-    """Between which two rounds the median of the ratio lies: 95 % (sign test) of six or more."""
+    """Between which two rounds the median of the ratio lies, and how likely (sign test).
+
+    The narrowest that is 95 % likely, of less than six rounds all of them.
+    """
     ratios = sorted(_by_round(ours, theirs))
-    outside = max(0, int(len(ratios) / 2 - 0.98 * len(ratios) ** 0.5))
-    return ratios[outside], ratios[-1 - outside]
+    outside, count = 0, len(ratios)
+    while _inside(count, outside + 1) >= 0.95:
+        outside += 1
+    return ratios[outside], ratios[-1 - outside], _inside(count, outside)
+
+
+def _inside(count, outside):
+    """How likely the median lies between so many of `count` at either end."""
+    return 1 - 2 * sum(math.comb(count, heads) for heads in range(outside + 1)) / 2**count
 
 
 def _by_round(ours, theirs):

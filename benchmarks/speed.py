@@ -4,9 +4,9 @@
 
 Every contestant runs in a process of its own, `fit` and its bare step in one. In each round all of
 a row take their turn, and a ratio is that of one round's times: what else the machine does falls on
-both. A row's milliseconds are the best of all rounds; its ratio is the median over the rounds, with
-the quartiles. --part and --network measure some only and leave the others in the file as they are;
---quick is a rehearsal.
+both. --part and --network measure some only and leave the others in the file as they are, if they
+are of the same machine; without them the file is replaced at the end. The peak of the matrix
+products is measured before the rows of every command that has some. --quick is a rehearsal.
 Needs the extras parity, onnx and openvino, and for the compiled PyTorch a C++ compiler.
 """
 
@@ -29,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.child import ENVIRONMENT, ROOT, Child
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.record import add_out, record
-from benchmarks.rows import ratio
 from keras_wrn.training.devices import resolve_precision
 from keras_wrn.training.directory import versions
 
@@ -61,27 +60,46 @@ START = (
 
 def compete(kind, row, rounds, names=None):
     """Let the contestants of a kind take turns; a dict from name to times, or to an error."""
-    children, found = {}, {}
-    for name in names or CONTESTANTS[kind]:
-        try:
-            children[name] = Child(kind, name, row)
-        except RuntimeError as error:
-            found[name] = {"error": str(error).strip().splitlines()[-1]}
-            print(f"{row} {found[name]['error']}", file=sys.stderr)
-    calls = {}
-    for name, child in children.items():
+    names = list(names or CONTESTANTS[kind])
+    children, calls, times, found = {}, {}, {name: [] for name in names}, {}
+
+    def each(act):
+        for name in names:
+            if name in found:
+                continue  # it failed before
+            try:
+                act(name)
+            except RuntimeError as error:
+                found[name] = failure(row, error)
+
+    def begin(name):
+        children[name] = Child(kind, name, row)
+
+    def count_calls(name):
         begun = time.perf_counter()
-        child.seconds(1)
+        children[name].seconds(1)
         once = time.perf_counter() - begun
         calls[name] = max(1, min(200, round(CALL_SECONDS / once)))
-    times = {name: [] for name in children}
+
+    def end(name):
+        memory = round(children[name].end())
+        found[name] = {
+            "rounds": times[name], "seconds": min(times[name]), "peak_memory_mb": memory
+        }  # fmt: skip
+
+    each(begin)
+    each(count_calls)
     for _ in range(rounds):
-        for name, child in children.items():
-            times[name].append(min(child.seconds(calls[name])))
-    for name, child in children.items():
-        found[name] = {"rounds": times[name], "seconds": min(times[name])}
-        found[name]["peak_memory_mb"] = round(child.end())
+        each(lambda name: times[name].append(min(children[name].seconds(calls[name]))))
+    each(end)
     return found
+
+
+def failure(row, error):
+    """What stands in the place of a contestant's times."""
+    last = str(error).strip().splitlines()[-1]
+    print(f"{row} {last}", file=sys.stderr)
+    return {"error": last}
 
 
 def contestants_in(kind, precision):
@@ -111,7 +129,7 @@ def matmul(rounds, quick, precisions):
     return peak
 
 
-def rows_of(kind, rounds, settings):
+def rows_of(kind, rounds, settings, peak):
     """Measure training or inference for some (network, size, batch, precision); yield each row."""
     per_mac = 6 if kind == "training" else 2
     for network, size, batch, precision in settings:
@@ -119,16 +137,7 @@ def rows_of(kind, rounds, settings):
         row = {"network": network, "size": size, "batch": batch, "precision": precision}
         found = compete(kind, row, rounds, contestants_in(kind, precision))
         row["flops"] = per_mac * batch * macs_of(network, size)
-        row["contestants"] = found
-        peers = [n for n in found if n.startswith("pytorch") and "error" not in found[n]]
-        best = min(peers, key=lambda name: found[name]["seconds"], default=None)
-        row["best_peer"] = best
-        row["ratios"] = {
-            name: ratio(result, found[best])
-            for name, result in found.items()
-            if best and name.startswith("ours") and "error" not in result
-        }
-        yield {**row, **now(load)}
+        yield {**row, "contestants": found, "peak": peak, **now(load)}
 
 
 def with_row(rows, row):
@@ -159,18 +168,27 @@ def fit_overhead(rounds, quick, precision):
     """
     network = "wrn_10_1" if quick else "wrn_40_1"
     row = {"network": network, "size": 32, "batch": 32, "precision": precision}
-    child = Child("fit", "ours", row)
-    columns = zip(("fit", "step"), zip(*child.seconds(rounds), strict=True), strict=True)
+    try:
+        child = Child("fit", "ours", row)
+        columns = zip(("fit", "step"), zip(*child.seconds(rounds), strict=True), strict=True)
+        child.end()
+    except RuntimeError as error:
+        return {**row, "contestants": {name: failure(row, error) for name in ("fit", "step")}}
     found = {name: {"rounds": times, "seconds": min(times)} for name, times in columns}
-    child.end()
-    return {**row, "contestants": found, "ratio": ratio(found["fit"], found["step"])}
+    return {**row, "contestants": found}
+
+
+def machines_of(result):
+    """The machines on which the parts of a file were measured, with their accelerators."""
+    parts = [part for name, part in result.items() if name != "versions"]
+    rows = [row for part in parts for row in (part if isinstance(part, list) else [part])]
+    return {row["versions"]["machine"] for row in rows}
 
 
 def input_rate(rounds, quick):
     """Training images a second of 32x32, cropped, mirrored and normalised."""
     row = {"images": 1024 if quick else 20_000, "batch": 128}
-    found = compete("input", row, rounds)
-    return {**row, "contestants": found, "ratio": ratio(found["ours"], found["pytorch"])}
+    return {**row, "contestants": compete("input", row, rounds)}
 
 
 def start_up(rounds):
@@ -216,28 +234,41 @@ def main():
     training, inference = ([(*row, precision) for row in part] for part in (training, inference))
     if not args.network and precision != "float32":
         training += [(*row, "float32") for row in (QUICK if args.quick else FLOAT32)]
+    result, out, whole = {}, args.out, set(args.part) == set(parts) and not args.network
+    if out and out.exists() and whole:
+        out = out.with_name(f"{out.name}.part")
+    elif out and out.exists():
+        result = json.loads(out.read_text())
+        theirs, ours = machines_of(result), now(0)["versions"]["machine"]
+        if theirs - {ours}:
+            parser.error(
+                f"{out} has what was measured on {' and '.join(sorted(theirs))}, and this is "
+                f"{ours}: give another --out"
+            )
+    chosen = list(args.part)
+    if {"training", "inference"} & set(chosen):
+        chosen = ["matmul", *(part for part in chosen if part != "matmul")]
     measure = {
         "matmul": lambda: {
             "peak": matmul(args.rounds, args.quick, dict.fromkeys(("float32", precision)))
         },
-        "training": lambda: rows_of("training", args.rounds, training),
+        "training": lambda peak: rows_of("training", args.rounds, training, peak),
         "fit": lambda: fit_overhead(args.rounds, args.quick, precision),
-        "inference": lambda: rows_of("inference", args.rounds, inference),
+        "inference": lambda peak: rows_of("inference", args.rounds, inference, peak),
         "input": lambda: input_rate(args.rounds, args.quick),
         "start_up": lambda: {"seconds": start_up(min(5, args.rounds))},
     }
-    result = {}
-    if args.out and args.out.exists():
-        result = json.loads(args.out.read_text())
-    for part in args.part:
+    for part in chosen:
         if part not in ("training", "inference"):
             load = os.getloadavg()[0]
             result[part] = {**measure[part](), **now(load)}
-            record(result, args.out)
+            record(result, out)
             continue
-        for row in measure[part]():  # recorded one by one: they take long
+        for row in measure[part](result["matmul"]["peak"]):  # recorded one by one: they take long
             result[part] = with_row(result.get(part, []), row)
-            record(result, args.out)
+            record(result, out)
+    if out != args.out:
+        os.replace(out, args.out)
 
 
 if __name__ == "__main__":

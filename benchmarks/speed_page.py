@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.rows import median_interval, ratio
+from benchmarks.rows import best_of, median_interval, ratio
 from keras_wrn.training.report import BEGIN, END, write_between_markers
 
 INT8 = "ours litert int8"
@@ -29,45 +29,64 @@ def worked(row):
     return {name: found for name, found in row["contestants"].items() if "error" not in found}
 
 
+def best_peer(row, end=""):
+    """The quickest PyTorch of a row by its median, None where there is none."""
+    found = row["contestants"]
+    return best_of(found, [n for n in found if n.startswith("pytorch") and n.endswith(end)])
+
+
+def beside_peer(row, name):
+    """The texts of one of our ratios: to PyTorch's best, and of the shortest times of both."""
+    found, best = worked(row), best_peer(row)
+    if name not in found or best is None or not name.startswith("ours"):
+        return "-", "-"
+    shortest = min(result["seconds"] for n, result in found.items() if n.startswith("pytorch"))
+    return ratio_text(found[name], found[best]), f"{found[name]['seconds'] / shortest:.2f}"
+
+
 def milliseconds(found):
     """The best call, or a dash where there was none."""
     if found is None:
         return "-"
-    value = 1000 * found["seconds"]
+    return three_digits(1000 * found["seconds"])
+
+
+def three_digits(value):
+    """Such as 1,234, 567 and 8.9."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def share(row, found, measured, precision):
     """Model FLOPs of a row over the time and the matrix peak, in percent."""
-    peak = measured.get("matmul", {}).get("peak", {}).get(precision)
+    peaks = row.get("peak") or measured.get("matmul", {}).get("peak", {})
+    peak = peaks.get(precision)
     if found is None or peak is None:
         return "-"
     return f"{100 * row['flops'] / found['seconds'] / 1e9 / peak['gflops']:.0f} %"
 
 
-def ratio_text(found):
+def ratio_text(ours, theirs):
     """Such as 0.97 (0.95 to 0.99)."""
-    low, high = found["quartiles"]
-    return f"{found['median']:.2f} ({low:.2f} to {high:.2f})"
+    low, middle, high = ratio(ours, theirs)
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def training_table(measured):
     """A line for each row: times, the ratios, the share of the peak, the memory."""
     lines = [
-        "| step | ours, ms | PyTorch, ms | compiled, ms | ours / PyTorch's best, round by round | "
-        "of the best times | share of the peak: ours | PyTorch's best | memory, MB: ours | PyTorch "
-        "| load before |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| step | ours, ms | PyTorch, ms | compiled, ms | images a second: ours | PyTorch's best | "
+        "ours / PyTorch's best, round by round | of the best times | share of the peak: ours | "
+        "PyTorch's best | memory, MB: ours | PyTorch | load before |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in measured["training"]:
         found = worked(row)
-        ours, best = found.get("ours"), found.get(row["best_peer"])
-        both = ours and best
+        ours, best = found.get("ours"), found.get(best_peer(row))
         cells = [
             f"{name_of(row)}, {row['precision']}",
             *(milliseconds(found.get(name)) for name in ("ours", "pytorch", "pytorch compiled")),
-            ratio_text(row["ratios"]["ours"]) if both else "-",
-            f"{ours['seconds'] / best['seconds']:.2f}" if both else "-",
+            *(three_digits(row["batch"] / r["seconds"]) if r else "-" for r in (ours, best)),
+            *beside_peer(row, "ours"),
             *(share(row, result, measured, row["precision"]) for result in (ours, best)),
             *(f"{result['peak_memory_mb']:,}" if result else "-" for result in (ours, best)),
             f"{row['load_before']:.1f}" if "load_before" in row else "-",
@@ -94,18 +113,20 @@ def inference_table(measured):
         for row in rows:
             result = worked(row).get(name)
             text = milliseconds(result)
-            notes = [ratio_text(row["ratios"][name])] if name in row["ratios"] else []
+            beside, of_best = beside_peer(row, name)
+            notes = [beside if beside == "-" else f"{beside}, {of_best}"]
             notes += [share(row, result, measured, precision_of(name))]
             text += "".join(f"; {note}" for note in notes if note != "-")
-            cells.append(f"**{text}**" if name == row["best_peer"] else text)
+            cells.append(f"**{text}**" if name == best_peer(row) else text)
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 
 
 def best_float(row):
     """The name of our quickest file that is not quantised, None where there is none."""
-    names = [name for name in row["ratios"] if precision_of(name) != "int8"]
-    return min(names, key=lambda name: row["ratios"][name]["median"], default=None)
+    found = row["contestants"]
+    ours = [n for n in found if n.startswith("ours") and precision_of(n) != "int8"]
+    return best_of(found, ours) if best_peer(row) else None
 
 
 def inference_targets(rows):
@@ -114,12 +135,12 @@ def inference_targets(rows):
     for row in rows:
         found, name = worked(row), best_float(row)
         if name:
-            text = ratio_text(row["ratios"][name])
-            floats.append(f"{name_of(row)} {text}, {name.removeprefix('ours ')}")
-        peers = [n for n in found if n.startswith("pytorch") and n.endswith("float32")]
-        if peers and INT8 in found:
-            best = min(peers, key=lambda peer: found[peer]["seconds"])
-            integers.append(f"{name_of(row)} {ratio_text(ratio(found[best], found[INT8]))}")
+            text, of_best = beside_peer(row, name)
+            what = name.removeprefix("ours ")
+            floats.append(f"{name_of(row)} {text}, of the best times {of_best}, {what}")
+        best = best_peer(row, "float32")
+        if best and INT8 in found:
+            integers.append(f"{name_of(row)} {ratio_text(found[best], found[INT8])}")
     return [
         f"The best file in float over PyTorch's best: {'; '.join(floats)}.",
         "",
@@ -132,25 +153,22 @@ def plot(measured, path):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    bars = [
-        (f"{name_of(row)}, {row['precision']}", row["ratios"]["ours"], "C0")
-        for row in measured.get("training", [])
-        if "ours" in row["ratios"]
-    ]
+    bars = []
+    for row in measured.get("training", []):
+        bars.append((f"{name_of(row)}, {row['precision']}", row, "ours", "C0"))
     for row in measured.get("inference", []):
-        if name := best_float(row):
-            label = f"{name_of(row)}:\n{name.removeprefix('ours ')}"
-            bars.append((label, row["ratios"][name], "C1"))
+        name = best_float(row) or ""
+        bars.append((f"{name_of(row)}:\n{name.removeprefix('ours ')}", row, name, "C1"))
+    bars = [bar for bar in bars if bar[2] in worked(bar[1]) and best_peer(bar[1])]
     figure = Figure(figsize=(9, 0.5 * len(bars) + 1.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for place, (_, found, color) in enumerate(bars):
-        low, high = found["quartiles"]
-        middle = found["median"]
+    for place, (_, row, name, color) in enumerate(bars):
+        low, middle, high = ratio(worked(row)[name], worked(row)[best_peer(row)])
         error = [[max(middle - low, 0)], [max(high - middle, 0)]]
         axes.barh(place, middle, color=color, xerr=error, ecolor="black", capsize=3)
     axes.axvline(1, color="black", lw=1)
-    axes.set_yticks(range(len(bars)), [label for label, _, _ in bars], fontsize=8)
+    axes.set_yticks(range(len(bars)), [label for label, *_ in bars], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("time over that of PyTorch's best (blue: training step, orange: inference)")
     axes.set_title(conditions(measured).split(";")[0], fontsize=10)
@@ -172,14 +190,17 @@ def conditions(measured):
 
 def fed_text(measured):
     """How fast the input is, beside PyTorch's and beside the shortest training step."""
-    fed = measured["input"]
+    fed, found = measured["input"], worked(measured["input"])
+    if set(found) != {"ours", "pytorch"}:
+        return NOT_MEASURED[0]
     rates = {
         name: fed["images"] // fed["batch"] * fed["batch"] / result["seconds"]
-        for name, result in fed["contestants"].items()
+        for name, result in found.items()
     }
     text = (
-        f"{rates['ours']:,.0f} images a second, PyTorch's loader {rates['pytorch']:,.0f}: the time "
-        f"is {ratio_text(fed['ratio'])} of its."
+        f"{rates['ours']:,.0f} images of 32 pixels a second, cropped, mirrored and normalised, "
+        f"PyTorch's loader {rates['pytorch']:,.0f}: the time is "
+        f"{ratio_text(found['ours'], found['pytorch'])} of its."
     )
     shares = [
         (row["batch"] / rates["ours"] / row["contestants"]["ours"]["seconds"], name_of(row))
@@ -188,7 +209,7 @@ def fed_text(measured):
     ]
     if shares:
         most, name = max(shares)
-        text += f" Of a training step that is at most {100 * most:.1f} % ({name})."
+        text += f" Of the training steps above that is {100 * most:.1f} % at most ({name})."
     return text
 
 
@@ -198,19 +219,20 @@ def page(measured, picture="speed.png"):
     training, fitted, inference, fed, starts = ([*NOT_MEASURED] for _ in range(5))
     if has("training"):
         training = [f"![ratios]({picture})", "", *training_table(measured)]
-    if has("fit"):
+    if has("fit") and len(worked(measured["fit"])) == 2:
         row = measured["fit"]
-        took = row["contestants"]
-        low, high = median_interval(took["fit"], took["step"])
+        took = [row["contestants"][name] for name in ("fit", "step")]
+        low, high, likely = median_interval(*took)
         fitted = [
-            f"`fit` with all callbacks of a run over its bare step, {name_of(row)}: "
-            f"{ratio_text(row['ratio'])}; the median lies between {low:.3f} and {high:.3f} "
-            f"(95 %, {len(took['fit']['rounds'])} rounds)."
+            f"`fit` with all callbacks of a run over its bare step, {name_of(row)}, "
+            f"{row['precision']}: {ratio_text(*took)}; the median lies between {low:.3f} and "
+            f"{high:.3f} ({100 * likely:.0f} %, {len(took[0]['rounds'])} rounds)."
         ]
     if has("inference"):
         inference = [
-            "Milliseconds a batch; of ours the ratio to PyTorch's best, which is bold; the share "
-            "of the peak of what it computes in, which for int8 was not measured.",
+            "Milliseconds a batch; of ours the ratio to PyTorch's best, which is bold, and that of "
+            "the best times; the share of the peak of what it computes in, which for int8 was not "
+            "measured.",
             "",
             *inference_table(measured),
             "",
