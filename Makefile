@@ -1,7 +1,7 @@
 # Needs Python 3.11 to 3.13 and make, nothing else: every target sets up what it uses.
 #
 #   make quickstart   train on handwritten digits, export, classify: a few minutes
-#   make test         all tests; choose some with ARGS="tests/models -k shapes"
+#   make test         the tests; choose some with ARGS="tests/models -k shapes"
 #   make lint         ruff and mypy
 #   make benchmark    speed beside PyTorch, into docs/speed.md: an hour of a quiet machine
 #   make clean        remove what these targets made
