@@ -75,11 +75,7 @@ def eval_dataset(images, labels, classes, *, batch_size, preprocessing, replicas
     parts = eval_arrays(images, labels, classes, batch_size=batch_size, replicas=replicas)
     dataset = tf.data.Dataset.from_tensor_slices(parts)
     dataset = dataset.map(lambda x, y, w: (preprocessing.normalize(x), y, w))
-    options = tf.data.Options()
-    # There is nothing to tune, and under a strategy the end of an evaluation waits for the thread
-    # that tunes, which sleeps up to a minute at a time.
-    options.autotune.enabled = False
-    return unsharded(tf, dataset).with_options(options).prefetch(2)
+    return unsharded(tf, dataset).prefetch(2)
 
 
 class EvalBatches(keras.utils.PyDataset):

@@ -59,12 +59,6 @@ def test_dataset_and_arrays_agree():
             np.testing.assert_array_equal(part, other_part)
 
 
-def test_an_evaluation_has_no_thread_that_tunes_to_wait_for():
-    images, labels = made_up(8)
-    dataset = eval_dataset(images, labels, 10, batch_size=4, preprocessing=MEANSTD)
-    assert dataset.options().autotune.enabled is False
-
-
 def test_labels_of_another_dataset_are_an_error():
     images, _ = made_up(12)
     with pytest.raises(ValueError, match=r"0\.\.9, one of the model's 10.*labels 0 to 11"):
