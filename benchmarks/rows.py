@@ -38,6 +38,12 @@ def scratch():
     return Path(_FOR_LIFE.enter_context(tempfile.TemporaryDirectory(prefix="speed-")))
 
 
+def rows_in(measured):
+    """What a file of speed.py holds, one by one: parts, and the rows of those that have some."""
+    parts = [part for name, part in measured.items() if name != "versions"]
+    return [row for part in parts for row in (part if isinstance(part, list) else [part])]
+
+
 def best_of(found, names):
     """Whose median time over the rounds is the lowest, of those that took part; None of nobody."""
     took_part = [name for name in names if "rounds" in found.get(name, ())]

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.child import ENVIRONMENT, ROOT, Child
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.record import add_out, record
+from benchmarks.rows import rows_in
 from keras_wrn.training.devices import resolve_precision
 from keras_wrn.training.directory import versions
 
@@ -180,9 +181,7 @@ def fit_overhead(rounds, quick, precision):
 
 def machines_of(result):
     """The machines on which the parts of a file were measured, with their accelerators."""
-    parts = [part for name, part in result.items() if name != "versions"]
-    rows = [row for part in parts for row in (part if isinstance(part, list) else [part])]
-    return {row["versions"]["machine"] for row in rows}
+    return {row["versions"]["machine"] for row in rows_in(result)}
 
 
 def input_rate(rounds, quick):

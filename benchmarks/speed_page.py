@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.rows import best_of, median_interval, ratio
+from benchmarks.rows import best_of, median_interval, ratio, rows_in
 from keras_wrn.training.report import BEGIN, END, write_between_markers
 
 INT8 = "ours litert int8"
@@ -177,10 +177,8 @@ def plot(measured, path):
 
 def conditions(measured):
     """The machines and versions of everything that was measured."""
-    parts = [part for key, part in measured.items() if key != "versions"]
-    rows = [row for part in parts for row in (part if isinstance(part, list) else [part])]
     found: dict[str, dict] = {}
-    for row in rows:
+    for row in rows_in(measured):
         for name, version in row["versions"].items():
             if name not in ("python", "backend", "keras-wrn", "tensorflow-datasets"):
                 found.setdefault(name, {})[version] = None

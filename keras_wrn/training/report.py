@@ -75,6 +75,8 @@ def results_table(paths, start=".") -> str:
             recipe = Recipe.from_json((found.parent / "recipe.json").read_text())
             recipe = json.loads(recipe.to_json())
             settings = _settings(recipe)
+            if not recipe["scale_lr"]:
+                del settings["rate_batch"]  # of which nothing was made
             settings["changes"] = summary.get("changes", [])
             how = json.dumps([settings, summary.get("views", 1)])
             key = summary["recipe"], summary["data"]["split"], how
@@ -153,17 +155,14 @@ def _shipped(name):
     """The settings of a recipe that comes with the package, {} of another."""
     if name not in recipe_paths():
         return {}
-    recipe = json.loads(load_recipe(name).to_json())
-    # With the fields that another run may use.
-    return _settings({**recipe, "scale_lr": True}) | {"scale_lr": recipe["scale_lr"]}
+    return _settings(json.loads(load_recipe(name).to_json()))
 
 
 def _settings(recipe):
     """What a recipe trains with, by dotted names: all but its name, the seed and the texts."""
-    unused = () if recipe["scale_lr"] else ("rate_batch",)
     settings = {}
     for key, value in recipe.items():
-        if key in ("name", "seed", *unused, *NOT_TRAINING):
+        if key in ("name", "seed", *NOT_TRAINING):
             continue
         if isinstance(value, dict):
             settings.update({f"{key}.{field}": part for field, part in value.items()})
