@@ -39,6 +39,9 @@ def find(version):
         yield f"LiteRT {sidecar['precision']}", path, litert
     if (version / "model.onnx").is_file():
         yield "ONNX float32", version / "model.onnx", onnx
+    if (version / "model_int8.onnx").is_file():
+        yield "ONNX int8", version / "model_int8.onnx", onnx
+        yield "ONNX int8, by OpenVINO", version / "model_int8.onnx", openvino
     if (version / "model.xml").is_file():
         yield "OpenVINO float32", version / "model.xml", openvino
         yield "OpenVINO float32, computed in bfloat16", version / "model.xml", openvino_bfloat16

@@ -63,14 +63,15 @@ def write(kind, model, images, directory):
     """Export a model into a directory.
 
     Args:
-        kind: str, "saved_model", "litert", "onnx" or "openvino", and its precision after a space.
+        kind: str, "saved_model", "litert", "onnx" or "openvino", and its precision after a space;
+            what comes behind is for `opened`.
         model: `keras.Model` that ends in softmax.
         images: float (batch, height, width, channels), to calibrate with.
         directory: path.
     """
-    form, _, precision = kind.partition(" ")
+    form, precision = (*kind.split(), "float32")[:2]
     settings = {"preprocessing": keras_wrn.Preprocessing(images.shape[1])}
-    if form == "litert":
+    if form in ("litert", "onnx"):
         calibration = (255 * abs(images) % 255).astype("uint8") if precision == "int8" else None
         settings |= {"precision": precision, "calibration": calibration}
     getattr(export, f"export_{form}")(model, directory / FILES[form], **settings)
@@ -78,10 +79,11 @@ def write(kind, model, images, directory):
 
 def opened(kind, directory, threads):
     """What `write` wrote, as a function from pixels to logits."""
-    form, _, precision = kind.partition(" ")
+    form, precision = (*kind.split(), "float32")[:2]
     path = directory / FILES[form]
     if form == "saved_model":
-        return saved_model(path, precision or "float32")
+        return saved_model(path, precision)
     if kind == "openvino bfloat16":
         return openvino_bfloat16(path, threads)
-    return {"litert": litert, "onnx": onnx, "openvino": openvino}[form](path, threads)
+    runtime = "openvino" if kind.endswith(" by openvino") else form
+    return {"litert": litert, "onnx": onnx, "openvino": openvino}[runtime](path, threads)

@@ -13,7 +13,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.rows import best_of, median_interval, ratio, rows_in
 from keras_wrn.training.report import BEGIN, END, write_between_markers
 
-INT8 = "ours litert int8"
 NOT_MEASURED = ["Not measured yet."]
 
 
@@ -122,10 +121,10 @@ def inference_table(measured):
     return lines
 
 
-def best_float(row):
-    """The name of our quickest file that is not quantised, None where there is none."""
+def best_file(row, int8):
+    """The name of our quickest file in int8, or of those in float; None where there is none."""
     found = row["contestants"]
-    ours = [n for n in found if n.startswith("ours") and precision_of(n) != "int8"]
+    ours = [n for n in found if n.startswith("ours") and (precision_of(n) == "int8") == int8]
     return best_of(found, ours) if best_peer(row) else None
 
 
@@ -133,18 +132,20 @@ def inference_targets(rows):
     """The best float file over PyTorch's best, and int8 over PyTorch's best in float32."""
     floats, integers = [], []
     for row in rows:
-        found, name = worked(row), best_float(row)
+        found, name = worked(row), best_file(row, int8=False)
         if name:
             text, of_best = beside_peer(row, name)
             what = name.removeprefix("ours ")
             floats.append(f"{name_of(row)} {text}, of the best times {of_best}, {what}")
-        best = best_peer(row, "float32")
-        if best and INT8 in found:
-            integers.append(f"{name_of(row)} {ratio_text(found[best], found[INT8])}")
+        best, name = best_peer(row, "float32"), best_file(row, int8=True)
+        if best and name:
+            text = ratio_text(found[best], found[name])
+            integers.append(f"{name_of(row)} {text}, {name.removeprefix('ours ')}")
     return [
         f"The best file in float over PyTorch's best: {'; '.join(floats)}.",
         "",
-        f"Times that LiteRT int8 is faster than PyTorch's best in float32: {'; '.join(integers)}.",
+        "Times that the best file in int8 is faster than PyTorch's best in float32: "
+        f"{'; '.join(integers)}.",
     ]
 
 
@@ -157,7 +158,7 @@ def plot(measured, path):
     for row in measured.get("training", []):
         bars.append((f"{name_of(row)}, {row['precision']}", row, "ours", "C0"))
     for row in measured.get("inference", []):
-        name = best_float(row) or ""
+        name = best_file(row, int8=False) or ""
         bars.append((f"{name_of(row)}:\n{name.removeprefix('ours ')}", row, name, "C1"))
     bars = [bar for bar in bars if bar[2] in worked(bar[1]) and best_peer(bar[1])]
     figure = Figure(figsize=(9, 0.5 * len(bars) + 1.2), layout="constrained")

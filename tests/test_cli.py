@@ -55,6 +55,7 @@ def call(capsys, *args):
         (("export", "absent", "--format", "onxn"), "onxn"),
         (("export", "absent", "--integer-io"), "--integer-io is for"),
         (("export", "absent", "--format", "saved_model", "--precision", "int8"), "--precision is"),
+        (("export", "absent", "--format", "onnx", "--precision", "float16"), "--precision is"),
         (("report", "absent"), "no finished run below absent"),
     ],
 )

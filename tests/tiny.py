@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
+from keras_wrn.data import load_arrays
 from keras_wrn.training import (
     DataConfig,
     ExportConfig,
@@ -27,6 +28,11 @@ TINY = Recipe(
 
 # The same without artifacts, which take longer than the training.
 PLAIN = dataclasses.replace(TINY, export=ExportConfig(saved_model=False, litert=False))
+
+
+def calibration(count=64):
+    """Digits to train on, which an export in int8 is calibrated with."""
+    return load_arrays("digits", "train")[0][:count]
 
 
 def weights(run_dir):

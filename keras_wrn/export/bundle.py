@@ -4,6 +4,7 @@ from pathlib import Path
 
 from keras_wrn.export.head import EXTRAS, require_extra
 from keras_wrn.export.litert import export_litert
+from keras_wrn.export.onnx import PRECISIONS as ONNX_PRECISIONS
 from keras_wrn.export.onnx import export_onnx
 from keras_wrn.export.openvino import export_openvino
 from keras_wrn.export.saved_model import export_saved_model
@@ -26,9 +27,11 @@ def export_version(
         directory: path of the versions, made when needed.
         formats: of "saved_model" (the version directory itself is the SavedModel), "litert" (a
             file for each of `precisions` in it: model.tflite for float32, else
-            model_<precision>.tflite), "onnx" (model.onnx) and "openvino" (model.xml, model.bin).
-            The Keras file, model.keras, is always there.
-        precisions, calibration, integer_io: of the LiteRT files; see `export_litert`.
+            model_<precision>.tflite), "onnx" (the same, of float32 and int8, with float32 where
+            neither is asked for) and "openvino" (model.xml, model.bin). The Keras file,
+            model.keras, is always there.
+        precisions, calibration: of the LiteRT and ONNX files; see `export_litert`.
+        integer_io: of the LiteRT files.
         top_k, fold_batch_norm: of the SavedModel; see `export_saved_model`. The other formats are
             folded by their converter or runtime.
 
@@ -64,22 +67,31 @@ def export_version(
             export_saved_model(model, new, top_k=top_k, fold_batch_norm=fold_batch_norm)
         new.mkdir(exist_ok=True)
         for precision in precisions if "litert" in formats else ():
-            is_int8 = precision == "int8"
             export_litert(
                 model,
-                new / f"model{'' if precision == 'float32' else '_' + precision}.tflite",
+                new / f"{_stem(precision)}.tflite",
                 precision=precision,
-                calibration=calibration if is_int8 else None,
-                integer_io=integer_io and is_int8,
+                calibration=calibration if precision == "int8" else None,
+                integer_io=integer_io and precision == "int8",
             )
-        if "onnx" in formats:
-            export_onnx(model, new / "model.onnx")
+        of_onnx = [precision for precision in precisions if precision in ONNX_PRECISIONS]
+        for precision in (of_onnx or ["float32"]) if "onnx" in formats else ():
+            export_onnx(
+                model,
+                new / f"{_stem(precision)}.onnx",
+                precision=precision,
+                calibration=calibration if precision == "int8" else None,
+            )
         if "openvino" in formats:
             export_openvino(model, new / "model.xml")
         model.save(new / "model.keras")
         if card is not None:
             (new / "README.md").write_text(card)
     return version
+
+
+def _stem(precision):
+    return "model" if precision == "float32" else f"model_{precision}"
 
 
 def versions(directory):

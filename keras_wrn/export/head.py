@@ -9,10 +9,12 @@ import numpy as np
 from keras import ops
 
 from keras_wrn.classifier import find_classifier, input_shape, resolve_preprocessing
+from keras_wrn.data.images import check_array
 
 TOLERANCE = 1e-4
 # Under mixed precision an artifact rounds at other places than the model does.
 LOW_TOLERANCE = 3e-2
+CALIBRATION_IMAGES = 500
 LABELS_FILE = "labels.txt"
 SIGNATURE = "serving_default"
 EXTRAS = {
@@ -58,6 +60,33 @@ def exportable(model, preprocessing=None, class_names=None):
     require_tensorflow()
     find_classifier(model)
     return resolve_preprocessing(model, preprocessing, class_names)
+
+
+def check_calibration(calibration, precision, model, preprocessing):
+    """The images to calibrate with, float32 (n, height, width, channels), or None.
+
+    Raises:
+        ValueError: there are none for "int8", some for another precision, or of another shape.
+    """
+    if precision != "int8":
+        if calibration is not None:
+            raise ValueError(
+                f"`calibration` is for precision='int8'. Received: precision={precision!r}"
+            )
+        return None
+    if calibration is None:
+        raise ValueError(
+            "precision='int8' needs `calibration`, images of the training set, such as "
+            "`keras_wrn.data.load_arrays(name, 'train')[0][:500]`. Received: None"
+        )
+    images = check_array(calibration, "the calibration images", rank=4)
+    height, width, channels = input_shape(model, preprocessing)
+    expected = height or preprocessing.size, width or preprocessing.size, channels
+    if images.shape[1:] != expected:
+        raise ValueError(
+            f"`calibration` should be images of shape {expected}. Received: {images.shape[1:]}"
+        )
+    return images[:CALIBRATION_IMAGES].astype("float32")
 
 
 @contextlib.contextmanager
@@ -204,3 +233,18 @@ class Verification:
                     f"{what} does not compute what the model does: its {name} should differ by "
                     f"{limit:.1g} at most, and differ by {difference:.3g}. Nothing was written."
                 )
+
+    def check_quantized(self, logits, limit, what):
+        """Compare the logits on `images` of an artifact that is meant to differ a little.
+
+        Raises:
+            ExportError: the root mean square of the difference is more than `limit` of that of the
+                model's logits.
+        """
+        expected = self.expected["logits"]
+        difference = np.sqrt(np.mean((logits - expected) ** 2) / np.mean(expected**2))
+        if not difference <= limit:
+            raise ExportError(
+                f"{what} does not compute what the model does: its logits should differ by {limit} "
+                f"of their size at most, and differ by {difference:.3g}. Nothing was written."
+            )

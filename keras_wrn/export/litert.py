@@ -9,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_wrn.classifier import input_shape
-from keras_wrn.data.images import check_array
 from keras_wrn.export.head import (
     LABELS_FILE,
     SIGNATURE,
-    ExportError,
     Verification,
+    check_calibration,
     exportable,
     full_float32,
     in_float32,
@@ -26,7 +24,6 @@ from keras_wrn.export.head import (
 from keras_wrn.files import written_aside
 
 PRECISIONS = ("float32", "float16", "dynamic_int8", "int8")
-CALIBRATION_IMAGES = 500
 SIDECAR = "the JSON that lies beside a LiteRT file"
 METADATA = "metadata.json"  # inside the file, as in a ZIP archive
 # How far the logits of quantised weights may be from the model's: root mean squares, relative.
@@ -96,7 +93,7 @@ def export_litert(
     if integer_io and precision != "int8":
         raise ValueError(f"`integer_io` needs precision='int8'. Received: precision={precision!r}")
     preprocessing = exportable(model, preprocessing, class_names)
-    images = _check_calibration(calibration, precision, model, preprocessing)
+    images = check_calibration(calibration, precision, model, preprocessing)
     settings = {"precision": precision, "integer_io": integer_io}
     metadata = metadata_json(model, preprocessing, **settings)
     sidecar = Path(path).with_suffix(".json")
@@ -121,29 +118,6 @@ def _is_sidecar(path):
         return json.loads(path.read_text())["signature"] == SIGNATURE
     except (ValueError, LookupError, TypeError, OSError):
         return False
-
-
-def _check_calibration(calibration, precision, model, preprocessing):
-    """The images to calibrate with, float32 (n, height, width, channels), or None."""
-    if precision != "int8":
-        if calibration is not None:
-            raise ValueError(
-                f"`calibration` is for precision='int8'. Received: precision={precision!r}"
-            )
-        return None
-    if calibration is None:
-        raise ValueError(
-            "precision='int8' needs `calibration`, images of the training set, such as "
-            "`keras_wrn.data.load_arrays(name, 'train')[0][:500]`. Received: None"
-        )
-    images = check_array(calibration, "the calibration images", rank=4)
-    height, width, channels = input_shape(model, preprocessing)
-    expected = height or preprocessing.size, width or preprocessing.size, channels
-    if images.shape[1:] != expected:
-        raise ValueError(
-            f"`calibration` should be images of shape {expected}. Received: {images.shape[1:]}"
-        )
-    return images[:CALIBRATION_IMAGES].astype("float32")
 
 
 def convert(model, preprocessing, precision="float32", images=None, integer_io=False):
@@ -197,16 +171,9 @@ def _verify(path, verification, precision):
     if precision == "float32":
         verification.check(outputs, "The LiteRT file")
         return
-    expected = verification.expected["logits"]
     details = run.get_output_details()["logits"]
     logits = dequantize(outputs["logits"], details)
-    difference = np.sqrt(np.mean((logits - expected) ** 2) / np.mean(expected**2))
-    if not difference <= LIMITS[precision]:
-        raise ExportError(
-            f"The LiteRT file does not compute what the model does: its logits should differ by "
-            f"{LIMITS[precision]} of their size at most, and differ by {difference:.3g}. Nothing "
-            "was written."
-        )
+    verification.check_quantized(logits, LIMITS[precision], "The LiteRT file")
 
 
 def dequantize(values, details):

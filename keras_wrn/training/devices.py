@@ -106,12 +106,19 @@ def uses_graph_rewrite():
 
 
 def make_strategy(name):
-    """Return the `tf.distribute` strategy of that name, or None for one device without any."""
+    """Return the `tf.distribute` strategy of that name, or None for one device without any.
+
+    A CPU that is one device needs none, and is better off: with a strategy the iterator that
+    moves an evaluation's batches to the device may miss that it is over (TensorFlow 2.21).
+    """
     if name == "none" or keras.backend.backend() != "tensorflow":
         return None
     import tensorflow as tf
 
-    return tf.distribute.MirroredStrategy(mirrored_devices(tf))
+    devices = mirrored_devices(tf)
+    if len(devices) == 1 and not tf.config.list_logical_devices("GPU"):
+        return None
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def mirrored_devices(tf):

@@ -32,7 +32,8 @@ def export(
         format: The artifacts to write. Of serving, a directory for TensorFlow Serving.
         out: The directory of the versions, by default saved_models/<recipe>. Of serving alone the
             directory itself, by default serving; beside others it lies in that of the versions.
-        precision: The precisions of the LiteRT files, one file each.
+        precision: The precisions of the LiteRT files, one file each, and of the ONNX files, which
+            are float32 or int8.
         integer_io: Whether the int8 file takes and gives integers.
         data: The dataset whose training images calibrate int8; by default the run's own.
         data_dir: Where TFDS keeps its data.
@@ -47,13 +48,14 @@ def export(
 
     if integer_io and not ("int8" in precision and "litert" in format):
         raise ValueError("--integer-io is for --format litert --precision int8")
-    if precision != ("float32",) and "litert" not in format:
-        raise ValueError("--precision is for --format litert")
+    others = set(precision) - {"float32"}
+    if others and "litert" not in format and not ("onnx" in format and others == {"int8"}):
+        raise ValueError("--precision is for --format litert, and of int8 for onnx too")
     directory = out or Path("saved_models") / name_of(model)
     versioned = [kind for kind in format if kind != "serving"]
     network = load_model(model)
     calibration = None
-    if "int8" in precision and "litert" in format:
+    if "int8" in precision:
         calibration = _calibration_images(model, data, data_dir, network.preprocessing)
     if versioned:
         finished = (Path(model) / "summary.json").is_file()
@@ -155,7 +157,7 @@ def _calibration_images(model, data, data_dir, preprocessing):
     from keras_wrn.data import load_arrays
     from keras_wrn.data.datasets import check_dataset
     from keras_wrn.data.folder import read_folder, scan_folder, scan_splits
-    from keras_wrn.export.litert import CALIBRATION_IMAGES
+    from keras_wrn.export.head import CALIBRATION_IMAGES
 
     recipe = recipe_of(model)
     name = data or dataset_of(model)

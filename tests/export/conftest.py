@@ -42,3 +42,16 @@ def zca():
     train, _ = keras_wrn.data.load_arrays("digits", "train")
     small = train[:64, ::4, ::4]
     return keras_wrn.data.ZCA.fit(small, cache_dir=False), small
+
+
+@pytest.fixture(scope="session")
+def trained():
+    """A network that tells digits apart: agreement says something only where margins are real."""
+    images, labels = keras_wrn.data.load_arrays("digits", "train")
+    info = keras_wrn.data.dataset_info("digits")
+    keras.utils.set_random_seed(0)
+    model = keras_wrn.WideResNet(10, 1, classifier_activation=None)
+    model.preprocessing = keras_wrn.data.default_preprocessing(info)
+    model.compile(keras_wrn.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(model.preprocessing.normalize(images), labels, batch_size=64, epochs=10, verbose=0)
+    return model

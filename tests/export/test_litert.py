@@ -7,6 +7,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from tiny import calibration
 
 import keras_wrn
 from keras_wrn.export import ExportError, export_litert, litert
@@ -147,23 +148,6 @@ def test_what_cannot_be_exported_is_said(network, build, tmp_path):
     with pytest.raises(ValueError, match="Expected a classifier"):
         export_litert(build(include_top=False, pooling="avg"), tmp_path / "m.tflite")
     assert os.listdir(tmp_path) == []
-
-
-def calibration(count=64):
-    return keras_wrn.data.load_arrays("digits", "train")[0][:count]
-
-
-@pytest.fixture(scope="module")
-def trained():
-    """A network that tells digits apart: agreement says something only where margins are real."""
-    images, labels = keras_wrn.data.load_arrays("digits", "train")
-    info = keras_wrn.data.dataset_info("digits")
-    keras.utils.set_random_seed(0)
-    model = keras_wrn.WideResNet(10, 1, classifier_activation=None)
-    model.preprocessing = keras_wrn.data.default_preprocessing(info)
-    model.compile(keras_wrn.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(model.preprocessing.normalize(images), labels, batch_size=64, epochs=10, verbose=0)
-    return model
 
 
 @pytest.mark.parametrize(

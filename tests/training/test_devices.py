@@ -42,6 +42,25 @@ def test_scope_sets_policy_or_rewrite_and_restores_both():
 
 
 @tensorflow_only
+def test_a_lone_cpu_needs_no_strategy_and_a_gpu_has_one(monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(
+        tf.config, "list_logical_devices", lambda kind: [cpu] if kind == "CPU" else []
+    )
+    cpu = tf.config.LogicalDevice("/device:CPU:0", "CPU")
+    assert devices.make_strategy("mirrored") is None
+    monkeypatch.setattr(devices, "mirrored_devices", lambda tf: ["/device:CPU:0", "/device:CPU:1"])
+    made = []
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", made.append)
+    devices.make_strategy("mirrored")
+    monkeypatch.setattr(devices, "mirrored_devices", lambda tf: ["/device:GPU:0"])
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["a GPU"])
+    devices.make_strategy("mirrored")
+    assert made == [["/device:CPU:0", "/device:CPU:1"], ["/device:GPU:0"]]
+
+
+@tensorflow_only
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_low_precision_run_ends_in_a_float32_network(tmp_path, precision):
     summary = run(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tiny import PLAIN, TINY, weights
 
-from keras_wrn.training import DataConfig, Recipe, checkpoint
+from keras_wrn.training import DataConfig, Recipe, checkpoint, devices
 from keras_wrn.training import callbacks as run_callbacks
 from keras_wrn.training.errors import CheckpointError, Stopped
 from keras_wrn.training.hosts import Share
@@ -79,7 +79,7 @@ def test_same_seed_same_run_other_seed_other_run(finished, tmp_path):
     assert other["last_epoch"]["loss"] != finished[1]["last_epoch"]["loss"]
 
 
-# Each epoch has 4 steps and an evaluation of one batch.
+# Each epoch has 4 steps and an evaluation of one batch. A lone CPU has no strategy, a lone GPU has.
 @pytest.mark.parametrize(
     ("where", "step", "strategy"),
     [
@@ -95,6 +95,12 @@ def test_a_stopped_run_continues_as_if_never_stopped(
     finished, tmp_path, monkeypatch, where, step, strategy
 ):
     recipe = dataclasses.replace(PLAIN, strategy=strategy)
+    if strategy == "mirrored":
+        import tensorflow as tf
+
+        monkeypatch.setattr(
+            devices, "make_strategy", lambda name: tf.distribute.MirroredStrategy(["CPU:0"])
+        )
     name = f"on_{where}_batch_end"
     original = getattr(run_callbacks.RunCallback, name)
     count = iter(range(1, 1000))
@@ -104,14 +110,13 @@ def test_a_stopped_run_continues_as_if_never_stopped(
             signal.raise_signal(signal.SIGTERM)
         original(self, batch, logs)
 
-    monkeypatch.setattr(run_callbacks.RunCallback, name, stop_at_step)
     run_dir = tmp_path / "stopped"
     handler = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Stopped) as stopped:
+    with monkeypatch.context() as patch, pytest.raises(Stopped) as stopped:
+        patch.setattr(run_callbacks.RunCallback, name, stop_at_step)
         run(recipe, run_dir=run_dir, made_up=True)
     assert stopped.value.signum == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == handler
-    monkeypatch.undo()
     summary = run(recipe, run_dir=run_dir, made_up=True, resume=True)
     for straight, resumed in zip(weights(finished[0]), weights(run_dir), strict=True):
         np.testing.assert_array_equal(straight, resumed)
