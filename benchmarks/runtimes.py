@@ -59,17 +59,23 @@ def saved_model(path, precision="float32"):
     return run
 
 
+def _parts(kind):
+    """The format of a kind, its precision, and the runtime that opens it."""
+    form, precision = (*kind.split(), "float32")[:2]
+    return form, precision, "openvino" if kind.endswith(" by openvino") else form
+
+
 def write(kind, model, images, directory):
     """Export a model into a directory.
 
     Args:
-        kind: str, "saved_model", "litert", "onnx" or "openvino", and its precision after a space;
-            what comes behind is for `opened`.
+        kind: str, "saved_model", "litert", "onnx" or "openvino", after a space its precision, and
+            " by openvino" where that opens an ONNX file.
         model: `keras.Model` that ends in softmax.
         images: float (batch, height, width, channels), to calibrate with.
         directory: path.
     """
-    form, precision = (*kind.split(), "float32")[:2]
+    form, precision, _ = _parts(kind)
     settings = {"preprocessing": keras_wrn.Preprocessing(images.shape[1])}
     if form in ("litert", "onnx"):
         calibration = (255 * abs(images) % 255).astype("uint8") if precision == "int8" else None
@@ -79,11 +85,10 @@ def write(kind, model, images, directory):
 
 def opened(kind, directory, threads):
     """What `write` wrote, as a function from pixels to logits."""
-    form, precision = (*kind.split(), "float32")[:2]
+    form, precision, runtime = _parts(kind)
     path = directory / FILES[form]
     if form == "saved_model":
         return saved_model(path, precision)
     if kind == "openvino bfloat16":
         return openvino_bfloat16(path, threads)
-    runtime = "openvino" if kind.endswith(" by openvino") else form
     return {"litert": litert, "onnx": onnx, "openvino": openvino}[runtime](path, threads)

@@ -120,8 +120,9 @@ def device_table(measured):
     one["workers"] = one["mirrored"]
     for row in measured["devices"]:
         rate = row["images_per_second"]
+        alone = row["kind"] == "mirrored" and row["count"] == 1
         lines.append(
-            f"| {KINDS[row['kind']]} | {row['count']} | {rate:,.0f} "
+            f"| {'one device' if alone else KINDS[row['kind']]} | {row['count']} | {rate:,.0f} "
             f"| {100 * rate / one[row['kind']]:.0f} % |"
         )
     return lines

@@ -144,7 +144,8 @@ def inference_targets(rows):
     return [
         f"The best file in float over PyTorch's best: {'; '.join(floats)}.",
         "",
-        "Times that the best file in int8 is faster than PyTorch's best in float32: "
+        "Times that the best file in int8, dynamic or not, is faster than PyTorch's best in "
+        "float32: "
         f"{'; '.join(integers)}.",
     ]
 

@@ -54,8 +54,11 @@ def call(capsys, *args):
         (("list", "wrn_28"), "nothing matches 'wrn_28'"),
         (("export", "absent", "--format", "onxn"), "onxn"),
         (("export", "absent", "--integer-io"), "--integer-io is for"),
-        (("export", "absent", "--format", "saved_model", "--precision", "int8"), "--precision is"),
-        (("export", "absent", "--format", "onnx", "--precision", "float16"), "--precision is"),
+        (("export", "absent", "--format", "saved_model", "--precision", "int8"), "litert or onnx"),
+        (
+            ("export", "absent", "--format", "onnx", "--precision", "float16"),
+            "of the format litert. Rec",
+        ),
         (("report", "absent"), "no finished run below absent"),
     ],
 )
@@ -231,6 +234,12 @@ def test_a_run_is_evaluated_predicted_exported_and_reported(capsys, tmp_path, mo
     assert [shape[1] for shape in shapes] == [5, 3]
     assert len(folded.model_variables) < len(plain.model_variables)
     assert {path.name for path in folder.parent.iterdir()} == {"1", "2"}
+
+    if importlib.util.find_spec("tf2onnx"):
+        settings = ["--format", "onnx", "--precision", "int8"]
+        assert call(capsys, "export", "runs/d", *settings)[0] == 0
+        names = {path.name for path in (folder.parent / "3").iterdir()}
+        assert names == {"model_int8.onnx", "model.keras", "README.md"}
 
     if importlib.util.find_spec("tensorflow_serving"):
         settings = ["--format", "serving", "--out", "served", "--name", "digits"]

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+from keras_wrn.export import litert, onnx
 from keras_wrn.export.head import EXTRAS, require_extra
 from keras_wrn.export.litert import export_litert
-from keras_wrn.export.onnx import PRECISIONS as ONNX_PRECISIONS
 from keras_wrn.export.onnx import export_onnx
 from keras_wrn.export.openvino import export_openvino
 from keras_wrn.export.saved_model import export_saved_model
 from keras_wrn.files import written_aside
 
 FORMATS = ("saved_model", "litert", "onnx", "openvino")
+PRECISIONS = {"litert": litert.PRECISIONS, "onnx": onnx.PRECISIONS}
+ENDINGS = {"litert": "tflite", "onnx": "onnx"}
 
 
 def export_version(
@@ -27,11 +29,12 @@ def export_version(
         directory: path of the versions, made when needed.
         formats: of "saved_model" (the version directory itself is the SavedModel), "litert" (a
             file for each of `precisions` in it: model.tflite for float32, else
-            model_<precision>.tflite), "onnx" (the same, of float32 and int8, with float32 where
-            neither is asked for) and "openvino" (model.xml, model.bin). The Keras file,
-            model.keras, is always there.
-        precisions, calibration: of the LiteRT and ONNX files; see `export_litert`.
-        integer_io: of the LiteRT files.
+            model_<precision>.tflite), "onnx" (the same, of those that ONNX files have) and
+            "openvino" (model.xml, model.bin). The Keras file, model.keras, is always there.
+        precisions: of the LiteRT files, those of `export_litert`, and of the ONNX files, of which
+            there are "float32" and "int8": "float32" where none of them is given.
+        calibration: for "int8"; see `export_litert`.
+        integer_io: of the LiteRT file in int8.
         top_k, fold_batch_norm: of the SavedModel; see `export_saved_model`. The other formats are
             folded by their converter or runtime.
 
@@ -41,8 +44,8 @@ def export_version(
         The path of the version.
 
     Raises:
-        ValueError: an unknown format, or none; a directory that is a SavedModel; a model that
-            cannot be exported.
+        ValueError: an unknown format, or none; a precision that none of the formats has; "int8"
+            without calibration; a directory that is a SavedModel; a model that cannot be exported.
         ExportError: an extra is missing, or an artifact does not compute what the model does.
 
     Example:
@@ -54,6 +57,7 @@ def export_version(
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown or not formats:
         raise ValueError(f"`formats` should be some of {FORMATS}. Received: {tuple(formats)}")
+    check_precisions(formats, precisions)
     for extra in set(EXTRAS).intersection(formats):
         require_extra(extra)
     if Path(directory, "saved_model.pb").exists():
@@ -66,22 +70,14 @@ def export_version(
         if "saved_model" in formats:
             export_saved_model(model, new, top_k=top_k, fold_batch_norm=fold_batch_norm)
         new.mkdir(exist_ok=True)
-        for precision in precisions if "litert" in formats else ():
-            export_litert(
-                model,
-                new / f"{_stem(precision)}.tflite",
-                precision=precision,
-                calibration=calibration if precision == "int8" else None,
-                integer_io=integer_io and precision == "int8",
-            )
-        of_onnx = [precision for precision in precisions if precision in ONNX_PRECISIONS]
-        for precision in (of_onnx or ["float32"]) if "onnx" in formats else ():
-            export_onnx(
-                model,
-                new / f"{_stem(precision)}.onnx",
-                precision=precision,
-                calibration=calibration if precision == "int8" else None,
-            )
+        for form, writer in ("litert", export_litert), ("onnx", export_onnx):
+            has = [precision for precision in precisions if precision in PRECISIONS[form]]
+            for precision in (has or ["float32"]) if form in formats else ():
+                stem = "model" if precision == "float32" else f"model_{precision}"
+                settings = {"calibration": calibration} if precision == "int8" else {}
+                if form == "litert":
+                    settings["integer_io"] = integer_io and precision == "int8"
+                writer(model, new / f"{stem}.{ENDINGS[form]}", precision=precision, **settings)
         if "openvino" in formats:
             export_openvino(model, new / "model.xml")
         model.save(new / "model.keras")
@@ -90,8 +86,19 @@ def export_version(
     return version
 
 
-def _stem(precision):
-    return "model" if precision == "float32" else f"model_{precision}"
+def check_precisions(formats, precisions):
+    """Raise a ValueError unless each precision is float32 or one that some of the formats has."""
+    for precision in precisions:
+        having = [form for form, has in PRECISIONS.items() if precision in has]
+        if not having:
+            raise ValueError(
+                f"`precisions` should be some of {litert.PRECISIONS}. Received: {precision!r}"
+            )
+        if precision != "float32" and not set(having).intersection(formats):
+            raise ValueError(
+                f"A file in {precision} should be of the format {' or '.join(having)}. Received: "
+                f"the formats {', '.join(formats)}"
+            )
 
 
 def versions(directory):

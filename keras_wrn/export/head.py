@@ -15,6 +15,8 @@ TOLERANCE = 1e-4
 # Under mixed precision an artifact rounds at other places than the model does.
 LOW_TOLERANCE = 3e-2
 CALIBRATION_IMAGES = 500
+# How far the logits of a file in int8 may be from the model's: root mean squares, relative.
+INT8_LIMIT = 0.25
 LABELS_FILE = "labels.txt"
 SIGNATURE = "serving_default"
 EXTRAS = {

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_wrn.export.head import (
+    INT8_LIMIT,
     LABELS_FILE,
     SIGNATURE,
     Verification,
@@ -27,7 +28,7 @@ PRECISIONS = ("float32", "float16", "dynamic_int8", "int8")
 SIDECAR = "the JSON that lies beside a LiteRT file"
 METADATA = "metadata.json"  # inside the file, as in a ZIP archive
 # How far the logits of quantised weights may be from the model's: root mean squares, relative.
-LIMITS = {"float16": 0.02, "dynamic_int8": 0.25, "int8": 0.25}
+LIMITS = {"float16": 0.02, "dynamic_int8": INT8_LIMIT, "int8": INT8_LIMIT}
 
 
 def export_litert(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_wrn.export.head import (
+    INT8_LIMIT,
     Verification,
     check_calibration,
     exportable,
@@ -21,8 +22,6 @@ from keras_wrn.files import written_aside
 
 OPSET = 18
 PRECISIONS = ("float32", "int8")
-# How far the logits of the int8 file may be from the model's: root mean squares, relative.
-LIMIT = 0.25
 BATCH = 50  # of the calibration
 
 
@@ -35,17 +34,19 @@ def export_onnx(
     The file takes `image`, float32 (batch, height, width, channels) of 0..255, and returns
     `probabilities` and `logits`, float32 (batch, classes), for a batch of any size. A model of
     another precision is converted to float32 first. The batch norms that follow a convolution are
-    folded into it. What preprocessing is inside, and the names of the classes, are JSON in the
-    file's metadata, under `keras_wrn`.
+    folded into it. Its precision, what preprocessing is inside, and the names of the classes, are
+    JSON in the file's metadata, under `keras_wrn`.
 
-    With precision "int8" the file has about a quarter of the size: convolutions take int8 weights,
-    a scale for each channel, and uint8 images, in ranges found in calibration; all else stays
-    float32. The weights use 7 of their 8 bits: with all of them sums overflow on processors without
-    VNNI, which costs accuracy. OpenVINO reads this file too.
+    With precision "int8" the file has about a quarter of the size. The weights of its convolutions
+    are int8, with a scale for each channel; what goes into and comes out of them is uint8, in
+    ranges found in calibration; all else, input and outputs of the file too, stays float32. The
+    weights use 7 of their 8 bits: with all of them sums overflow on processors without VNNI, which
+    costs accuracy. OpenVINO reads both files.
 
     The file is written aside, run by ONNX Runtime, compared with the model, and only then renamed
-    to `path`. The conversion takes 40 to 50 times the memory of the file: 7 GB for WRN-28-10, 12 GB
-    for WRN-50-2.
+    to `path`. The conversion takes 40 to 50 times the memory of the float32 file: 7 GB for
+    WRN-28-10, 12 GB for WRN-50-2. On the way to int8 there are some such files in the system's
+    directory for temporary ones.
 
     Args:
         model: a functional `keras.Model` that ends in a `Dense` layer with softmax or without
@@ -108,7 +109,7 @@ def export_onnx(
         if images is None:
             verification.check(outputs, "The ONNX file")
         else:
-            verification.check_quantized(outputs["logits"], LIMIT, "The ONNX file")
+            verification.check_quantized(outputs["logits"], INT8_LIMIT, "The ONNX file")
 
 
 @contextlib.contextmanager
@@ -133,7 +134,8 @@ def _quantized(graph, images):
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Images(quantization.CalibrationDataReader):
-        batches = iter(np.split(images, range(BATCH, len(images), BATCH)))
+        def __init__(self):
+            self.batches = iter(np.split(images, range(BATCH, len(images), BATCH)))
 
         def get_next(self):
             batch = next(self.batches, None)
@@ -148,7 +150,7 @@ def _quantized(graph, images):
             after,
             Images(),
             quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=["Conv"],
+            op_types_to_quantize=["Conv", "Relu"],  # a ReLU after a convolution is its range
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,

@@ -23,8 +23,9 @@ def export_openvino(model, path, *, preprocessing=None, class_names=None, overwr
     The model takes `image`, float32 (batch, height, width, channels) of 0..255, and returns
     `probabilities` and `logits`, float32 (batch, classes), for a batch of any size. The weights
     are float32; on a CPU that has bfloat16 OpenVINO computes in it unless told otherwise
-    (`{"INFERENCE_PRECISION_HINT": "f32"}`). What preprocessing is inside, and the names of the
-    classes, are JSON in its runtime information, under `keras_wrn`.
+    (`{"INFERENCE_PRECISION_HINT": "f32"}`). Its precision, what preprocessing is inside, and
+    the names of the classes, are JSON in its runtime information, under `keras_wrn`. In int8
+    OpenVINO runs what `export_onnx` writes.
 
     The files are written aside, run by OpenVINO in float32, compared with the model, and only then
     renamed.
@@ -75,7 +76,8 @@ def export_openvino(model, path, *, preprocessing=None, class_names=None, overwr
             write_plain_saved_model(plain, preprocessing, directory)
             # Not convert_model, which reports each conversion to its makers.
             converted = openvino.Core().read_model(directory)
-        converted.set_rt_info(metadata_json(plain, preprocessing), ["keras_wrn"])
+        metadata = metadata_json(plain, preprocessing, precision="float32")
+        converted.set_rt_info(metadata, ["keras_wrn"])
         openvino.save_model(converted, new, compress_to_fp16=False)
         with full_float32():
             verification = Verification(plain, preprocessing)

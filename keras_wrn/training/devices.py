@@ -108,8 +108,9 @@ def uses_graph_rewrite():
 def make_strategy(name):
     """Return the `tf.distribute` strategy of that name, or None for one device without any.
 
-    A CPU that is one device needs none, and is better off: with a strategy the iterator that
-    moves an evaluation's batches to the device may miss that it is over (TensorFlow 2.21).
+    A CPU that is one device needs none: under one an evaluation may wait, up to as long again as
+    it took, for a thread of `tf.data` that sleeps (TensorFlow 2.21; benchmarks/NOTES.md). A lone
+    GPU has one, which moves batches to it ahead of their step.
     """
     if name == "none" or keras.backend.backend() != "tensorflow":
         return None

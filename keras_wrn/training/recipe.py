@@ -57,8 +57,8 @@ class Recipe:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 where the hardware has it, float32 otherwise."""
     strategy: Literal["mirrored", "none", "multi-host"] = "mirrored"
-    """mirrored: all GPUs of this machine, without any the CPU, on JAX one device; none: one device;
-    multi-host: all devices of all processes."""
+    """mirrored: all GPUs of this machine, or the CPU where there is none, on JAX one device; none:
+    one device; multi-host: all devices of all processes."""
     sync_batch_norm: bool = True
     """With more than one replica: batch norm over the global batch."""
     views: Literal[1, 2, 6] = 1

@@ -32,9 +32,9 @@ def export(
         format: The artifacts to write. Of serving, a directory for TensorFlow Serving.
         out: The directory of the versions, by default saved_models/<recipe>. Of serving alone the
             directory itself, by default serving; beside others it lies in that of the versions.
-        precision: The precisions of the LiteRT files, one file each, and of the ONNX files, which
-            are float32 or int8.
-        integer_io: Whether the int8 file takes and gives integers.
+        precision: The precisions of the LiteRT files, one file each; of ONNX files there are
+            float32 and int8.
+        integer_io: Whether the LiteRT file in int8 takes and gives integers.
         data: The dataset whose training images calibrate int8; by default the run's own.
         data_dir: Where TFDS keeps its data.
         top_k: How many classes the SavedModel's classify lists.
@@ -44,13 +44,15 @@ def export(
             suits the model.
     """
     from keras_wrn.export import export_serving, export_version, model_card
+    from keras_wrn.export.bundle import check_precisions
+    from keras_wrn.export.head import EXTRAS, require_extra
     from keras_wrn.weights import load_model
 
     if integer_io and not ("int8" in precision and "litert" in format):
         raise ValueError("--integer-io is for --format litert --precision int8")
-    others = set(precision) - {"float32"}
-    if others and "litert" not in format and not ("onnx" in format and others == {"int8"}):
-        raise ValueError("--precision is for --format litert, and of int8 for onnx too")
+    check_precisions(format, precision)
+    for extra in set(EXTRAS).intersection(format):
+        require_extra(extra)
     directory = out or Path("saved_models") / name_of(model)
     versioned = [kind for kind in format if kind != "serving"]
     network = load_model(model)

@@ -45,10 +45,8 @@ def test_scope_sets_policy_or_rewrite_and_restores_both():
 def test_a_lone_cpu_needs_no_strategy_and_a_gpu_has_one(monkeypatch):
     import tensorflow as tf
 
-    monkeypatch.setattr(
-        tf.config, "list_logical_devices", lambda kind: [cpu] if kind == "CPU" else []
-    )
-    cpu = tf.config.LogicalDevice("/device:CPU:0", "CPU")
+    cpu = [tf.config.LogicalDevice("/device:CPU:0", "CPU")]
+    monkeypatch.setattr(tf.config, "list_logical_devices", {"CPU": cpu, "GPU": []}.get)
     assert devices.make_strategy("mirrored") is None
     monkeypatch.setattr(devices, "mirrored_devices", lambda tf: ["/device:CPU:0", "/device:CPU:1"])
     made = []

@@ -95,12 +95,15 @@ def test_a_stopped_run_continues_as_if_never_stopped(
     finished, tmp_path, monkeypatch, where, step, strategy
 ):
     recipe = dataclasses.replace(PLAIN, strategy=strategy)
+    made = []
     if strategy == "mirrored":
         import tensorflow as tf
 
-        monkeypatch.setattr(
-            devices, "make_strategy", lambda name: tf.distribute.MirroredStrategy(["CPU:0"])
-        )
+        def make(name):
+            made.append(tf.distribute.MirroredStrategy(["CPU:0"]))
+            return made[-1]
+
+        monkeypatch.setattr(devices, "make_strategy", make)
     name = f"on_{where}_batch_end"
     original = getattr(run_callbacks.RunCallback, name)
     count = iter(range(1, 1000))
@@ -115,6 +118,7 @@ def test_a_stopped_run_continues_as_if_never_stopped(
     with monkeypatch.context() as patch, pytest.raises(Stopped) as stopped:
         patch.setattr(run_callbacks.RunCallback, name, stop_at_step)
         run(recipe, run_dir=run_dir, made_up=True)
+    assert len(made) == (strategy == "mirrored")
     assert stopped.value.signum == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == handler
     summary = run(recipe, run_dir=run_dir, made_up=True, resume=True)
