@@ -236,9 +236,9 @@ def test_a_run_is_evaluated_predicted_exported_and_reported(capsys, tmp_path, mo
     assert {path.name for path in folder.parent.iterdir()} == {"1", "2"}
 
     if importlib.util.find_spec("tf2onnx"):
-        settings = ["--format", "onnx", "--precision", "int8"]
+        settings = ["--format", "onnx", "--precision", "int8", "--out", "integers"]
         assert call(capsys, "export", "runs/d", *settings)[0] == 0
-        names = {path.name for path in (folder.parent / "3").iterdir()}
+        names = {path.name for path in (tmp_path / "integers/1").iterdir()}
         assert names == {"model_int8.onnx", "model.keras", "README.md"}
 
     if importlib.util.find_spec("tensorflow_serving"):

@@ -68,7 +68,8 @@ def train(backend, directory, processes, devices=1, step=0, signal_name="SIGKILL
     environment = {
         **os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} "
+        f"--xla_force_host_platform_device_count={devices}",
     }  # fmt: skip
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     running = []
