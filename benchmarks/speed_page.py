@@ -145,8 +145,7 @@ def inference_targets(rows):
         f"The best file in float over PyTorch's best: {'; '.join(floats)}.",
         "",
         "Times that the best file in int8, dynamic or not, is faster than PyTorch's best in "
-        "float32: "
-        f"{'; '.join(integers)}.",
+        f"float32: {'; '.join(integers)}.",
     ]
 
 

@@ -57,9 +57,7 @@ def export_version(
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown or not formats:
         raise ValueError(f"`formats` should be some of {FORMATS}. Received: {tuple(formats)}")
-    check_precisions(formats, precisions)
-    for extra in set(EXTRAS).intersection(formats):
-        require_extra(extra)
+    check_writable(formats, precisions)
     if Path(directory, "saved_model.pb").exists():
         raise ValueError(
             "Expected a directory of versions, such as saved_models/mine. Received: "
@@ -86,8 +84,13 @@ def export_version(
     return version
 
 
-def check_precisions(formats, precisions):
-    """Raise a ValueError unless each precision is float32 or one that some of the formats has."""
+def check_writable(formats, precisions):
+    """Look before anything is loaded whether files of these formats can be written.
+
+    Raises:
+        ValueError: a precision is neither float32 nor one that some of the formats has.
+        ExportError: an extra is missing.
+    """
     for precision in precisions:
         having = [form for form, has in PRECISIONS.items() if precision in has]
         if not having:
@@ -99,6 +102,8 @@ def check_precisions(formats, precisions):
                 f"A file in {precision} should be of the format {' or '.join(having)}. Received: "
                 f"the formats {', '.join(formats)}"
             )
+    for extra in set(EXTRAS).intersection(formats):
+        require_extra(extra)
 
 
 def versions(directory):

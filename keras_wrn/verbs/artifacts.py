@@ -44,15 +44,12 @@ def export(
             suits the model.
     """
     from keras_wrn.export import export_serving, export_version, model_card
-    from keras_wrn.export.bundle import check_precisions
-    from keras_wrn.export.head import EXTRAS, require_extra
+    from keras_wrn.export.bundle import check_writable
     from keras_wrn.weights import load_model
 
     if integer_io and not ("int8" in precision and "litert" in format):
         raise ValueError("--integer-io is for --format litert --precision int8")
-    check_precisions(format, precision)
-    for extra in set(EXTRAS).intersection(format):
-        require_extra(extra)
+    check_writable(format, precision)
     directory = out or Path("saved_models") / name_of(model)
     versioned = [kind for kind in format if kind != "serving"]
     network = load_model(model)
