@@ -1,6 +1,8 @@
 """A finished model as an ONNX file, for ONNX Runtime and whatever else reads the format."""
 
 import contextlib
+import ctypes
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -22,7 +24,7 @@ from keras_wrn.files import written_aside
 
 OPSET = 18
 PRECISIONS = ("float32", "int8")
-BATCH = 50  # of the calibration
+CALIBRATION_BATCH = 5  # 50 take ten times the memory, and no less time
 
 
 def export_onnx(
@@ -45,8 +47,8 @@ def export_onnx(
 
     The file is written aside, run by ONNX Runtime, compared with the model, and only then renamed
     to `path`. The conversion takes 40 to 50 times the memory of the float32 file: 7 GB for
-    WRN-28-10, 12 GB for WRN-50-2. On the way to int8 there are some such files in the system's
-    directory for temporary ones.
+    WRN-28-10, 12 GB for WRN-50-2, and int8 no more. On the way to int8 there are some such files in
+    the system's directory for temporary ones.
 
     Args:
         model: a functional `keras.Model` that ends in a `Dense` layer with softmax or without
@@ -98,6 +100,7 @@ def export_onnx(
             graph, _ = tf2onnx.convert.from_function(
                 function, input_signature=function.input_signature, opset=OPSET
             )
+        _give_back()
         if images is not None:
             graph = _quantized(graph, images)
         metadata = metadata_json(plain, preprocessing, precision=precision)
@@ -127,6 +130,13 @@ def _uncopied():
             os.environ[name] = before
 
 
+def _give_back():
+    """Return to the system what tf2onnx no longer needs, and glibc would keep: gigabytes."""
+    gc.collect()
+    with contextlib.suppress(OSError, TypeError, AttributeError):  # where it is not glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _quantized(graph, images):
     """The graph with its convolutions in int8."""
     import onnx
@@ -135,7 +145,8 @@ def _quantized(graph, images):
 
     class Images(quantization.CalibrationDataReader):
         def __init__(self):
-            self.batches = iter(np.split(images, range(BATCH, len(images), BATCH)))
+            ends = range(CALIBRATION_BATCH, len(images), CALIBRATION_BATCH)
+            self.batches = iter(np.split(images, ends))
 
         def get_next(self):
             batch = next(self.batches, None)

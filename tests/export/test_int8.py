@@ -1,5 +1,6 @@
 """ONNX files in int8."""
 
+import gc
 import json
 import logging
 import os
@@ -78,14 +79,17 @@ def test_convolutions_have_seven_bits_and_the_metadata_says_int8(path):
 
 
 def test_all_images_are_calibrated_with_and_nothing_is_said(trained, tmp_path, monkeypatch, caplog):
+    import tf2onnx
     from onnxruntime import quantization
 
     seen, right = [], quantization.quantize_static
 
     def spy(before, after, reader, **settings):
+        assert not [each for each in gc.get_objects() if type(each) is tf2onnx.graph.Graph]
         batches = []
         while (batch := reader.get_next()) is not None:
             batches.append(batch["image"])
+        assert max(map(len, batches)) == 5  # a batch of 50 takes ten times the memory
         seen.append(np.concatenate(batches))
         again = iter([{"image": batch} for batch in batches])
         reader.get_next = lambda: next(again, None)

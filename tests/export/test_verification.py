@@ -1,0 +1,47 @@
+"""What an artifact is compared with before it is kept."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_wrn
+from keras_wrn.export import ExportError
+from keras_wrn.export.head import Verification
+
+
+@pytest.mark.parametrize(("policy", "allowed"), [("float32", 1e-4), ("mixed_bfloat16", 3e-2)])
+def test_verification_allows_for_the_precision_of_the_model(build, policy, allowed):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy(before)
+    verification = Verification(model, model.preprocessing)
+
+    def shifted(by):
+        return {name: value + by for name, value in verification.expected.items()}
+
+    verification.check(shifted(allowed / 2), "it")
+    with pytest.raises(ExportError, match="it does not compute what the model does"):
+        verification.check(shifted(allowed * 10), "it")
+    with pytest.raises(ExportError, match="differ by nan"):
+        verification.check(shifted(np.nan), "it")
+
+
+def test_verification_asks_a_few_images_at_a_time(network, monkeypatch):
+    sizes, right = [], keras_wrn.Preprocessing.normalize
+    images = np.random.default_rng(0).integers(0, 256, (34, 32, 32, 3), dtype="uint8")
+    expected = network(network.preprocessing.normalize(images), training=False)
+
+    def spy(self, images):
+        sizes.append(len(images))
+        return right(self, images)
+
+    monkeypatch.setattr(keras_wrn.Preprocessing, "normalize", spy)
+    verification = Verification(network, network.preprocessing, images)
+    assert set(sizes) == {4}  # a model of 224 pixels takes 200 MB an image
+    np.testing.assert_array_equal(verification.images, images[:32])
+    for name in ("probabilities", "logits"):
+        assert len(verification.expected[name]) == 32
+    np.testing.assert_allclose(verification.expected["probabilities"], expected[:32], atol=1e-5)
