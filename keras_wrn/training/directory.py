@@ -216,5 +216,5 @@ def _machine():
     name, family, model = map(cpu_facts, ("model name", "cpu family", "model\t"))
     # Processors of several generations may have one name.
     kind = f"{name} (family {family}, model {model})" if family else name or platform.machine()
-    usable = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
-    return f"{kind}, {len(usable)} cores"
+    usable = len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
+    return f"{kind}, {usable} core" + "s" * (usable > 1)

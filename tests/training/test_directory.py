@@ -65,3 +65,9 @@ def test_a_start_that_was_killed_can_be_continued(tmp_path):
     (tmp_path / "versions.json").write_text("{}")
     (tmp_path / ".12.tmp.recipe.json").write_text("{")
     directory.open_directory(tmp_path, PLAIN, resume=True)
+
+
+@pytest.mark.parametrize(("usable", "cores"), [({3}, "1 core"), ({0, 2}, "2 cores")])
+def test_the_machine_has_the_cores_that_may_be_used(monkeypatch, usable, cores):
+    monkeypatch.setattr(directory.os, "sched_getaffinity", lambda _: usable, raising=False)
+    assert directory.versions()["machine"].endswith(f", {cores}")
