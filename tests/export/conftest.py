@@ -9,11 +9,15 @@ from tiny import randomize
 import keras_wrn
 
 
-def build(**arguments):
+def build(policy="float32", **arguments):
     keras.utils.set_random_seed(1)
-    model = randomize(
-        keras_wrn.WideResNet(**{"depth": 10, "width": 1, "dropout": 0.5, **arguments})
-    )
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = keras_wrn.WideResNet(**{"depth": 10, "width": 1, "dropout": 0.5, **arguments})
+    finally:
+        keras.config.set_dtype_policy(before)
+    randomize(model)
     model.preprocessing = keras_wrn.Preprocessing(
         size=32, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25), class_names=tuple("abcdefghij")
     )

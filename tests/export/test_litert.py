@@ -84,12 +84,7 @@ def test_zca_is_inside(build, zca, tmp_path):
 
 
 def test_a_model_in_mixed_precision_becomes_float32(build, network, tmp_path):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = build()
-    finally:
-        keras.config.set_dtype_policy(before)
+    model = build("mixed_bfloat16")
     for variable, value in zip(model.variables, network.variables, strict=True):
         variable.assign(value)
     export_litert(model, tmp_path / "m.tflite")

@@ -149,12 +149,7 @@ def test_tf2onnx_does_not_copy_the_weights_in_each_pass(build, before, monkeypat
 
 
 def test_a_model_in_mixed_precision_becomes_float32(runtime, build, network, tmp_path):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = build()
-    finally:
-        keras.config.set_dtype_policy(before)
+    model = build("mixed_bfloat16")
     for variable, value in zip(model.variables, network.variables, strict=True):
         variable.assign(value)
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8")
@@ -165,7 +160,7 @@ def test_a_model_in_mixed_precision_becomes_float32(runtime, build, network, tmp
 def test_a_model_in_a_model_becomes_float32_too(runtime, build, network, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        trunk = build(include_top=False, pooling="avg")
+        trunk = build("mixed_bfloat16", include_top=False, pooling="avg")
         outputs = keras.layers.Dense(10, "softmax", dtype="float32")(trunk.output)
         image = keras.Input((32, 32, 3))
         inner = keras.Model(trunk.input, outputs)

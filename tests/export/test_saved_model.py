@@ -193,12 +193,7 @@ def test_zca_is_inside(build, zca, tmp_path):
 @on_tensorflow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
 def test_outputs_are_float32_in_any_precision(build, tmp_path, policy):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        model = build()
-    finally:
-        keras.config.set_dtype_policy(before)
+    model = build(policy)
     export_saved_model(model, tmp_path / "m")
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8")
     outputs = load(tmp_path / "m")["serve_uint8"](image=images)

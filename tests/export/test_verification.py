@@ -1,6 +1,5 @@
 """What an artifact is compared with before it is kept."""
 
-import keras
 import numpy as np
 import pytest
 
@@ -11,12 +10,7 @@ from keras_wrn.export.head import Verification
 
 @pytest.mark.parametrize(("policy", "allowed"), [("float32", 1e-4), ("mixed_bfloat16", 3e-2)])
 def test_verification_allows_for_the_precision_of_the_model(build, policy, allowed):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        model = build()
-    finally:
-        keras.config.set_dtype_policy(before)
+    model = build(policy)
     verification = Verification(model, model.preprocessing)
 
     def shifted(by):
