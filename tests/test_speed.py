@@ -230,7 +230,7 @@ def test_a_contestant_that_failed_is_a_dash(tmp_path, name):
     speed_page.plot(failed, tmp_path / "speed.png")
 
 
-@pytest.mark.parametrize("name", ["speed", "speed_float32"])
+@pytest.mark.parametrize("name", ["speed", "speed_zen4", "speed_float32"])
 def test_the_page_is_made_from_the_log(name):
     text = (ROOT / f"docs/{name}.md").read_text()
     part = text.split(BEGIN)[1].split(END)[0].strip()
