@@ -41,10 +41,11 @@ def find(version):
         yield "ONNX float32", version / "model.onnx", onnx
     if (version / "model_int8.onnx").is_file():
         yield "ONNX int8", version / "model_int8.onnx", onnx
-        yield "ONNX int8, by OpenVINO", version / "model_int8.onnx", openvino
     if (version / "model.xml").is_file():
         yield "OpenVINO float32", version / "model.xml", openvino
         yield "OpenVINO float32, computed in bfloat16", version / "model.xml", openvino_bfloat16
+    if (version / "model_int8.xml").is_file():
+        yield "OpenVINO int8", version / "model_int8.xml", openvino
 
 
 def measure_accuracy(runtime, path, images, labels, expected):

@@ -200,8 +200,8 @@ CONTESTANTS = {
             f"ours {kind}": lambda row, kind=kind: our_artifact(row, kind)
             for kind in (
                 "saved_model", "saved_model bfloat16", "litert float32", "litert float16",
-                "litert dynamic_int8", "litert int8", "onnx", "onnx int8", "onnx int8 by openvino",
-                "openvino", "openvino bfloat16",
+                "litert dynamic_int8", "litert int8", "onnx", "onnx int8", "openvino",
+                "openvino bfloat16", "openvino int8",
             )
         },
         "pytorch float32": lambda row: peers.inference({**row, "precision": "float32"}),

@@ -60,24 +60,23 @@ def saved_model(path, precision="float32"):
 
 
 def _parts(kind):
-    """The format of a kind, its precision, and the runtime that opens it."""
-    form, precision = (*kind.split(), "float32")[:2]
-    return form, precision, "openvino" if kind.endswith(" by openvino") else form
+    """The format of a kind, and its precision."""
+    return (*kind.split(), "float32")[:2]
 
 
 def write(kind, model, images, directory):
     """Export a model into a directory.
 
     Args:
-        kind: str, "saved_model", "litert", "onnx" or "openvino", after a space its precision, and
-            " by openvino" where that opens an ONNX file.
+        kind: str, "saved_model", "litert", "onnx" or "openvino", and after a space its precision:
+            in bfloat16 a SavedModel or an OpenVINO file in float32 is computed.
         model: `keras.Model` that ends in softmax.
         images: float (batch, height, width, channels), to calibrate with.
         directory: path.
     """
-    form, precision, _ = _parts(kind)
+    form, precision = _parts(kind)
     settings = {"preprocessing": keras_wrn.Preprocessing(images.shape[1])}
-    if form in ("litert", "onnx"):
+    if form != "saved_model" and precision != "bfloat16":
         calibration = (255 * abs(images) % 255).astype("uint8") if precision == "int8" else None
         settings |= {"precision": precision, "calibration": calibration}
     getattr(export, f"export_{form}")(model, directory / FILES[form], **settings)
@@ -85,10 +84,10 @@ def write(kind, model, images, directory):
 
 def opened(kind, directory, threads):
     """What `write` wrote, as a function from pixels to logits."""
-    form, precision, runtime = _parts(kind)
+    form, precision = _parts(kind)
     path = directory / FILES[form]
     if form == "saved_model":
         return saved_model(path, precision)
     if kind == "openvino bfloat16":
         return openvino_bfloat16(path, threads)
-    return {"litert": litert, "onnx": onnx, "openvino": openvino}[runtime](path, threads)
+    return {"litert": litert, "onnx": onnx, "openvino": openvino}[form](path, threads)

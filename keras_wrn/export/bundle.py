@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_wrn.export import litert, onnx
+from keras_wrn.export import litert, onnx, openvino
 from keras_wrn.export.head import EXTRAS, require_extra
 from keras_wrn.export.litert import export_litert
 from keras_wrn.export.onnx import export_onnx
@@ -11,8 +11,11 @@ from keras_wrn.export.saved_model import export_saved_model
 from keras_wrn.files import written_aside
 
 FORMATS = ("saved_model", "litert", "onnx", "openvino")
-PRECISIONS = {"litert": litert.PRECISIONS, "onnx": onnx.PRECISIONS}
-ENDINGS = {"litert": "tflite", "onnx": "onnx"}
+PRECISIONS = {
+    "litert": litert.PRECISIONS, "onnx": onnx.PRECISIONS, "openvino": openvino.PRECISIONS,
+}  # fmt: skip
+WRITERS = {"litert": export_litert, "onnx": export_onnx, "openvino": export_openvino}
+ENDINGS = {"litert": "tflite", "onnx": "onnx", "openvino": "xml"}
 
 
 def export_version(
@@ -29,10 +32,10 @@ def export_version(
         directory: path of the versions, made when needed.
         formats: of "saved_model" (the version directory itself is the SavedModel), "litert" (a
             file for each of `precisions` in it: model.tflite for float32, else
-            model_<precision>.tflite), "onnx" (the same, of those that ONNX files have) and
-            "openvino" (model.xml, model.bin). The Keras file, model.keras, is always there.
-        precisions: of the LiteRT files, those of `export_litert`, and of the ONNX files, of which
-            there are "float32" and "int8": "float32" where none of them is given.
+            model_<precision>.tflite), "onnx" and "openvino" (the same, of those that they have:
+            model.onnx; model.xml with model.bin). The Keras file, model.keras, is always there.
+        precisions: of the LiteRT files, those of `export_litert`, and of the ONNX and OpenVINO
+            files, of which there are "float32" and "int8": "float32" where none of them is given.
         calibration: for "int8"; see `export_litert`.
         integer_io: of the LiteRT file in int8.
         top_k, fold_batch_norm: of the SavedModel; see `export_saved_model`. The other formats are
@@ -68,7 +71,7 @@ def export_version(
         if "saved_model" in formats:
             export_saved_model(model, new, top_k=top_k, fold_batch_norm=fold_batch_norm)
         new.mkdir(exist_ok=True)
-        for form, writer in ("litert", export_litert), ("onnx", export_onnx):
+        for form, writer in WRITERS.items():
             has = [precision for precision in precisions if precision in PRECISIONS[form]]
             for precision in (has or ["float32"]) if form in formats else ():
                 stem = "model" if precision == "float32" else f"model_{precision}"
@@ -76,8 +79,6 @@ def export_version(
                 if form == "litert":
                     settings["integer_io"] = integer_io and precision == "int8"
                 writer(model, new / f"{stem}.{ENDINGS[form]}", precision=precision, **settings)
-        if "openvino" in formats:
-            export_openvino(model, new / "model.xml")
         model.save(new / "model.keras")
         if card is not None:
             (new / "README.md").write_text(card)

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import json
+import sys
 
 import keras
 import numpy as np
@@ -21,7 +22,7 @@ LABELS_FILE = "labels.txt"
 SIGNATURE = "serving_default"
 EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "tf2onnx"),
-    "openvino": ("openvino",),
+    "openvino": ("openvino", "nncf"),
     "serving": ("tensorflow_serving.apis",),
 }
 
@@ -44,12 +45,26 @@ def require_extra(extra):
     """Raise an ExportError unless the packages of one of `EXTRAS` can be imported."""
     for package in EXTRAS[extra]:
         try:
-            importlib.import_module(package)
+            with _unreported():
+                importlib.import_module(package)
         except ImportError as error:
             raise ExportError(
                 f"This needs the package {package}, which comes with the extra `{extra}`: "
                 f"pip install 'keras-wrn[{extra}]'. Received: {error}"
             ) from error
+
+
+@contextlib.contextmanager
+def _unreported():
+    """Hide the package by which OpenVINO and NNCF report to their makers, which neither needs."""
+    name = "openvino_telemetry"
+    before = {name: sys.modules[name]} if name in sys.modules else {}
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        sys.modules.update(before)
 
 
 def exportable(model, preprocessing=None, class_names=None):

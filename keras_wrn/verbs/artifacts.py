@@ -32,8 +32,8 @@ def export(
         format: The artifacts to write. Of serving, a directory for TensorFlow Serving.
         out: The directory of the versions, by default saved_models/<recipe>. Of serving alone the
             directory itself, by default serving; beside others it lies in that of the versions.
-        precision: The precisions of the LiteRT files, one file each; of ONNX files there are
-            float32 and int8.
+        precision: The precisions of the LiteRT files, one file each; of ONNX and OpenVINO files
+            there are float32 and int8.
         integer_io: Whether the LiteRT file in int8 takes and gives integers.
         data: The dataset whose training images calibrate int8; by default the run's own.
         data_dir: Where TFDS keeps its data.

@@ -4,6 +4,7 @@ import os
 
 import keras
 import pytest
+from formats import Onnx, OpenVino
 from tiny import randomize
 
 import keras_wrn
@@ -32,6 +33,13 @@ def build_fixture():
 @pytest.fixture(scope="session")
 def network():
     return build()
+
+
+@pytest.fixture(scope="session", params=[Onnx, OpenVino])
+def runtime(request):
+    for package in request.param.packages:
+        pytest.importorskip(package)
+    return request.param
 
 
 @pytest.fixture(scope="session", params=["digits", "cifar10"])

@@ -1,4 +1,4 @@
-"""ONNX files in int8."""
+"""ONNX and OpenVINO files in int8."""
 
 import gc
 import json
@@ -9,17 +9,12 @@ import tempfile
 import keras
 import numpy as np
 import pytest
+from formats import Onnx, OpenVino
 from tiny import calibration
 
 import keras_wrn
 from benchmarks import runtimes
-from keras_wrn.export import ExportError, export_onnx, export_version
-from keras_wrn.export import onnx as onnx_export
-from keras_wrn.export.onnx import run_onnx
-
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-pytest.importorskip("tf2onnx")
+from keras_wrn.export import ExportError, export_version
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"
@@ -27,9 +22,9 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def path(trained, tmp_path_factory):
-    path = tmp_path_factory.mktemp("int8") / "m.onnx"
-    export_onnx(trained, path, precision="int8", calibration=calibration())
+def path(runtime, trained, tmp_path_factory):
+    path = tmp_path_factory.mktemp("int8") / runtime.files[-1]
+    runtime.export(trained, path, precision="int8", calibration=calibration())
     return path
 
 
@@ -39,49 +34,45 @@ def agrees(logits, model, images):
     assert np.sqrt(np.mean((logits - expected) ** 2) / np.mean(expected**2)) < 0.1
 
 
-def test_it_is_smaller_and_agrees_in_onnx_runtime(trained, path, tmp_path):
-    export_onnx(trained, tmp_path / "float32.onnx")
-    assert path.stat().st_size < 0.4 * (tmp_path / "float32.onnx").stat().st_size
+def test_it_is_smaller_and_agrees(runtime, trained, path, tmp_path):
+    runtime.export(trained, tmp_path / runtime.files[-1])
+    whole = (tmp_path / runtime.weights).stat().st_size
+    assert path.with_name(runtime.weights).stat().st_size < 0.4 * whole
     images = keras_wrn.data.load_arrays("digits", "test")[0][:200]
-    agrees(run_onnx(path, images)["logits"], trained, images)
+    agrees(runtime.run(path, images)["logits"], trained, images)
     for count in (1, 0):
-        assert run_onnx(path, images[:count])["probabilities"].shape == (count, 10)
+        assert runtime.run(path, images[:count])["probabilities"].shape == (count, 10)
 
 
-def test_it_agrees_in_openvino(trained, path):
+def test_openvino_runs_the_onnx_file_too(trained, tmp_path):
+    for package in Onnx.packages:
+        pytest.importorskip(package)
     openvino = pytest.importorskip("openvino")
+    path = tmp_path / "m.onnx"
+    Onnx.export(trained, path, precision="int8", calibration=calibration())
     images = keras_wrn.data.load_arrays("digits", "test")[0][:200]
     compiled = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     agrees(compiled(images.astype("float32"))["logits"], trained, images)
 
 
-def test_convolutions_have_seven_bits_and_the_metadata_says_int8(path):
-    graph = onnx.load(path)
-    metadata = {entry.key: entry.value for entry in graph.metadata_props}
-    assert json.loads(metadata["keras_wrn"])["precision"] == "int8"
-    assert tempfile.gettempdir().encode() not in path.read_bytes()
-    values = {each.name: onnx.numpy_helper.to_array(each) for each in graph.graph.initializer}
-    made_by = {name: node for node in graph.graph.node for name in node.output}
-    kernels = []
-    for node in graph.graph.node:
-        if node.op_type == "Conv":
-            image, kernel = (made_by[name] for name in node.input[:2])
-            assert image.op_type == kernel.op_type == "DequantizeLinear"
-            values_of, scales = (values[name] for name in kernel.input[:2])
-            assert len(scales) == len(values_of)  # one for each channel
-            kernels.append(values_of)
+def test_convolutions_have_seven_bits_and_the_metadata_says_int8(runtime, path):
+    assert json.loads(runtime.metadata(path))["precision"] == "int8"
+    for file in path.parent.iterdir():
+        assert tempfile.gettempdir().encode() not in file.read_bytes()
+    kernels = list(runtime.kernels(path))
     assert len(kernels) == 9
-    assert {kernel.dtype.name for kernel in kernels} == {"int8"}
-    assert {int(abs(kernel.astype(int)).max()) for kernel in kernels} == {64}
-    (classifier,) = (node for node in graph.graph.node if node.op_type == "Gemm")
-    assert values[classifier.input[1]].dtype.name == "float32"
-    assert {node.op_type for node in graph.graph.node} >= {"Add", "BatchNormalization"}
+    for integers, scales in kernels:
+        assert scales == len(integers)  # one for each channel
+        assert integers.dtype.name == "int8"
+        # 64 steps to one side: in 8 bits there were 127.
+        assert 62 <= abs(integers.astype(int)).max() <= 64
+    (classifier,) = runtime.matrices(path)
+    assert classifier.dtype.name == "float32"
 
 
-def test_all_images_are_calibrated_with_and_nothing_is_said(trained, tmp_path, monkeypatch, caplog):
-    import tf2onnx
-    from onnxruntime import quantization
-
+def test_all_images_are_calibrated_with_in_onnx(trained, tmp_path, monkeypatch, caplog):
+    tf2onnx = pytest.importorskip("tf2onnx")
+    quantization = pytest.importorskip("onnxruntime.quantization")
     seen, right = [], quantization.quantize_static
 
     def spy(before, after, reader, **settings):
@@ -96,20 +87,35 @@ def test_all_images_are_calibrated_with_and_nothing_is_said(trained, tmp_path, m
         right(before, after, reader, **settings)
 
     monkeypatch.setattr(quantization, "quantize_static", spy)
-    export_onnx(trained, tmp_path / "m.onnx", precision="int8", calibration=calibration(520))
+    Onnx.export(trained, tmp_path / "m.onnx", precision="int8", calibration=calibration(520))
     np.testing.assert_array_equal(seen[0], calibration(500))
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_whitening_is_not_rounded(build, zca, tmp_path):
+def test_all_images_are_calibrated_with_in_openvino(trained, tmp_path, monkeypatch, capfd):
+    nncf = pytest.importorskip("nncf")
+    seen, right = [], nncf.quantize
+
+    def spy(model, dataset, **settings):
+        seen.append(np.concatenate(list(dataset.get_inference_data())))
+        assert settings["subset_size"] == len(seen[0])
+        return right(model, dataset, **settings)
+
+    monkeypatch.setattr(nncf, "quantize", spy)
+    level = logging.getLogger("nncf").level
+    OpenVino.export(trained, tmp_path / "m.xml", precision="int8", calibration=calibration(520))
+    np.testing.assert_array_equal(seen[0], calibration(500))
+    assert "nncf" not in capfd.readouterr().out.lower()
+    assert logging.getLogger("nncf").level == level
+
+
+def test_whitening_is_not_rounded(runtime, build, zca, tmp_path):
     whitening, images = zca
     model = build(input_shape=(8, 8, 3))
     model.preprocessing = keras_wrn.Preprocessing(size=8, zca=whitening)
-    export_onnx(model, tmp_path / "m.onnx", precision="int8", calibration=images)
-    graph = onnx.load(tmp_path / "m.onnx").graph
-    values = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
-    (product,) = (node for node in graph.node if node.op_type == "MatMul")
-    matrix = values[product.input[1]]
+    path = tmp_path / runtime.files[-1]
+    runtime.export(model, path, precision="int8", calibration=images)
+    matrix, _ = sorted(runtime.matrices(path), key=np.size, reverse=True)
     assert matrix.shape == (192, 192) and matrix.dtype.name == "float32"
 
 
@@ -122,49 +128,52 @@ def test_whitening_is_not_rounded(build, zca, tmp_path):
         ({"precision": "int8", "calibration": calibration(2)[:, :16]}, r"shape \(32, 32, 3\)"),
     ],
 )
-def test_wrong_settings_are_said_before_anything_is_written(network, tmp_path, arguments, message):
+def test_wrong_settings_are_said_before_anything_is_written(
+    runtime, network, tmp_path, arguments, message
+):
     with pytest.raises(ValueError, match=message):
-        export_onnx(network, tmp_path / "m.onnx", **arguments)
+        runtime.export(network, tmp_path / runtime.files[-1], **arguments)
     assert os.listdir(tmp_path) == []
 
 
-def test_a_file_that_differs_is_not_left_behind(trained, network, tmp_path, monkeypatch):
-    right = onnx_export.pixel_function
-    monkeypatch.setattr(onnx_export, "pixel_function", lambda model, *args: right(network, *args))
-    with pytest.raises(ExportError, match=r"logits should differ by 0\.25 of their size at most"):
-        export_onnx(trained, tmp_path / "m.onnx", precision="int8", calibration=calibration())
-    assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("precisions", "files"),
-    [
-        (("float32", "int8"), ["model.keras", "model.onnx", "model_int8.onnx"]),
-        (("int8",), ["model.keras", "model_int8.onnx"]),
-    ],
-)
-def test_a_version_has_a_file_of_each_precision(trained, tmp_path, precisions, files):
-    version = export_version(
-        trained, tmp_path, ["onnx"], precisions=precisions, calibration=calibration()
+def test_a_file_that_differs_is_not_left_behind(runtime, trained, network, tmp_path, monkeypatch):
+    right = getattr(runtime.module, runtime.converter)
+    monkeypatch.setattr(
+        runtime.module, runtime.converter, lambda model, *args: right(network, *args)
     )
-    assert sorted(os.listdir(version)) == files
-    for name in files[1:]:
-        (entry,) = onnx.load(version / name).metadata_props
-        precision = "int8" if "int8" in name else "float32"
-        assert json.loads(entry.value)["precision"] == precision
+    settings = {"precision": "int8", "calibration": calibration()}
+    with pytest.raises(ExportError, match=r"logits should differ by 0\.25 of their size at most"):
+        runtime.export(trained, tmp_path / runtime.files[-1], **settings)
+    assert os.listdir(tmp_path) == []
 
 
-def test_a_version_in_float16_has_the_onnx_file_in_float32(trained, tmp_path):
-    version = export_version(trained, tmp_path, ["litert", "onnx"], precisions=["float16"])
-    names = ["model.keras", "model.onnx", "model_float16.json", "model_float16.tflite"]
-    assert sorted(os.listdir(version)) == names
+@pytest.mark.parametrize("precisions", [("float32", "int8"), ("int8",)])
+def test_a_version_has_a_file_of_each_precision(runtime, trained, tmp_path, precisions):
+    form = "onnx" if runtime is Onnx else "openvino"
+    version = export_version(
+        trained, tmp_path, [form], precisions=precisions, calibration=calibration()
+    )
+    stems = ["model" if precision == "float32" else "model_int8" for precision in precisions]
+    files = [file.replace("m.", f"{stem}.") for stem in stems for file in runtime.files]
+    assert sorted(os.listdir(version)) == sorted(["model.keras", *files])
+    for stem, precision in zip(stems, precisions, strict=True):
+        path = version / runtime.files[-1].replace("m.", f"{stem}.")
+        assert json.loads(runtime.metadata(path))["precision"] == precision
+
+
+def test_a_version_in_float16_has_the_other_files_in_float32(runtime, trained, tmp_path):
+    form = "onnx" if runtime is Onnx else "openvino"
+    version = export_version(trained, tmp_path, ["litert", form], precisions=["float16"])
+    files = [file.replace("m.", "model.") for file in runtime.files]
+    litert = ["model_float16.json", "model_float16.tflite"]
+    assert sorted(os.listdir(version)) == sorted(["model.keras", *files, *litert])
 
 
 @pytest.mark.parametrize(
     ("formats", "precision", "message"),
     [
         (["onnx"], "float16", "float16 should be of the format litert. Received: the formats onnx"),
-        (["saved_model"], "int8", "int8 should be of the format litert or onnx"),
+        (["saved_model"], "int8", "int8 should be of the format litert or onnx or openvino"),
         (["onnx"], "int4", "`precisions` should be some of"),
     ],
 )
@@ -174,10 +183,10 @@ def test_a_precision_that_no_format_has_is_said(network, tmp_path, formats, prec
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("kind", ["onnx int8", "onnx int8 by openvino", "litert int8", "onnx"])
+@pytest.mark.parametrize("kind", ["onnx int8", "openvino int8", "litert int8", "onnx"])
 def test_the_benchmark_opens_what_it_writes(trained, tmp_path, kind):
-    pytest.importorskip("openvino")
-    pytest.importorskip("ai_edge_litert")
+    for package in (*Onnx.packages, *OpenVino.packages, "ai_edge_litert"):
+        pytest.importorskip(package)
     generator = np.random.default_rng(0)
     images = generator.random((2, 32, 32, 3), "float32")
     runtimes.write(kind, trained, images, tmp_path)
