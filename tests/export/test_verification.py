@@ -23,6 +23,23 @@ def test_verification_allows_for_the_precision_of_the_model(build, policy, allow
         verification.check(shifted(np.nan), "it")
 
 
+def test_probabilities_may_differ_by_what_the_rounding_of_large_logits_makes_of_them(network):
+    def softmax(logits):
+        powers = np.exp(logits - logits.max(-1, keepdims=True))
+        return powers / powers.sum(-1, keepdims=True)
+
+    verification = Verification(network, network.preprocessing)
+    logits = np.array([[1000.0, 999.9, 0.0]])
+    verification.expected = {"probabilities": softmax(logits), "logits": logits}
+    rounded = logits + [[0.002, -0.002, 0.0]]
+    assert np.abs(softmax(rounded) - softmax(logits)).max() > 5e-4
+    verification.check({"probabilities": softmax(rounded), "logits": rounded}, "it")
+    with pytest.raises(ExportError, match="its probabilities should differ by 0.0001 at most"):
+        verification.check({"probabilities": softmax(rounded), "logits": logits}, "it")
+    with pytest.raises(ExportError, match="its logits should differ by 0.1 at most"):
+        verification.check({"probabilities": softmax(logits), "logits": logits + 0.2}, "it")
+
+
 def test_verification_asks_a_few_images_at_a_time(network, monkeypatch):
     sizes, right = [], keras_wrn.Preprocessing.normalize
     images = np.random.default_rng(0).integers(0, 256, (34, 32, 32, 3), dtype="uint8")
