@@ -3,6 +3,7 @@
 import keras_wrn
 from benchmarks.rows import compute_in
 from keras_wrn import export
+from keras_wrn.export.head import require_extra
 from keras_wrn.export.litert import dequantize
 
 FILES = {
@@ -32,6 +33,7 @@ def onnx(path, threads):
 
 def openvino(path, threads, precision="f32"):
     """As `litert`, with OpenVINO."""
+    require_extra("openvino")
     import openvino
 
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}

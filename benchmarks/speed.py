@@ -46,7 +46,7 @@ INFERENCE = (
     ("wide_resnet50_2", 224, 1), ("wide_resnet50_2", 224, 32),
 )  # fmt: skip
 QUICK = (("wrn_10_1", 32, 8),)
-RUNTIMES = "timm", "ai-edge-litert", "onnxruntime", "openvino"
+RUNTIMES = "timm", "ai-edge-litert", "onnxruntime", "openvino", "nncf"
 CALL_SECONDS = 2.0  # that a contestant's turn takes about
 START = (
     ("import keras_wrn", "import keras_wrn"),

@@ -105,6 +105,8 @@ def check_writable(formats, precisions):
             )
     for extra in set(EXTRAS).intersection(formats):
         require_extra(extra)
+    if "openvino" in formats and "int8" in precisions:
+        require_extra("openvino", *openvino.PACKAGES["int8"])
 
 
 def versions(directory):

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import json
 import sys
+import threading
 
 import keras
 import numpy as np
@@ -22,9 +23,10 @@ LABELS_FILE = "labels.txt"
 SIGNATURE = "serving_default"
 EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "tf2onnx"),
-    "openvino": ("openvino", "nncf"),
+    "openvino": ("openvino",),
     "serving": ("tensorflow_serving.apis",),
 }
+_HIDING = threading.RLock()
 
 
 class ExportError(RuntimeError):
@@ -41,9 +43,10 @@ def require_tensorflow():
         )
 
 
-def require_extra(extra):
-    """Raise an ExportError unless the packages of one of `EXTRAS` can be imported."""
-    for package in EXTRAS[extra]:
+def require_extra(extra, *more):
+    """Raise an ExportError unless the packages of one of `EXTRAS` can be imported, and `more` of
+    those that come with it."""
+    for package in (*EXTRAS[extra], *more):
         try:
             with _unreported():
                 importlib.import_module(package)
@@ -58,13 +61,14 @@ def require_extra(extra):
 def _unreported():
     """Hide the package by which OpenVINO and NNCF report to their makers, which neither needs."""
     name = "openvino_telemetry"
-    before = {name: sys.modules[name]} if name in sys.modules else {}
-    sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[name]
-        sys.modules.update(before)
+    with _HIDING:
+        before = {name: sys.modules[name]} if name in sys.modules else {}
+        sys.modules[name] = None  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            del sys.modules[name]
+            sys.modules.update(before)
 
 
 def exportable(model, preprocessing=None, class_names=None):
@@ -248,6 +252,9 @@ class Verification:
     def check(self, outputs, what):
         """Compare an artifact's outputs on `images` with the model's.
 
+        Large logits are rounded by more than the tolerance of probabilities, so that these may
+        differ by what softmax makes of the difference of the logits, too.
+
         Raises:
             ExportError: they differ by more than the tolerance, or are not finite.
         """
@@ -262,7 +269,7 @@ class Verification:
             if not difference <= limit:
                 raise ExportError(
                     f"{what} does not compute what the model does: its {name} should differ by "
-                    f"{limit:.1g} at most, and differ by {difference:.3g}. Nothing was written."
+                    f"{limit:.3g} at most, and differ by {difference:.3g}. Nothing was written."
                 )
 
     def check_quantized(self, logits, limit, what):

@@ -1,10 +1,10 @@
 """A finished model in OpenVINO's format, for Intel and other x86 CPUs."""
 
 import contextlib
-import io
 import logging
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 from keras_wrn.export.head import (
@@ -20,7 +20,9 @@ from keras_wrn.export.head import (
 )
 from keras_wrn.files import written_aside
 
-PRECISIONS = ("float32", "int8")
+PACKAGES: dict = {"float32": (), "int8": ("nncf",)}  # besides OpenVINO
+PRECISIONS = tuple(PACKAGES)
+_QUANTIZING = threading.Lock()
 
 
 def export_openvino(
@@ -36,7 +38,7 @@ def export_openvino(
     (`{"INFERENCE_PRECISION_HINT": "f32"}`). The model's precision, what preprocessing is inside,
     and the names of the classes, are JSON in its runtime information, under `keras_wrn`.
 
-    With precision "int8" the files have about a quarter of the size. NNCF, OpenVINO's own
+    With precision "int8" the weights take about a quarter of the space. NNCF, OpenVINO's own
     quantisation, makes the weights of the convolutions int8, with a scale for each channel, and
     rounds what goes into convolutions and additions to 8 bits, in ranges found in calibration; the
     classifier and a whitening stay float32. The weights use 7 of their 8 bits: with all of them
@@ -61,7 +63,7 @@ def export_openvino(
     Raises:
         ValueError: the path ends otherwise, another precision, the model is no classifier, has no
             preprocessing or another number of classes; calibration is missing, not asked for, or
-            misshapen.
+            misshapen; there is no convolution to make int8.
         FileExistsError: there is something at either path, and not both a file and `overwrite`.
         ExportError: Keras is not on TensorFlow, the extra is not installed, or the files do not
             compute what the model does.
@@ -86,7 +88,7 @@ def export_openvino(
         raise ValueError(f"`precision` should be one of {PRECISIONS}. Received: {precision!r}")
     preprocessing = exportable(model, preprocessing, class_names)
     images = check_calibration(calibration, precision, model, preprocessing)
-    require_extra("openvino")
+    require_extra("openvino", *PACKAGES[precision])
     import openvino
 
     settings = {"overwrite": overwrite, "is_ours": Path.is_file, "kind": "a file"}
@@ -113,7 +115,8 @@ def export_openvino(
             verification.check_quantized(outputs["logits"], INT8_LIMIT, "The OpenVINO model")
         os.replace(new.with_suffix(".bin"), new_weights)
         # From here to the end there is no model to load, rather than one with others' weights.
-        Path(path).unlink(missing_ok=True)
+        if overwrite:
+            Path(path).unlink(missing_ok=True)
 
 
 def _quantized(model, images):
@@ -121,8 +124,10 @@ def _quantized(model, images):
     import nncf
 
     kinds = [(op.get_friendly_name(), op.get_type_name()) for op in model.get_ordered_ops()]
-    first = next((i for i, (_, kind) in enumerate(kinds) if kind == "Convolution"), len(kinds))
-    preprocessing = [name for name, _ in kinds[:first]]
+    convolutions = [i for i, (_, kind) in enumerate(kinds) if kind.endswith("Convolution")]
+    if not convolutions:
+        raise ValueError("precision='int8' is for models with convolutions. Received: none")
+    preprocessing = [name for name, _ in kinds[: convolutions[0]]]
     with _silent():
         return nncf.quantize(
             model,
@@ -138,14 +143,18 @@ def _quantized(model, images):
 @contextlib.contextmanager
 def _silent():
     """Without NNCF's progress bars and notes; its warnings remain."""
-    logger = logging.getLogger("nncf")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
+    import rich
+
+    logger, console = logging.getLogger("nncf"), rich.get_console()
+    with _QUANTIZING:
+        level, quiet = logger.level, console.quiet
+        logger.setLevel(max(level, logging.WARNING))
+        console.quiet = True
+        try:
             yield
-    finally:
-        logger.setLevel(level)
+        finally:
+            logger.setLevel(level)
+            console.quiet = quiet
 
 
 def run_openvino(path, images):

@@ -4,7 +4,7 @@ import os
 
 import keras
 import pytest
-from formats import Onnx, OpenVino
+from formats import Onnx, OpenVino, need
 from tiny import randomize
 
 import keras_wrn
@@ -37,8 +37,7 @@ def network():
 
 @pytest.fixture(scope="session", params=[Onnx, OpenVino])
 def runtime(request):
-    for package in request.param.packages:
-        pytest.importorskip(package)
+    need(*request.param.packages)
     return request.param
 
 

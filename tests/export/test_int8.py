@@ -9,12 +9,13 @@ import tempfile
 import keras
 import numpy as np
 import pytest
-from formats import Onnx, OpenVino
+from formats import Onnx, OpenVino, need
 from tiny import calibration
 
 import keras_wrn
 from benchmarks import runtimes
 from keras_wrn.export import ExportError, export_version
+from keras_wrn.export.head import require_extra
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"
@@ -45,9 +46,10 @@ def test_it_is_smaller_and_agrees(runtime, trained, path, tmp_path):
 
 
 def test_openvino_runs_the_onnx_file_too(trained, tmp_path):
-    for package in Onnx.packages:
-        pytest.importorskip(package)
-    openvino = pytest.importorskip("openvino")
+    need(*Onnx.packages, "openvino")
+    require_extra("openvino")
+    import openvino
+
     path = tmp_path / "m.onnx"
     Onnx.export(trained, path, precision="int8", calibration=calibration())
     images = keras_wrn.data.load_arrays("digits", "test")[0][:200]
@@ -92,11 +94,17 @@ def test_all_images_are_calibrated_with_in_onnx(trained, tmp_path, monkeypatch, 
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_all_images_are_calibrated_with_in_openvino(trained, tmp_path, monkeypatch, capfd):
-    nncf = pytest.importorskip("nncf")
+def test_all_images_are_calibrated_with_in_openvino(trained, tmp_path, monkeypatch):
+    need(*OpenVino.packages)
+    require_extra("openvino", "nncf")
+    import nncf
+    import rich
+
     seen, right = [], nncf.quantize
 
     def spy(model, dataset, **settings):
+        assert rich.get_console().quiet  # where progress goes
+        assert logging.getLogger("nncf").getEffectiveLevel() == logging.WARNING
         seen.append(np.concatenate(list(dataset.get_inference_data())))
         assert settings["subset_size"] == len(seen[0])
         return right(model, dataset, **settings)
@@ -105,7 +113,7 @@ def test_all_images_are_calibrated_with_in_openvino(trained, tmp_path, monkeypat
     level = logging.getLogger("nncf").level
     OpenVino.export(trained, tmp_path / "m.xml", precision="int8", calibration=calibration(520))
     np.testing.assert_array_equal(seen[0], calibration(500))
-    assert "nncf" not in capfd.readouterr().out.lower()
+    assert not rich.get_console().quiet
     assert logging.getLogger("nncf").level == level
 
 
@@ -117,6 +125,24 @@ def test_whitening_is_not_rounded(runtime, build, zca, tmp_path):
     runtime.export(model, path, precision="int8", calibration=images)
     matrix, _ = sorted(runtime.matrices(path), key=np.size, reverse=True)
     assert matrix.shape == (192, 192) and matrix.dtype.name == "float32"
+    if runtime is OpenVino:  # nothing is rounded before what the first convolution reads
+        operations = runtime.operations(path)
+        assert operations[: operations.index("Convolution")].count("FakeQuantize") == 1
+
+
+def test_without_convolutions_there_is_nothing_to_make_int8(tmp_path):
+    need(*OpenVino.packages)
+    image = keras.Input((8, 8, 3))
+    hidden = keras.layers.Dense(4, "relu")(keras.layers.Flatten()(image))
+    model = keras.Model(image, keras.layers.Dense(3, "softmax")(hidden))
+    settings = {
+        "preprocessing": keras_wrn.Preprocessing(size=8),
+        "precision": "int8",
+        "calibration": np.zeros((2, 8, 8, 3), "uint8"),
+    }
+    with pytest.raises(ValueError, match="models with convolutions"):
+        OpenVino.export(model, tmp_path / "m.xml", **settings)
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -183,12 +209,20 @@ def test_a_precision_that_no_format_has_is_said(network, tmp_path, formats, prec
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("kind", ["onnx int8", "openvino int8", "litert int8", "onnx"])
-def test_the_benchmark_opens_what_it_writes(trained, tmp_path, kind):
-    for package in (*Onnx.packages, *OpenVino.packages, "ai_edge_litert"):
-        pytest.importorskip(package)
-    generator = np.random.default_rng(0)
-    images = generator.random((2, 32, 32, 3), "float32")
+@pytest.mark.parametrize(
+    ("kind", "precision"),
+    [
+        ("onnx", "float32"), ("onnx int8", "int8"), ("openvino", "float32"),
+        ("openvino bfloat16", "float32"), ("openvino int8", "int8"), ("litert int8", "int8"),
+    ],
+)  # fmt: skip
+def test_the_benchmark_opens_what_it_writes(trained, tmp_path, kind, precision):
+    form = {"onnx": Onnx, "openvino": OpenVino}.get(kind.split()[0])
+    need(*(form.packages if form else ["ai_edge_litert"]))
+    images = np.random.default_rng(0).random((2, 32, 32, 3), "float32")
     runtimes.write(kind, trained, images, tmp_path)
+    file = tmp_path / runtimes.FILES[kind.split()[0]]
+    metadata = form.metadata(file) if form else file.with_suffix(".json").read_text()
+    assert json.loads(metadata)["precision"] == precision
     logits = runtimes.opened(kind, tmp_path, 1)(images)
     assert logits.shape == (2, 10)

@@ -11,10 +11,12 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from formats import Onnx, OpenVino
+from formats import Onnx, OpenVino, need
+from tiny import calibration
 
 import keras_wrn
 from keras_wrn.export import ExportError, export_version
+from keras_wrn.export.head import require_extra
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"
@@ -62,8 +64,7 @@ print("loaded:", *sorted({"nncf", "openvino", "openvino_telemetry"}.intersection
 @pytest.mark.slow
 def test_a_conversion_is_nobody_s_business(run_python, tmp_path):
     """OpenVINO and NNCF report to their makers, OpenVINO as soon as it is imported."""
-    for package in OpenVino.packages:
-        pytest.importorskip(package)
+    need(*OpenVino.packages)
     home = tmp_path / "home"
     home.mkdir()
     said = run_python(CONVERT, tmp_path / "m.xml", HOME=str(home))
@@ -146,7 +147,7 @@ def test_a_model_in_a_model_becomes_float32_too(runtime, build, network, tmp_pat
 
 
 def test_the_old_model_goes_before_its_weights_do(network, tmp_path, monkeypatch):
-    pytest.importorskip("openvino")
+    need(*OpenVino.packages)
     path = write(OpenVino, network, tmp_path)
     seen = []
     right = os.replace
@@ -210,19 +211,34 @@ def test_what_cannot_be_exported_is_said(runtime, network, build, tmp_path, monk
 def test_a_missing_extra_is_said_before_anything_is_written(
     runtime, package, network, tmp_path, monkeypatch
 ):
-    for other in runtime.packages[: runtime.packages.index(package)]:
-        pytest.importorskip(other)
+    need(*runtime.packages[: runtime.packages.index(package)])
     monkeypatch.setitem(sys.modules, package, None)
     extra = "onnx" if runtime is Onnx else "openvino"
     with pytest.raises(ExportError, match=rf"pip install 'keras-wrn\[{extra}\]'"):
-        write(runtime, network, tmp_path)
+        write(runtime, network, tmp_path, precision="int8", calibration=calibration(2))
     with pytest.raises(ExportError, match=rf"pip install 'keras-wrn\[{extra}\]'"):
-        export_version(network, tmp_path / "versions", ["saved_model", extra])
+        export_version(
+            network, tmp_path / "versions", ["saved_model", extra],
+            precisions=["int8"], calibration=calibration(2),
+        )  # fmt: skip
     assert os.listdir(tmp_path) == []
 
 
+def test_in_float32_openvino_needs_no_nncf(network, tmp_path, monkeypatch):
+    need("openvino")
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    export_version(network, tmp_path / "versions", ["openvino"])
+
+
+def test_what_openvino_reports_with_is_there_again(monkeypatch):
+    need("openvino")
+    telemetry = SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "openvino_telemetry", telemetry)
+    require_extra("openvino")
+    assert sys.modules["openvino_telemetry"] is telemetry
+
+
 def test_a_version_holds_every_format(network, tmp_path):
-    pytest.importorskip("tf2onnx")
-    pytest.importorskip("openvino")
+    need(*Onnx.packages, "openvino")
     version = export_version(network, tmp_path, ["onnx", "openvino"])
     assert sorted(os.listdir(version)) == ["model.bin", "model.keras", "model.onnx", "model.xml"]

@@ -29,14 +29,17 @@ def test_probabilities_may_differ_by_what_the_rounding_of_large_logits_makes_of_
         return powers / powers.sum(-1, keepdims=True)
 
     verification = Verification(network, network.preprocessing)
-    logits = np.array([[1000.0, 999.9, 0.0]])
+    logits = np.array([[1000.0, 999.875, 0.0]])
     verification.expected = {"probabilities": softmax(logits), "logits": logits}
-    rounded = logits + [[0.002, -0.002, 0.0]]
+    rounded = np.add(logits, [[2.0**-9, -(2.0**-9), 0.0]])
     assert np.abs(softmax(rounded) - softmax(logits)).max() > 5e-4
     verification.check({"probabilities": softmax(rounded), "logits": rounded}, "it")
-    with pytest.raises(ExportError, match="its probabilities should differ by 0.0001 at most"):
+    with pytest.raises(ExportError, match=r"its probabilities should differ by 0\.0001 at most"):
         verification.check({"probabilities": softmax(rounded), "logits": logits}, "it")
-    with pytest.raises(ExportError, match="its logits should differ by 0.1 at most"):
+    too_far = np.add(softmax(logits), [[0.0015, -0.0015, 0.0]])  # 3/4 of the logits' difference
+    with pytest.raises(ExportError, match=r"its probabilities should differ by 0\.00108 at most"):
+        verification.check({"probabilities": too_far, "logits": rounded}, "it")
+    with pytest.raises(ExportError, match=r"its logits should differ by 0\.1 at most"):
         verification.check({"probabilities": softmax(logits), "logits": logits + 0.2}, "it")
 
 
