@@ -286,3 +286,24 @@ class Verification:
                 f"{what} does not compute what the model does: its logits should differ by {limit} "
                 f"of their size at most, and differ by {difference:.3g}. Nothing was written."
             )
+
+
+def verify_file(run, model, preprocessing, calibration, what):
+    """Compare a file in float32, or in int8 where there was a calibration, with the model.
+
+    Args:
+        run: a function from images to the file's outputs by name.
+        model, preprocessing: what was exported.
+        calibration: the images of a file in int8, or None.
+        what: str, the file in a sentence.
+
+    Raises:
+        ExportError: the file does not compute what the model does.
+    """
+    with full_float32():
+        verification = Verification(model, preprocessing, calibration)
+    outputs = run(verification.images)
+    if calibration is None:
+        verification.check(outputs, what)
+    else:
+        verification.check_quantized(outputs["logits"], INT8_LIMIT, what)

@@ -5,20 +5,19 @@ import ctypes
 import gc
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from keras_wrn.export.head import (
-    INT8_LIMIT,
-    Verification,
     check_calibration,
     exportable,
-    full_float32,
     in_float32,
     metadata_json,
     pixel_function,
     require_extra,
+    verify_file,
 )
 from keras_wrn.files import written_aside
 
@@ -106,13 +105,7 @@ def export_onnx(
         metadata = metadata_json(plain, preprocessing, precision=precision)
         onnx.helper.set_model_props(graph, {"keras_wrn": metadata})
         onnx.save(graph, new)
-        with full_float32():
-            verification = Verification(plain, preprocessing, images)
-        outputs = run_onnx(new, verification.images)
-        if images is None:
-            verification.check(outputs, "The ONNX file")
-        else:
-            verification.check_quantized(outputs["logits"], INT8_LIMIT, "The ONNX file")
+        verify_file(partial(run_onnx, new), plain, preprocessing, images, "The ONNX file")
 
 
 @contextlib.contextmanager

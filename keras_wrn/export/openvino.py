@@ -5,17 +5,16 @@ import logging
 import os
 import tempfile
 import threading
+from functools import partial
 from pathlib import Path
 
 from keras_wrn.export.head import (
-    INT8_LIMIT,
-    Verification,
     check_calibration,
     exportable,
-    full_float32,
     in_float32,
     metadata_json,
     require_extra,
+    verify_file,
     write_plain_saved_model,
 )
 from keras_wrn.files import written_aside
@@ -106,13 +105,7 @@ def export_openvino(
         metadata = metadata_json(plain, preprocessing, precision=precision)
         converted.set_rt_info(metadata, ["keras_wrn"])
         openvino.save_model(converted, new, compress_to_fp16=False)
-        with full_float32():
-            verification = Verification(plain, preprocessing, images)
-        outputs = run_openvino(new, verification.images)
-        if images is None:
-            verification.check(outputs, "The OpenVINO model")
-        else:
-            verification.check_quantized(outputs["logits"], INT8_LIMIT, "The OpenVINO model")
+        verify_file(partial(run_openvino, new), plain, preprocessing, images, "The OpenVINO model")
         os.replace(new.with_suffix(".bin"), new_weights)
         # From here to the end there is no model to load, rather than one with others' weights.
         if overwrite:

@@ -22,7 +22,7 @@ def need(*packages):
 class Onnx:
     export, run, module = staticmethod(export_onnx), staticmethod(run_onnx), onnx_export
     files, weights, packages = ["m.onnx"], "m.onnx", ["onnx", "onnxruntime", "tf2onnx"]
-    converter = "pixel_function"
+    form, converter = "onnx", "pixel_function"
 
     @staticmethod
     def metadata(path):
@@ -64,7 +64,7 @@ class Onnx:
 class OpenVino:
     export, run, module = staticmethod(export_openvino), staticmethod(run_openvino), openvino_export
     files, weights, packages = ["m.bin", "m.xml"], "m.bin", ["openvino", "nncf"]
-    converter = "write_plain_saved_model"
+    form, converter = "openvino", "write_plain_saved_model"
 
     @staticmethod
     def _model(path):

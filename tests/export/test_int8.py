@@ -175,9 +175,8 @@ def test_a_file_that_differs_is_not_left_behind(runtime, trained, network, tmp_p
 
 @pytest.mark.parametrize("precisions", [("float32", "int8"), ("int8",)])
 def test_a_version_has_a_file_of_each_precision(runtime, trained, tmp_path, precisions):
-    form = "onnx" if runtime is Onnx else "openvino"
     version = export_version(
-        trained, tmp_path, [form], precisions=precisions, calibration=calibration()
+        trained, tmp_path, [runtime.form], precisions=precisions, calibration=calibration()
     )
     stems = ["model" if precision == "float32" else "model_int8" for precision in precisions]
     files = [file.replace("m.", f"{stem}.") for stem in stems for file in runtime.files]
@@ -188,8 +187,7 @@ def test_a_version_has_a_file_of_each_precision(runtime, trained, tmp_path, prec
 
 
 def test_a_version_in_float16_has_the_other_files_in_float32(runtime, trained, tmp_path):
-    form = "onnx" if runtime is Onnx else "openvino"
-    version = export_version(trained, tmp_path, ["litert", form], precisions=["float16"])
+    version = export_version(trained, tmp_path, ["litert", runtime.form], precisions=["float16"])
     files = [file.replace("m.", "model.") for file in runtime.files]
     litert = ["model_float16.json", "model_float16.tflite"]
     assert sorted(os.listdir(version)) == sorted(["model.keras", *files, *litert])
