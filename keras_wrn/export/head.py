@@ -7,18 +7,12 @@ import sys
 import threading
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_wrn.classifier import find_classifier, input_shape, resolve_preprocessing
 from keras_wrn.data.images import check_array
 
-TOLERANCE = 1e-4
-# Under mixed precision an artifact rounds at other places than the model does.
-LOW_TOLERANCE = 3e-2
 CALIBRATION_IMAGES = 500
-# How far the logits of a file in int8 may be from the model's: root mean squares, relative.
-INT8_LIMIT = 0.25
 LABELS_FILE = "labels.txt"
 SIGNATURE = "serving_default"
 EXTRAS = {
@@ -110,22 +104,9 @@ def check_calibration(calibration, precision, model, preprocessing):
     return images[:CALIBRATION_IMAGES].astype("float32")
 
 
-@contextlib.contextmanager
-def full_float32():
-    """Switch off TensorFloat-32, whose rounding on a GPU is coarser than the tolerance."""
-    import tensorflow as tf
-
-    enabled = tf.config.experimental.tensor_float_32_execution_enabled()
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    try:
-        yield
-    finally:
-        tf.config.experimental.enable_tensor_float_32_execution(enabled)
-
-
 def in_float32(model):
     """The model itself, or its twin that computes in float32 where it does not."""
-    if all(layer.compute_dtype == "float32" for layer in _flat(model)):
+    if all(layer.compute_dtype == "float32" for layer in flat_layers(model)):
         return model
 
     def clone(layer):
@@ -139,10 +120,10 @@ def in_float32(model):
     return twin
 
 
-def _flat(model):
+def flat_layers(model):
     """The layers of a model, in place of a model inside it those of that one."""
     for layer in model.layers:
-        yield from _flat(layer) if isinstance(layer, keras.Model) else (layer,)
+        yield from flat_layers(layer) if isinstance(layer, keras.Model) else (layer,)
 
 
 def metadata_json(model, preprocessing, **settings):
@@ -213,97 +194,3 @@ def save_signatures(model, signatures, directory):
     module = tf.Module()
     module.model_variables = [variable.value for variable in model.variables]
     tf.saved_model.save(module, str(directory), signatures=signatures)
-
-
-class Verification:
-    """What an artifact should answer on a few images.
-
-    Args:
-        model: the `keras.Model` exported.
-        preprocessing: `keras_wrn.Preprocessing`.
-        images: (n, height, width, channels) of 0..255, the first 32 of which are asked about;
-            None for random ones.
-    """
-
-    def __init__(self, model, preprocessing, images=None):
-        height, width, channels = input_shape(model, preprocessing)
-        shape = 2, height or preprocessing.size, width or preprocessing.size, channels
-        if images is None:
-            images = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
-        self.images = np.asarray(images[:32])
-        softmax = find_classifier(model).activation is keras.activations.softmax
-        outputs = classifier_outputs(model, preprocessing)
-
-        def answers(images):
-            found = outputs(images)
-            whole = model(preprocessing.normalize(images), training=False)
-            found["probabilities" if softmax else "logits"] = whole
-            return {name: ops.convert_to_numpy(value) for name, value in found.items()}
-
-        # Keras keeps all activations of a call: 200 MB an image of WRN-50-2.
-        parts = [answers(self.images[i : i + 4]) for i in range(0, len(self.images), 4)]
-        self.expected = {
-            name: np.concatenate([part[name] for part in parts]).astype("float32")
-            for name in parts[0]
-        }
-        low = any(layer.compute_dtype in ("float16", "bfloat16") for layer in _flat(model))
-        self.tolerance = LOW_TOLERANCE if low else TOLERANCE
-
-    def check(self, outputs, what):
-        """Compare an artifact's outputs on `images` with the model's.
-
-        Large logits are rounded by more than the tolerance of probabilities, so that these may
-        differ by what softmax makes of the difference of the logits, too.
-
-        Raises:
-            ExportError: they differ by more than the tolerance, or are not finite.
-        """
-        differences = {
-            name: np.abs(np.asarray(outputs[name], "float32") - expected).max()
-            for name, expected in sorted(self.expected.items())
-        }
-        for name, difference in differences.items():
-            limit = self.tolerance * max(1.0, np.abs(self.expected[name]).max())
-            if name == "probabilities":
-                limit += differences["logits"] / 2  # the most that softmax makes of it
-            if not difference <= limit:
-                raise ExportError(
-                    f"{what} does not compute what the model does: its {name} should differ by "
-                    f"{limit:.3g} at most, and differ by {difference:.3g}. Nothing was written."
-                )
-
-    def check_quantized(self, logits, limit, what):
-        """Compare the logits on `images` of an artifact that is meant to differ a little.
-
-        Raises:
-            ExportError: the root mean square of the difference is more than `limit` of that of the
-                model's logits.
-        """
-        expected = self.expected["logits"]
-        difference = np.sqrt(np.mean((logits - expected) ** 2) / np.mean(expected**2))
-        if not difference <= limit:
-            raise ExportError(
-                f"{what} does not compute what the model does: its logits should differ by {limit} "
-                f"of their size at most, and differ by {difference:.3g}. Nothing was written."
-            )
-
-
-def verify_file(run, model, preprocessing, calibration, what):
-    """Compare a file in float32, or in int8 where there was a calibration, with the model.
-
-    Args:
-        run: a function from images to the file's outputs by name.
-        model, preprocessing: what was exported.
-        calibration: the images of a file in int8, or None.
-        what: str, the file in a sentence.
-
-    Raises:
-        ExportError: the file does not compute what the model does.
-    """
-    with full_float32():
-        verification = Verification(model, preprocessing, calibration)
-    outputs = run(verification.images)
-    if calibration is None:
-        verification.check(outputs, what)
-    else:
-        verification.check_quantized(outputs["logits"], INT8_LIMIT, what)

@@ -10,18 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from keras_wrn.export.head import (
-    INT8_LIMIT,
     LABELS_FILE,
     SIGNATURE,
-    Verification,
     check_calibration,
     exportable,
-    full_float32,
     in_float32,
     labels_text,
     metadata_json,
     write_plain_saved_model,
 )
+from keras_wrn.export.verification import INT8_LIMIT, Verification, full_float32
 from keras_wrn.files import written_aside
 
 PRECISIONS = ("float32", "float16", "dynamic_int8", "int8")

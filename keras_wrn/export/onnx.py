@@ -17,8 +17,8 @@ from keras_wrn.export.head import (
     metadata_json,
     pixel_function,
     require_extra,
-    verify_file,
 )
+from keras_wrn.export.verification import verify_file
 from keras_wrn.files import written_aside
 
 OPSET = 18

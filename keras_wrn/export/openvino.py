@@ -14,9 +14,9 @@ from keras_wrn.export.head import (
     in_float32,
     metadata_json,
     require_extra,
-    verify_file,
     write_plain_saved_model,
 )
+from keras_wrn.export.verification import verify_file
 from keras_wrn.files import written_aside
 
 PACKAGES: dict = {"float32": (), "int8": ("nncf",)}  # besides OpenVINO

@@ -8,13 +8,12 @@ from keras_wrn.export.fold import fold_batch_norm as fold
 from keras_wrn.export.head import (
     LABELS_FILE,
     ExportError,
-    Verification,
     classifier_outputs,
     exportable,
-    full_float32,
     labels_text,
     save_signatures,
 )
+from keras_wrn.export.verification import Verification, full_float32
 from keras_wrn.files import written_aside
 
 EXTRAS = "assets.extra"

@@ -5,7 +5,7 @@ import pytest
 
 import keras_wrn
 from keras_wrn.export import ExportError
-from keras_wrn.export.head import Verification
+from keras_wrn.export.verification import Verification
 
 
 @pytest.mark.parametrize(("policy", "allowed"), [("float32", 1e-4), ("mixed_bfloat16", 3e-2)])
