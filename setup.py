@@ -6,7 +6,10 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (HERE / "keras_wrn/__init__.py").read_text())[1]
+NAME, VERSION = (
+    re.search(rf'^{what} = "(.+)"', (HERE / "keras_wrn/distribution.py").read_text(), re.M)[1]
+    for what in ("NAME", "VERSION")
+)
 
 # Folders beside keras_wrn/ that are packages inside it once installed.
 CARRIED = {
@@ -37,7 +40,7 @@ EXTRAS = {
 DEV = {requirement for extra in EXTRAS.values() for requirement in extra}
 
 setup(
-    name="keras-wrn",
+    name=NAME,
     version=VERSION,
     description="Wide Residual Networks for Keras 3: build, train, export",
     long_description=(HERE / "README.md").read_text(),

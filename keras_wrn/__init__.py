@@ -9,7 +9,7 @@ import sys
 if platform.machine() in ("x86_64", "AMD64") and "tensorflow" not in sys.modules:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from keras_wrn import data, export, models, training, weights
+from keras_wrn import data, distribution, export, models, training, weights
 from keras_wrn.client import ServingClient, ServingError
 from keras_wrn.data import Preprocessing, decode_predictions, preprocess_input
 from keras_wrn.evaluation import evaluate
@@ -30,7 +30,8 @@ from keras_wrn.training import SGD, Recipe
 from keras_wrn.training.run import run
 from keras_wrn.weights import load_torch_weights, save_torch_weights
 
-__version__ = "0.1.0"
+distribution.warn_of_namesake()
+__version__ = distribution.VERSION
 
 __all__ = [
     "SGD",

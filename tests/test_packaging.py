@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import keras_wrn
+from keras_wrn import distribution
 from keras_wrn.cli import VERBS
 
 ROOT = Path(__file__).parent.parent
@@ -86,7 +87,7 @@ def test_wheel_holds_package_recipes_and_licence(wheel):
 
 
 def test_wheel_says_what_it_is(about):
-    assert about["Name"] == "keras-wrn"
+    assert about["Name"] == "keras-wide-resnet"
     assert about["Version"] == keras_wrn.__version__
     assert about["License-Expression"] == "Apache-2.0"
     assert "Apache License" in (ROOT / "LICENSE").read_text()
@@ -136,6 +137,32 @@ def test_every_import_is_declared(about):
     assert undeclared == {}
 
 
+def test_a_package_of_the_same_import_name_is_told_of(tmp_path):
+    info = tmp_path / "keras_wrn-1.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: keras-wrn\nVersion: 1.1\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    command = [sys.executable, "-W", "default", "-c", "import keras_wrn"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "keras-wrn 1.1 is installed too" in done.stderr
+    assert "pip uninstall keras-wrn" in done.stderr
+
+
+def test_no_file_has_that_package_installed():
+    # The command is keras-wrn; what pip installs is not.
+    wrong = r"keras-wrn\[|pip install (?!-)\S*keras-wrn\b|(?:version|distribution)\(.keras-wrn."
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in project_files()
+        if path.suffix in (".py", ".md", ".toml", ".yml", ".yaml", ".sh", ".txt", "")
+        and path != Path(__file__)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(wrong, line)
+    ]
+    assert found == []
+
+
 def test_recipes_of_the_wheel_import_by_name(installed, tmp_path):
     code = (
         "import importlib, sys\n"
@@ -151,8 +178,8 @@ def test_recipes_of_the_wheel_import_by_name(installed, tmp_path):
 
 def test_recipes_of_this_installation_import_by_name():
     # An editable one too, where keras_wrn/recipes is no folder.
-    if not list(metadata.distributions(name="keras-wrn")):
-        pytest.skip("keras-wrn is not installed: it runs from its folder")
+    if not list(metadata.distributions(name=distribution.NAME)):
+        pytest.skip(f"{distribution.NAME} is not installed: it runs from its folder")
     for name in RECIPES:
         assert importlib.import_module(f"keras_wrn.recipes.{name}").recipe.name == name
 

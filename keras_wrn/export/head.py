@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_wrn.classifier import find_classifier, input_shape, resolve_preprocessing
 from keras_wrn.data.images import check_array
+from keras_wrn.distribution import with_extra
 
 CALIBRATION_IMAGES = 500
 LABELS_FILE = "labels.txt"
@@ -47,7 +48,7 @@ def require_extra(extra, *more):
         except ImportError as error:
             raise ExportError(
                 f"This needs the package {package}, which comes with the extra `{extra}`: "
-                f"pip install 'keras-wrn[{extra}]'. Received: {error}"
+                f"pip install '{with_extra(extra)}'. Received: {error}"
             ) from error
 
 

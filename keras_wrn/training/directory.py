@@ -10,6 +10,7 @@ from importlib import metadata
 
 import keras
 
+from keras_wrn.distribution import VERSION
 from keras_wrn.files import TEMPORARY, write_json
 from keras_wrn.training.devices import cpu_facts
 from keras_wrn.training.errors import RunError
@@ -202,7 +203,8 @@ def check_disk(run_dir, params, zca=None):
 def versions(*more):
     """The machine and the versions of what computes, and of more packages, as a dict of str."""
     found = {"python": platform.python_version(), "machine": _machine()}
-    packages = "keras-wrn", "keras", "tensorflow", "tensorflow-datasets", "jax", "torch", "numpy"
+    found["keras-wrn"] = VERSION
+    packages = "keras", "tensorflow", "tensorflow-datasets", "jax", "torch", "numpy"
     for package in packages + more:
         try:
             found[package] = metadata.version(package)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_wrn.distribution import with_extra
 from keras_wrn.files import written_aside
 
 # Where published checkpoints keep their tensors; averaged weights first, as timm does.
@@ -97,7 +98,7 @@ def read_state_dict(path):
     if not path.is_file():
         raise FileNotFoundError(f"Expected a checkpoint file. Received: {path}")
     if path.suffix == ".safetensors":
-        with _damage(path), _package("safetensors", "keras-wrn[weights]"):
+        with _damage(path), _package("safetensors", with_extra("weights")):
             import ml_dtypes  # noqa: F401, which teaches NumPy bfloat16
             from safetensors.numpy import load_file
 
@@ -163,7 +164,7 @@ def write_state_dict(state, path):
     """Write a dict from name to NumPy array as a `.safetensors` file, aside and then renamed."""
     if Path(path).suffix != ".safetensors":
         raise WeightsError(f"Expected a path that ends in .safetensors. Received: {path}")
-    with _package("safetensors", "keras-wrn[weights]"):
+    with _package("safetensors", with_extra("weights")):
         from safetensors.numpy import save_file
     with written_aside(path, overwrite=False, is_ours=Path.is_file, kind="a file") as new:
         save_file({name: np.ascontiguousarray(value) for name, value in state.items()}, new)

@@ -213,9 +213,9 @@ def test_a_missing_extra_is_said_before_anything_is_written(
 ):
     need(*runtime.packages[: runtime.packages.index(package)])
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ExportError, match=rf"pip install 'keras-wrn\[{runtime.form}\]'"):
+    with pytest.raises(ExportError, match=rf"pip install 'keras-wide-resnet\[{runtime.form}\]'"):
         write(runtime, network, tmp_path, precision="int8", calibration=calibration(2))
-    with pytest.raises(ExportError, match=rf"pip install 'keras-wrn\[{runtime.form}\]'"):
+    with pytest.raises(ExportError, match=rf"pip install 'keras-wide-resnet\[{runtime.form}\]'"):
         export_version(
             network, tmp_path / "versions", ["saved_model", runtime.form],
             precisions=["int8"], calibration=calibration(2),

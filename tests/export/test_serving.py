@@ -273,7 +273,7 @@ def test_names_that_kubernetes_does_not_tell_apart(network, directory):
 
 def test_a_missing_extra_is_said(network, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
-    with pytest.raises(ExportError, match=r"pip install 'keras-wrn\[serving\]'"):
+    with pytest.raises(ExportError, match=r"pip install 'keras-wide-resnet\[serving\]'"):
         export_serving(network, tmp_path, name="x")
     assert os.listdir(tmp_path) == []
 

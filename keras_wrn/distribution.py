@@ -1,0 +1,27 @@
+"""What this package is called where packages are installed from, and which version it is."""
+
+import warnings
+from importlib import metadata
+
+NAME = "keras-wide-resnet"
+NAMESAKE = "keras-wrn"  # somebody else's package since 2018, whose import name is keras_wrn too
+VERSION = "0.1.0"
+
+
+def with_extra(extra):
+    """What to give to `pip install` for this package with one of its extras."""
+    return f"{NAME}[{extra}]"
+
+
+def warn_of_namesake():
+    """Warn where the other package is installed too: both have a folder keras_wrn."""
+    try:
+        version = metadata.version(NAMESAKE)
+    except metadata.PackageNotFoundError:
+        return
+    warnings.warn(
+        f"The package {NAMESAKE} {version} is installed too. It is another project, and its files "
+        f"may have replaced some of these. Run: pip uninstall {NAMESAKE}, then "
+        f"pip install --force-reinstall --no-deps {NAME}",
+        stacklevel=3,
+    )
