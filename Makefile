@@ -1,19 +1,19 @@
 # Needs Python 3.11 to 3.13 and make, nothing else: every target sets up what it uses.
 #
 #   make quickstart   train on handwritten digits, export, classify: a few minutes
-#   make test         the tests; choose some with ARGS="tests/models -k shapes"
+#   make test         the tests that need nothing else, in parallel: five minutes on two cores
+#   make test-all     these and the rest: slow ones, and those of what the extras are for
 #   make lint         ruff and mypy
 #   make benchmark    speed beside PyTorch, into docs/speed.md: an hour of a quiet machine
 #   make clean        remove what these targets made
 #
-# PYTHON=python3.12 names the interpreter, VENV=dir the environment, EXTRAS=dev the extras of setup.py
-# to install for the tests (dev is all of them but gpu; without, the tests of the absent ones skip).
+# PYTHON=python3.12 names the interpreter, VENV=dir the environment. ARGS goes to pytest:
+# make test ARGS="tests/models -k shapes".
 
 SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(or $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
 	$(shell $(p) -c '$(SUITS)' 2>/dev/null && echo $(p)))),python3)
 VENV ?= .venv
-EXTRAS ?= test
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -24,7 +24,10 @@ NEEDS := setup.py pyproject.toml constraints.txt
 # TensorFlow's remarks on start-up hide what is being said here.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: quickstart test lint benchmark clean
+# In the order of their names: by the number of tests the files of few and long ones come last.
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+.PHONY: quickstart test test-rest test-all lint benchmark clean
 
 quickstart: $(EXPORTED)/1/saved_model.pb
 	$(BIN)/keras-wrn predict --data digits --model runs/quickstart \
@@ -40,10 +43,15 @@ $(EXPORTED)/1/saved_model.pb: runs/quickstart/summary.json
 runs/quickstart/summary.json: | $(VENV)/installed
 	$(BIN)/keras-wrn train digits_wrn10_1 --run-dir runs/quickstart --resume
 
-test: $(VENV)/installed-$(EXTRAS)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/installed-test
+	$(PYTEST) -m "not slow and not extra and not large" $(ARGS)
 
-lint: $(VENV)/installed-$(EXTRAS)
+test-rest: $(VENV)/installed-dev
+	$(PYTEST) -m "(slow or extra) and not large" $(ARGS)
+
+test-all: test test-rest
+
+lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -1,23 +1,26 @@
-"""WRN-22-4 on CIFAR-10, at the budget you give it.
+"""WRN-22-4 on CIFAR-10 in 27 short epochs.
 
-    python recipes/cifar10_wrn22_4.py --epochs 40
+    python recipes/cifar10_wrn22_4.py
 
-Expected: 5.13 % error, 94.87 % accuracy, in 200 epochs (the mmrazor model card, whose recipe has
-a step schedule, weight decay 1e-4 and zero padding). Differs from the card: the rate makes one
-triangle and ends at 0, which suits a short run as well as a long one, with label smoothing 0.1.
-Cost: 50,000 images x 3.71 GFLOP (6 x 619.1 MMAC) an epoch.
+Expected: below 5.13 % error, single view, last epoch. That is the error of the mmrazor model
+card, which trains for 200 epochs with a step schedule, weight decay 1e-4 and zero padding. Here are
+the steps of cifar10_fast: Muon for the kernels of the convolutions, a first convolution that learns
+on whitened patches, crops of 24 pixels in the first half of the epochs, and alternating flips.
+Cost: 50,000 images x 3.71 GFLOP (6 x 619.1 MMAC) an epoch, 9/16 of it in the first 14: 3.88 PFLOP.
 """
 
 from keras_wrn.cli import train_main
-from keras_wrn.training import ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
+from keras_wrn.training import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
 
 recipe = Recipe(
     name="cifar10_wrn22_4",
-    model=ModelConfig(depth=22, width=4),
-    optimizer=OptimizerConfig(learning_rate=0.2),
-    schedule=ScheduleConfig(kind="one_cycle", warmup=0.1),
-    label_smoothing=0.1,
-    epochs=200,
+    model=ModelConfig(depth=22, width=4, whitened_stem=True),
+    data=DataConfig(crop_padding=2, alternating_flip=True, small_size=24),
+    optimizer=OptimizerConfig(learning_rate=0.3, kernel_rate=0.2),
+    schedule=ScheduleConfig(kind="one_cycle"),
+    label_smoothing=0.2,
+    epochs=27,
+    views=6,
     paper_error=5.13,
     source="mmrazor model card, 200 epochs",
 )

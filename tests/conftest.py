@@ -1,5 +1,6 @@
 """What the tests share."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -11,7 +12,34 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as keras_wrn does, if imp
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import keras
+import numpy as np
 import pytest
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the markers
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "tfds_dir" in item.fixturenames:
+            item.add_marker("extra")
+
+
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("extra"):
+        for package in mark.args:
+            # Without importing it: OpenVINO reports its import.
+            if importlib.util.find_spec(package) is None:
+                pytest.skip(f"{package} is not installed")
+
+
+@pytest.fixture(scope="session")
+def few_cifar10(tmp_path_factory):
+    """A directory that holds twenty made-up images as CIFAR-10, in `save_array_files`' form."""
+    directory = tmp_path_factory.mktemp("few")
+    images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype="uint8")
+    for split in ("train", "test"):
+        path = directory / f"cifar10-{split}-00-of-01.npz"
+        np.savez(path, images=images, labels=np.arange(20, dtype="int32") % 10)
+    return directory
 
 
 @pytest.fixture

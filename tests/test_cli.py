@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import importlib.util
 import json
 import subprocess
 import sys
@@ -235,25 +234,32 @@ def test_a_run_is_evaluated_predicted_exported_and_reported(capsys, tmp_path, mo
     assert len(folded.model_variables) < len(plain.model_variables)
     assert {path.name for path in folder.parent.iterdir()} == {"1", "2"}
 
-    if importlib.util.find_spec("tf2onnx"):
-        settings = ["--format", "onnx", "--precision", "int8", "--out", "integers"]
-        assert call(capsys, "export", "runs/d", *settings)[0] == 0
-        names = {path.name for path in (tmp_path / "integers/1").iterdir()}
-        assert names == {"model_int8.onnx", "model.keras", "README.md"}
-
-    if importlib.util.find_spec("tensorflow_serving"):
-        settings = ["--format", "serving", "--out", "served", "--name", "digits"]
-        assert call(capsys, "export", "runs/d", *settings)[0] == 0
-        assert (tmp_path / "served/models/digits/1/saved_model.pb").is_file()
-        settings = ["--format", "saved_model", "serving", "--max-batch-size", "1"]
-        assert call(capsys, "export", "runs/d", *settings)[0] == 0
-        beside = folder.parent / "serving/models/digits_wrn10_1/1/batching_params.pbtxt"
-        assert "max_execution_batch_size { value: 1 }" in beside.read_text()
-        assert {path.name for path in folder.parent.iterdir()} == {"1", "2", "3", "serving"}
-
     readme = tmp_path / "README.md"
     readme.write_text("a\n<!-- results: begin -->\nold\n<!-- results: end -->\nb\n")
     assert call(capsys, "report", "runs", "--readme", str(readme))[0] == 0
     text = readme.read_text()
     assert text.startswith("a\n") and text.endswith("\nb\n") and "old" not in text
     assert f"| {summary['test_error']:.2f} |" in text and "`digits_wrn10_1`" in text
+
+
+@needs_tensorflow
+@pytest.mark.extra("tf2onnx", "onnxruntime", "tensorflow_serving")
+def test_a_run_is_exported_for_onnx_and_for_a_server(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--epochs", "1", "--schedule.kind", "cosine", "--export.no-litert"]
+    assert call(capsys, "train", "digits_wrn10_1", "--run-dir", "runs/d", *flags)[0] == 0
+
+    settings = ["--format", "onnx", "--precision", "int8", "--out", "integers"]
+    assert call(capsys, "export", "runs/d", *settings)[0] == 0
+    names = {path.name for path in (tmp_path / "integers/1").iterdir()}
+    assert names == {"model_int8.onnx", "model.keras", "README.md"}
+
+    settings = ["--format", "serving", "--out", "served", "--name", "digits"]
+    assert call(capsys, "export", "runs/d", *settings)[0] == 0
+    assert (tmp_path / "served/models/digits/1/saved_model.pb").is_file()
+    settings = ["--format", "saved_model", "serving", "--max-batch-size", "1"]
+    assert call(capsys, "export", "runs/d", *settings)[0] == 0
+    folder = tmp_path / "saved_models/digits_wrn10_1"
+    beside = folder / "serving/models/digits_wrn10_1/1/batching_params.pbtxt"
+    assert "max_execution_batch_size { value: 1 }" in beside.read_text()
+    assert {path.name for path in folder.iterdir()} == {"1", "serving"}

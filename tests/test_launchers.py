@@ -55,9 +55,9 @@ def slurm(tmp_path, *args, srun=None, **variables):
 
 
 @pytest.mark.slow
+@pytest.mark.extra("jax")
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_the_slurm_script_trains_two_processes_as_one(tmp_path):
-    pytest.importorskip("jax")
     result, asked = slurm(tmp_path, "--smoke")
     assert result.returncode == 0, result.stdout + result.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

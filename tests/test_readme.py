@@ -1,7 +1,6 @@
 """The Python of the README runs as it stands."""
 
 import contextlib
-import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -25,13 +24,16 @@ def stand_in(directory):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it makes tf.data and exports")
-def test_examples_run_in_order(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "served", [False, pytest.param(True, marks=pytest.mark.extra("tensorflow_serving"))]
+)
+def test_examples_run_in_order(tmp_path, monkeypatch, served):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "saved_models").symlink_to(ROOT / "saved_models")
     Image.fromarray(np.full((40, 50, 3), 128, "uint8")).save("photo.jpg")
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(blocks) >= 3
-    names, served = {}, importlib.util.find_spec("tensorflow_serving") is not None
+    names = {}
     with contextlib.ExitStack() as stack:
         for block in blocks:
             if ("export_serving" in block or "ServingClient" in block) and not served:

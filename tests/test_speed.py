@@ -61,6 +61,7 @@ def test_contestants_take_turns_in_processes_of_their_own():
     assert found["nobody"]["error"] == "nobody ended with 1: KeyError: 'nobody'"
 
 
+@pytest.mark.extra("torch")
 def test_a_contestant_that_dies_in_its_turn_leaves_the_others(monkeypatch):
     ask, turns = speed.Child.seconds, []
 
@@ -105,8 +106,8 @@ def test_a_whole_measurement_takes_the_place_of_the_old_one_at_its_end(tmp_path,
     assert [path.name for path in tmp_path.iterdir()] == ["speed.json"]
 
 
+@pytest.mark.extra("jax")
 def test_a_step_of_fit_is_measured_on_jax(monkeypatch):
-    pytest.importorskip("jax")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     row = {"network": "wrn_10_1", "size": 32, "batch": 4, "precision": "float32"}
     found = speed.compete("training", row, 1, ["ours"])["ours"]

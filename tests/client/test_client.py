@@ -16,9 +16,12 @@ from PIL import Image
 import keras_wrn
 from keras_wrn import ServingClient, ServingError
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"
-)
+pytestmark = [
+    pytest.mark.extra("tensorflow_serving"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"
+    ),
+]
 pytest.importorskip("tensorflow_serving", reason="needs the extra `serving`")
 
 
@@ -251,8 +254,8 @@ def test_wrong_arguments(arguments, message):
         ServingClient(**{"url": "http://localhost:8501", "model": "wrn", **arguments})
 
 
+@pytest.mark.extra("jax")
 def test_rest_needs_no_tensorflow(server):
-    pytest.importorskip("jax")
     program = f"""
         import sys
         sys.modules["tensorflow"] = None

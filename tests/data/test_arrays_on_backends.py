@@ -47,9 +47,10 @@ def on_tensorflow(run_python):
     return json.loads(run_python(CODE, KERAS_BACKEND="tensorflow").splitlines()[-1])
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize(
+    "backend", [pytest.param(name, marks=pytest.mark.extra(name)) for name in ("jax", "torch")]
+)
 def test_arrays_are_the_same_on_every_backend(backend, on_tensorflow, run_python):
-    pytest.importorskip(backend)
     found = json.loads(run_python(CODE, KERAS_BACKEND=backend).splitlines()[-1])
     assert found["backend"] == backend
     assert found["found"] == on_tensorflow["found"]

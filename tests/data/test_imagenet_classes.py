@@ -24,6 +24,7 @@ def test_the_classes_are_in_the_order_of_their_ids():
     assert imagenet_names()[207] == "golden retriever"
 
 
+@pytest.mark.extra
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the photos beside the repository")
 def test_the_classes_are_those_of_labelled_photos():
     labels = json.loads((SHARED / "imagenet_samples" / "labels.json").read_text())

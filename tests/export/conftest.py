@@ -4,7 +4,7 @@ import os
 
 import keras
 import pytest
-from formats import Onnx, OpenVino, need
+from formats import Onnx, OpenVino
 from tiny import randomize
 
 import keras_wrn
@@ -35,13 +35,14 @@ def network():
     return build()
 
 
-@pytest.fixture(scope="session", params=[Onnx, OpenVino])
+@pytest.fixture(scope="session", params=[pytest.param(r, marks=r.needed) for r in (Onnx, OpenVino)])
 def runtime(request):
-    need(*request.param.packages)
     return request.param
 
 
-@pytest.fixture(scope="session", params=["digits", "cifar10"])
+@pytest.fixture(
+    scope="session", params=["digits", pytest.param("cifar10", marks=pytest.mark.extra)]
+)
 def images(request):
     if request.param == "cifar10" and "TFDS_DATA_DIR" not in os.environ:
         pytest.skip("TFDS_DATA_DIR does not say where CIFAR-10 is")

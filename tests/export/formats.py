@@ -1,7 +1,5 @@
 """What ONNX and OpenVINO have in common, so that one test asks both."""
 
-import importlib.util
-
 import pytest
 
 from keras_wrn.export import export_onnx, export_openvino
@@ -12,16 +10,10 @@ from keras_wrn.export.onnx import run_onnx
 from keras_wrn.export.openvino import run_openvino
 
 
-def need(*packages):
-    """Skip a test where a package is missing, without importing it: OpenVINO reports its import."""
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
-
-
 class Onnx:
     export, run, module = staticmethod(export_onnx), staticmethod(run_onnx), onnx_export
     files, weights, packages = ["m.onnx"], "m.onnx", ["onnx", "onnxruntime", "tf2onnx"]
+    needed = pytest.mark.extra(*packages)
     form, converter = "onnx", "pixel_function"
 
     @staticmethod
@@ -64,6 +56,7 @@ class Onnx:
 class OpenVino:
     export, run, module = staticmethod(export_openvino), staticmethod(run_openvino), openvino_export
     files, weights, packages = ["m.bin", "m.xml"], "m.bin", ["openvino", "nncf"]
+    needed = pytest.mark.extra(*packages)
     form, converter = "openvino", "write_plain_saved_model"
 
     @staticmethod

@@ -85,6 +85,7 @@ def test_sixteen_bits_are_scaled_to_eight():
     assert np.abs(pixels[..., 0] - data / 257).max() <= 0.5
 
 
+@pytest.mark.extra
 def test_real_photos(decoder):
     folder = os.path.join(os.environ.get("TFDS_DATA_DIR", ""), "../images")
     files = [os.path.join(at, f) for at, _, names in os.walk(folder) for f in sorted(names)]

@@ -9,7 +9,7 @@ import tempfile
 import keras
 import numpy as np
 import pytest
-from formats import Onnx, OpenVino, need
+from formats import Onnx, OpenVino
 from tiny import calibration
 
 import keras_wrn
@@ -45,8 +45,8 @@ def test_it_is_smaller_and_agrees(runtime, trained, path, tmp_path):
         assert runtime.run(path, images[:count])["probabilities"].shape == (count, 10)
 
 
+@pytest.mark.extra(*Onnx.packages, "openvino")
 def test_openvino_runs_the_onnx_file_too(trained, tmp_path):
-    need(*Onnx.packages, "openvino")
     require_extra("openvino")
     import openvino
 
@@ -72,9 +72,11 @@ def test_convolutions_have_seven_bits_and_the_metadata_says_int8(runtime, path):
     assert classifier.dtype.name == "float32"
 
 
+@pytest.mark.extra("tf2onnx", "onnxruntime")
 def test_all_images_are_calibrated_with_in_onnx(trained, tmp_path, monkeypatch, caplog):
-    tf2onnx = pytest.importorskip("tf2onnx")
-    quantization = pytest.importorskip("onnxruntime.quantization")
+    import tf2onnx
+    from onnxruntime import quantization
+
     seen, right = [], quantization.quantize_static
 
     def spy(before, after, reader, **settings):
@@ -94,8 +96,8 @@ def test_all_images_are_calibrated_with_in_onnx(trained, tmp_path, monkeypatch, 
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@OpenVino.needed
 def test_all_images_are_calibrated_with_in_openvino(trained, tmp_path, monkeypatch):
-    need(*OpenVino.packages)
     require_extra("openvino", "nncf")
     import nncf
     import rich
@@ -130,8 +132,8 @@ def test_whitening_is_not_rounded(runtime, build, zca, tmp_path):
         assert operations[: operations.index("Convolution")].count("FakeQuantize") == 1
 
 
+@OpenVino.needed
 def test_without_convolutions_there_is_nothing_to_make_int8(tmp_path):
-    need(*OpenVino.packages)
     image = keras.Input((8, 8, 3))
     hidden = keras.layers.Dense(4, "relu")(keras.layers.Flatten()(image))
     model = keras.Model(image, keras.layers.Dense(3, "softmax")(hidden))
@@ -210,13 +212,16 @@ def test_a_precision_that_no_format_has_is_said(network, tmp_path, formats, prec
 @pytest.mark.parametrize(
     ("kind", "precision"),
     [
-        ("onnx", "float32"), ("onnx int8", "int8"), ("openvino", "float32"),
-        ("openvino bfloat16", "float32"), ("openvino int8", "int8"), ("litert int8", "int8"),
+        pytest.param("onnx", "float32", marks=Onnx.needed),
+        pytest.param("onnx int8", "int8", marks=Onnx.needed),
+        pytest.param("openvino", "float32", marks=OpenVino.needed),
+        pytest.param("openvino bfloat16", "float32", marks=OpenVino.needed),
+        pytest.param("openvino int8", "int8", marks=OpenVino.needed),
+        pytest.param("litert int8", "int8", marks=pytest.mark.extra("ai_edge_litert")),
     ],
-)  # fmt: skip
+)
 def test_the_benchmark_opens_what_it_writes(trained, tmp_path, kind, precision):
     form = {"onnx": Onnx, "openvino": OpenVino}.get(kind.split()[0])
-    need(*(form.packages if form else ["ai_edge_litert"]))
     images = np.random.default_rng(0).random((2, 32, 32, 3), "float32")
     runtimes.write(kind, trained, images, tmp_path)
     file = tmp_path / runtimes.FILES[kind.split()[0]]

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from formats import Onnx, OpenVino, need
+from formats import Onnx, OpenVino
 from tiny import calibration
 
 import keras_wrn
@@ -62,9 +62,9 @@ print("loaded:", *sorted({"nncf", "openvino", "openvino_telemetry"}.intersection
 
 
 @pytest.mark.slow
+@OpenVino.needed
 def test_a_conversion_is_nobody_s_business(run_python, tmp_path):
     """OpenVINO and NNCF report to their makers, OpenVINO as soon as it is imported."""
-    need(*OpenVino.packages)
     home = tmp_path / "home"
     home.mkdir()
     said = run_python(CONVERT, tmp_path / "m.xml", HOME=str(home))
@@ -95,16 +95,18 @@ def test_zca_is_inside(runtime, build, zca, tmp_path):
     np.testing.assert_allclose(probabilities, answer(model, images), atol=1e-4)
 
 
+@pytest.mark.extra("tf2onnx", "onnx")
 def test_batch_norms_are_folded_by_the_converter(build, tmp_path):
-    pytest.importorskip("tf2onnx")
     operations = Onnx.operations(write(Onnx, build(width=2), tmp_path))
     # Of 7, those that do not follow a convolution that nothing else reads.
     assert operations.count("BatchNormalization") == 3
 
 
+@pytest.mark.extra("tf2onnx", "onnx")
 @pytest.mark.parametrize("before", [None, "TRUE"])
 def test_tf2onnx_does_not_copy_the_weights_in_each_pass(build, before, monkeypatch, tmp_path):
-    optimizer = pytest.importorskip("tf2onnx.optimizer")
+    from tf2onnx import optimizer
+
     name, copied = "TF2ONNX_CATCH_ERRORS", []
     monkeypatch.delenv(name, raising=False)
     if before:
@@ -146,8 +148,8 @@ def test_a_model_in_a_model_becomes_float32_too(runtime, build, network, tmp_pat
     np.testing.assert_allclose(probabilities, answer(model, images), atol=3e-2)
 
 
+@OpenVino.needed
 def test_the_old_model_goes_before_its_weights_do(network, tmp_path, monkeypatch):
-    need(*OpenVino.packages)
     path = write(OpenVino, network, tmp_path)
     seen = []
     right = os.replace
@@ -206,12 +208,15 @@ def test_what_cannot_be_exported_is_said(runtime, network, build, tmp_path, monk
 
 @pytest.mark.parametrize(
     ("runtime", "package"),
-    [(runtime, package) for runtime in (Onnx, OpenVino) for package in runtime.packages],
+    [
+        pytest.param(runtime, name, marks=pytest.mark.extra(*runtime.packages[:place]))
+        for runtime in (Onnx, OpenVino)
+        for place, name in enumerate(runtime.packages)
+    ],
 )
 def test_a_missing_extra_is_said_before_anything_is_written(
     runtime, package, network, tmp_path, monkeypatch
 ):
-    need(*runtime.packages[: runtime.packages.index(package)])
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ExportError, match=rf"pip install 'keras-wide-resnet\[{runtime.form}\]'"):
         write(runtime, network, tmp_path, precision="int8", calibration=calibration(2))
@@ -223,21 +228,21 @@ def test_a_missing_extra_is_said_before_anything_is_written(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.extra("openvino")
 def test_in_float32_openvino_needs_no_nncf(network, tmp_path, monkeypatch):
-    need("openvino")
     monkeypatch.setitem(sys.modules, "nncf", None)
     export_version(network, tmp_path / "versions", ["openvino"])
 
 
+@pytest.mark.extra("openvino")
 def test_what_openvino_reports_with_is_there_again(monkeypatch):
-    need("openvino")
     telemetry = SimpleNamespace()
     monkeypatch.setitem(sys.modules, "openvino_telemetry", telemetry)
     require_extra("openvino")
     assert sys.modules["openvino_telemetry"] is telemetry
 
 
+@pytest.mark.extra(*Onnx.packages, "openvino")
 def test_a_version_holds_every_format(network, tmp_path):
-    need(*Onnx.packages, "openvino")
     version = export_version(network, tmp_path, ["onnx", "openvino"])
     assert sorted(os.listdir(version)) == ["model.bin", "model.keras", "model.onnx", "model.xml"]

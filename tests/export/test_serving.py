@@ -15,9 +15,12 @@ import keras_wrn
 from keras_wrn.export import ExportError, export_serving, warmup
 from keras_wrn.export import serving as serving_export
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"
-)
+pytestmark = [
+    pytest.mark.extra("tensorflow_serving"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"
+    ),
+]
 pytest.importorskip("tensorflow_serving", reason="needs the extra `serving`")
 
 # Of session_bundle_config.proto and monitoring_config.proto, which tensorflow-serving-api lacks.

@@ -1,7 +1,5 @@
 """The same network, optimizer and files on Keras' other backends."""
 
-import importlib.util
-
 import keras
 import numpy as np
 import pytest
@@ -75,12 +73,12 @@ def tensorflow_run(tmp_path_factory):
     return folder, outputs, model
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize(
+    "backend", [pytest.param(name, marks=pytest.mark.extra(name)) for name in ("jax", "torch")]
+)
 def test_another_backend_needs_no_tensorflow_and_computes_the_same(
     run_python, tensorflow_run, backend
 ):
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
     folder, outputs, model = tensorflow_run
     modules = set(run_python(SCRIPT, folder, KERAS_BACKEND=backend, JAX_ENABLE_X64="1").split())
     assert {"keras", "keras_wrn", backend} <= modules

@@ -162,9 +162,10 @@ def torch_name(path):
     ],
     ids=["18", "34", "50_2"],
 )
+@pytest.mark.extra("torch")
 @pytest.mark.parametrize("size", [(64, 64), (65, 97)])
 def test_outputs_equal_pytorch(builder, layers, width, bottleneck, size):
-    torch = pytest.importorskip("torch", reason="torch is not installed: pip install .[parity]")
+    import torch
     from reference_torch import to_torch_images
     from reference_torch_resnet import ResNet, randomize
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from keras_wrn.models import BatchNormalization, WideResNet
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install .[parity]")
+torch = pytest.importorskip("torch", reason="needs torch, of the extra `parity`")
+pytestmark = pytest.mark.extra("torch")
 reference = pytest.importorskip("reference_torch")
 
 NUM_BLOCKS = 2  # one block that changes the channels and one that does not

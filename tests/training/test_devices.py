@@ -1,7 +1,6 @@
 """Which precision and devices a run uses, and what low precision leaves in the result."""
 
 import dataclasses
-import importlib.util
 import json
 import platform
 
@@ -71,9 +70,8 @@ def test_low_precision_run_ends_in_a_float32_network(tmp_path, precision):
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
+@pytest.mark.extra("jax")
 def test_runs_on_jax_from_arrays(tmp_path, run_python):
-    if importlib.util.find_spec("jax") is None:
-        pytest.skip("jax is not installed")
     code = (
         "from tiny import TINY\nfrom keras_wrn.training.run import run\n"
         f"run(TINY, run_dir={str(tmp_path / 'run')!r}, made_up=True)"

@@ -144,12 +144,12 @@ def test_a_run_with_a_teacher_saves_the_student(teacher_run, tmp_path):
     assert plain < summary["flops"] < 3 * plain
 
 
-def test_a_teacher_of_other_classes_is_refused_before_training(teacher_run, tmp_path):
+def test_a_teacher_of_other_classes_is_refused_before_training(teacher_run, few_cifar10, tmp_path):
     distill = DistillConfig(teacher=str(teacher_run))
     data = dataclasses.replace(PLAIN.data, dataset="cifar10", preprocessing="meanstd")
     recipe = dataclasses.replace(PLAIN, distill=distill, data=data)
     with pytest.raises(ValueError, match=r"teacher .* Expected preprocessing with mean="):
-        run(recipe, run_dir=tmp_path / "run", data_dir=None)
+        run(recipe, run_dir=tmp_path / "run", data_dir=few_cifar10)
     with pytest.raises(ValueError, match="Expected a Keras model"):
         run(dataclasses.replace(PLAIN, distill=DistillConfig(teacher="absent")),
             run_dir=tmp_path / "other")  # fmt: skip
@@ -199,8 +199,8 @@ print(keras.backend.backend(), losses[-1] < losses[0], np.array_equal(frozen, af
 """
 
 
+@pytest.mark.extra("jax")
 def test_it_distils_on_jax(run_python):
-    pytest.importorskip("jax")
     assert run_python(ELSEWHERE, KERAS_BACKEND="jax").split()[-3:] == ["jax", "True", "True"]
 
 

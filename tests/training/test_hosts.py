@@ -19,7 +19,7 @@ from keras_wrn.training.directory import locked
 from keras_wrn.training.errors import RunError
 from keras_wrn.training.hosts import LOST, Share, join
 
-pytest.importorskip("jax")
+pytestmark = pytest.mark.extra("jax")
 ROOT = Path(__file__).parents[2]
 
 # One of the processes of a run, of which the last, or with a negative step the first, sends itself

@@ -29,7 +29,6 @@ HEAVY = {"horizontal_flip": True, "alternating_flip": True, "cutout": 5, "mixup"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, run_python):
-    pytest.importorskip("jax")
     found = {}
     for road, absent in (("yes", "tensorflow tensorflow_datasets keras_cv"), ("no", "none")):
         where = tmp_path_factory.mktemp("runs") / road
@@ -39,6 +38,7 @@ def trained(tmp_path_factory, run_python):
     return found
 
 
+@pytest.mark.extra("jax")
 def test_training_from_the_device_equals_training_from_the_host(trained):
     """The same numbers but for the rounding of the normalisation, without TensorFlow and with."""
     on_device, from_host = trained["yes"], trained["no"]
@@ -75,8 +75,8 @@ for index in range(7):
 """
 
 
+@pytest.mark.extra("jax")
 def test_batches_made_on_the_device_are_those_of_the_host(run_python):
-    pytest.importorskip("jax")
     run_python(BATCHES, KERAS_BACKEND="jax")
 
 
@@ -92,8 +92,11 @@ print(on_device.fits_device(Share(), images))
 
 
 @pytest.mark.parametrize(
-    ("backend", "answers"), [("jax", "True False False"), ("tensorflow", "False False False")]
+    ("backend", "answers"),
+    [
+        pytest.param("jax", "True False False", marks=pytest.mark.extra("jax")),
+        ("tensorflow", "False False False"),
+    ],
 )
 def test_images_go_onto_the_device_on_jax_alone_and_where_they_fit(run_python, backend, answers):
-    pytest.importorskip(backend)
     assert run_python(DECIDE, KERAS_BACKEND=backend).split() == answers.split()

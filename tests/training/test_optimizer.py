@@ -36,7 +36,8 @@ def follow_keras(optimizer, rates=None, steps=STEPS):
 
 
 def follow_torch(rates=RATES, clear_at=(), factors=(1, 1, 1, 1), decay_vectors=True, **options):
-    torch = pytest.importorskip("torch", reason="torch is not installed: pip install .[parity]")
+    import torch
+
     options = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, **options}
     parameters = [torch.nn.Parameter(torch.from_numpy(v.numpy().copy())) for v in make_variables()]
     history = []
@@ -65,6 +66,7 @@ def difference(a, b):
     )
 
 
+@pytest.mark.extra("torch")
 @pytest.mark.parametrize(
     "options",
     [{}, {"nesterov": False}, {"weight_decay": 0.0}, {"momentum": 0.5}, {"momentum": 0.0}],
@@ -77,12 +79,14 @@ def test_twenty_steps_with_a_drop_follow_torch(options):
     assert difference(follow_keras(SGD(**options), RATES), expected) <= 1e-6
 
 
+@pytest.mark.extra("torch")
 def test_what_tells_it_from_keras_own_sgd():
     expected = follow_torch()
     own = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     assert difference(follow_keras(own, RATES), expected) > 1e-3
 
 
+@pytest.mark.extra("torch")
 def test_vectors_can_be_left_out_of_the_decay():
     optimizer = SGD(weight_decay=0.1, decay_norm_and_bias=False)
     found = follow_keras(optimizer, RATES)
@@ -91,6 +95,7 @@ def test_vectors_can_be_left_out_of_the_decay():
     assert difference(found, follow_torch(weight_decay=0.1)) > 1e-2
 
 
+@pytest.mark.extra("torch")
 def test_a_drop_clears_the_momentum_on_demand():
     found = follow_keras(SGD(reset_momentum_on_drop=True), RATES)
     assert difference(found, follow_torch(clear_at=[8])) <= 1e-6
@@ -100,6 +105,7 @@ def test_a_drop_clears_the_momentum_on_demand():
     assert difference(found[8:9], kept[8:9]) > 1e-3
 
 
+@pytest.mark.extra("torch")
 @pytest.mark.parametrize("drops", [(5, 11, 16), (2, 19)])
 def test_a_step_schedule_clears_at_each_of_its_drops(drops):
     rates = [0.1 * 0.2 ** sum(step >= drop for drop in drops) for step in range(STEPS)]
@@ -110,6 +116,7 @@ def test_a_step_schedule_clears_at_each_of_its_drops(drops):
     assert difference(found, follow_torch(rates, clear_at=drops)) <= 1e-6
 
 
+@pytest.mark.extra("torch")
 def test_a_slight_fall_or_a_rise_of_a_constant_rate_is_no_drop():
     rates = [0.1] * 5 + [0.095] * 5 + [0.2] * 10
     found = follow_keras(SGD(reset_momentum_on_drop=True), rates)
@@ -117,6 +124,7 @@ def test_a_slight_fall_or_a_rise_of_a_constant_rate_is_no_drop():
 
 
 # Near its end a smooth schedule falls by half or more in a step.
+@pytest.mark.extra("torch")
 @pytest.mark.parametrize(
     "schedule",
     [
@@ -133,6 +141,7 @@ def test_a_smooth_schedule_never_clears_the_momentum(schedule):
     assert difference(found, follow_torch(rates)) <= 1e-6
 
 
+@pytest.mark.extra("torch")
 def test_the_longest_prefix_of_a_layers_name_scales_its_rate():
     optimizer = SGD(lr_multipliers={"bn": 0.5, "bn1/beta": 0.0, "fc": 3.0})
     found = follow_keras(optimizer, RATES)
@@ -187,11 +196,12 @@ def test_the_configuration_makes_the_same_optimizer(rate):
     assert optimizer.weight_decay is None
 
 
+@pytest.mark.extra("torch")
 @pytest.mark.parametrize("reset", [False, True])
 def test_a_real_network_trains_as_in_torch(reset, set_policy):
-    torch = pytest.importorskip("torch", reason="torch is not installed: pip install .[parity]")
     import reference_torch as reference
     import tensorflow as tf
+    import torch
 
     set_policy("float64")
     keras.utils.set_random_seed(0)
@@ -237,8 +247,8 @@ np.savez(sys.argv[2], *history[-1])
 """
 
 
+@pytest.mark.extra("jax")
 def test_jax_takes_the_same_steps(run_python, tmp_path):
-    pytest.importorskip("jax", reason="jax is not installed: pip install .[jax]")
     here = Path(__file__).parent
     run_python(STEPS_ON_ANY_BACKEND, here, tmp_path / "jax.npz", KERAS_BACKEND="jax")
     optimizer = SGD(weight_decay=0.01, reset_momentum_on_drop=True)

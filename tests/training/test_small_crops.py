@@ -111,10 +111,10 @@ def test_a_stopped_run_goes_on_at_its_size(finished, tmp_path, monkeypatch, wher
         np.testing.assert_array_equal(straight, resumed)
 
 
-def test_crops_as_large_as_the_images_are_refused(tmp_path):
+def test_crops_as_large_as_the_images_are_refused(few_cifar10, tmp_path):
     recipe = dataclasses.replace(RECIPE, data=dataclasses.replace(DATA, small_size=32))
     with pytest.raises(ValueError, match=r"`data.small_size` should be below.*32. Received: 32"):
-        run(recipe, run_dir=tmp_path / "run")
+        run(recipe, run_dir=tmp_path / "run", data_dir=few_cifar10)
 
 
 def test_a_share_that_two_epochs_do_not_have_is_no_matter_to_a_smoke_run():

@@ -20,8 +20,8 @@ from keras_wrn.weights import (
     weights_info,
 )
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install .[parity]")
-pytest.importorskip("safetensors", reason="safetensors is not installed: pip install .[weights]")
+torch = pytest.importorskip("torch", reason="needs torch, of the extra `parity`")
+pytestmark = pytest.mark.extra("torch", "safetensors")
 from networks import CIFAR  # noqa: E402
 from reference_torch_resnet import ResNet, randomize  # noqa: E402
 

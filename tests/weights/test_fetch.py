@@ -14,7 +14,8 @@ import keras_wrn
 from keras_wrn.weights import DownloadError, WeightsError, fetch, load_published, weights_info
 from keras_wrn.weights.sources import ALIASES, DEFAULT_TAGS, SOURCES, tag_of
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="needs torch, of the extra `parity`")
+pytestmark = pytest.mark.extra("torch")
 NAME = "wrn_16_2.mmrazor_cifar10"
 
 

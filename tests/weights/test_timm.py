@@ -9,12 +9,13 @@ from PIL import Image
 import keras_wrn
 from keras_wrn.weights import load_torch_weights, weights_info
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="needs torch, of the extra `parity`")
 from timm_networks import import_timm, timm_network  # noqa: E402
 
 PHOTOS = sorted(
     (Path(__file__).parents[3] / "shared" / "images" / "imagenet_samples").glob("*.JPEG")
 )
+pytestmark = pytest.mark.extra("timm")
 needs_photos = pytest.mark.skipif(not PHOTOS, reason="needs the photos beside the repository")
 
 

@@ -5,10 +5,8 @@ machine's torch. None of them is used here: declaring them is enough for the imp
 """
 
 import importlib
-import importlib.util
 import sys
 
-import pytest
 import torch
 
 NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -23,9 +21,7 @@ LIBRARIES = []  # torch forgets the operators with the library
 
 
 def import_timm():
-    """The module timm; the test is skipped where it is not installed."""
-    if importlib.util.find_spec("timm") is None:
-        pytest.skip("timm is not installed")
+    """The module timm."""
     try:
         import torchvision  # noqa: F401
     except RuntimeError:

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# The long runs, one after the other, from the top of a checkout that nothing else works in, with an
+# environment that is entered:
+#
+#     git worktree add --detach ../runs main && cd ../runs && make .venv/installed
+#     . .venv/bin/activate && nice -n 19 results/queue.sh
+#
+# Stop it anywhere and start it again: a run goes on at its last whole epoch, a finished one ends at
+# once, and a failed one does not stop the rest. What a run writes lies in runs/; its small files are
+# copied to results/ when it is done, as CONTRIBUTING.md says.
+cd "$(dirname "$0")/.." || exit 1
+
+while read -r recipe flags; do
+    case $recipe in '' | '#'*) continue ;; esac
+    # shellcheck disable=SC2086
+    python "recipes/$recipe.py" $flags --resume </dev/null || echo "queue: $recipe $flags failed" >&2
+done <<'RUNS'
+cifar10_wrn40_2 --seed 0
+cifar10_wrn22_4 --seed 0
+cifar10_wrn28_4 --seed 0
+cifar10_wrn40_2 --seed 1
+cifar10_wrn22_4 --seed 1
+cifar10_wrn28_4 --seed 1
+RUNS
