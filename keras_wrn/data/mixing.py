@@ -1,4 +1,4 @@
-"""Heavier augmentation, off in the paper's recipes: cutout, mixup, CutMix; RandAugment is beside.
+"""Heavier augmentation, off in the paper's recipes: jitter, cutout, mixup, CutMix, RandAugment.
 
 What is drawn comes from NumPy, by (seed, epoch, index), and what is done to pixels and labels from
 Keras' layers, which take a finished draw. So it is the same on tf.data and from arrays, after a
@@ -19,6 +19,8 @@ Keras 3.15.1 and keras-cv 0.9.0 have each of the three; measured on 2,048 to 8,1
 Hence Keras' layers for the pixels, and for both kinds of box the draw as in the papers (a centre on
 any pixel, cut off at the border), the label from the area left. CutMix here draws a share and a
 box for each image, where the paper draws one for each batch.
+
+Brightness and contrast change the pixels before all else, by Keras' layers too.
 
 Sources: DeVries & Taylor 2017 (cutout), Zhang et al. 2018 (mixup), Yun et al. 2019 (CutMix).
 """
@@ -46,6 +48,8 @@ class Heavy:
     mixup: float = 0.0
     cutmix: float = 0.0
     rand_augment: float = 0.0
+    cutmix_rate: float = 1.0
+    jitter: float = 0.0
 
     def __post_init__(self):
         if self.cutout != int(self.cutout) or self.cutout < 0:
@@ -60,12 +64,16 @@ class Heavy:
                     f"`{name}` should be the alpha of a Beta distribution, 0 for none. "
                     f"Received: {alpha!r}"
                 )
-        if not 0 <= self.rand_augment <= 1:
-            raise ValueError(
-                f"`rand_augment` should be in [0, 1], 0 for none. Received: {self.rand_augment!r}"
-            )
+        for name in ("rand_augment", "jitter"):
+            strength = getattr(self, name)
+            if not 0 <= strength <= 1:
+                raise ValueError(
+                    f"`{name}` should be in [0, 1], 0 for none. Received: {strength!r}"
+                )
+        if not 0 < self.cutmix_rate <= 1:
+            raise ValueError(f"`cutmix_rate` should be in (0, 1]. Received: {self.cutmix_rate!r}")
 
-    def draws(self, seed, epoch, count, order, size):
+    def draws(self, seed, epoch, count, order, size, mixing=True):
         """Draw what happens to the images of one epoch.
 
         Args:
@@ -74,12 +82,14 @@ class Heavy:
             count: int, the number of training images.
             order: int (steps, batch), the image in each place of the epoch.
             size: (height, width).
+            mixing: bool; False leaves the images of this epoch without mixup and CutMix.
 
         Returns:
             dict of arrays that begin with (steps,), only of what is on: `cutout` and `cutmix`,
             boxes int32 (steps, batch, 4); `partner` int32 and `mixup`, the share of an image's own
             pixels, float32 (steps, batch); `operations` int32 and `amounts` float32 in [0, 1),
-            (steps, batch, 2).
+            (steps, batch, 2); `jitter` float32 (steps, batch, 2), what is added to pixels of 0..1,
+            and the factor on how far they are from their mean after that.
         """
         # The stream of `epoch_draws` is [seed, epoch]: this one leaves its numbers as they are.
         generator = np.random.default_rng([seed, epoch, 1])
@@ -94,12 +104,17 @@ class Heavy:
             tossed = table[:, :1, 3] < 0.5
         if self.mixup:
             own = generator.beta(self.mixup, self.mixup, count).astype("float32")[order]
-            plan["mixup"] = np.where(tossed, own, np.float32(1)) if self.cutmix else own
+            mixed = tossed if self.cutmix else True
+            plan["mixup"] = np.where(mixed & mixing, own, np.float32(1))
         if self.cutmix:
             own = generator.beta(self.cutmix, self.cutmix, count)[order]
             ratio = np.sqrt(1 - own)
             if self.mixup:
                 ratio = np.where(tossed, 0, ratio)
+            if self.cutmix_rate < 1:
+                chosen = np.random.default_rng([seed, epoch, 2]).random(count) < self.cutmix_rate
+                ratio = np.where(chosen[order], ratio, 0)
+            ratio = ratio * mixing
             heights, widths = ((ratio * side).astype(int) for side in size)
             plan["cutmix"] = clipped_boxes(table[..., 4:6], heights, widths, size)
         if self.rand_augment:
@@ -107,6 +122,9 @@ class Heavy:
             chosen = np.floor(table[..., 6:8] * len(OPERATIONS)).astype("int32")
             plan["operations"] = np.minimum(chosen, last)
             plan["amounts"] = generator.random((count, 2), dtype="float32")[order]
+        if self.jitter:
+            drawn = np.random.default_rng([seed, epoch, 3]).random((count, 2), dtype="float32")
+            plan["jitter"] = (self.jitter * (2 * drawn - 1) + np.float32([0, 1]))[order]
         return plan
 
     def layers(self):
@@ -123,14 +141,27 @@ class Heavy:
             layers["cutmix"] = keras.layers.CutMix(**settings)
         if self.rand_augment:
             layers["rand_augment"] = RandAugment(self.rand_augment)
+        if self.jitter:
+            layers["brightness"] = keras.layers.RandomBrightness(0.0, **settings)
+            layers["contrast"] = keras.layers.RandomContrast(0.0, (0, 255), **settings)
         return layers
 
 
 def change_pixels(layers, images, plan):
-    """Apply RandAugment, if on, to images of 0..255; `plan` is one step's part of `Heavy.draws`."""
-    if "rand_augment" not in layers:
-        return images
-    return layers["rand_augment"](images, plan["operations"], plan["amounts"])
+    """Apply RandAugment and then the jitter, those that are on, to images of 0..255.
+
+    `plan` is one step's part of `Heavy.draws`.
+    """
+    if "rand_augment" in layers:
+        images = layers["rand_augment"](images, plan["operations"], plan["amounts"])
+    if "brightness" in layers:
+        images = ops.cast(ops.convert_to_tensor(images), "float32")
+        added, factor = (
+            ops.convert_to_tensor(plan["jitter"])[:, i, None, None, None] for i in (0, 1)
+        )
+        images = layers["brightness"].transform_images(images, {"rgb_delta": 255 * added})
+        images = layers["contrast"].transform_images(images, {"contrast_factor": factor})
+    return images
 
 
 def change_batch(layers, images, labels, plan):

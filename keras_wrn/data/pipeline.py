@@ -39,8 +39,8 @@ def epoch_draws(seed, epoch, count):
 class Batches:
     """Training batches as a function of the step: what every road below shares.
 
-    In this order: RandAugment on pixels of 0..255, crop and flip, normalisation, cutout, and last
-    mixup and CutMix on images and labels.
+    In this order: RandAugment and jitter on pixels of 0..255, crop and flip, normalisation, cutout,
+    and last mixup and CutMix on images and labels.
 
     Args:
         images: uint8 or float32 (n, height, width, channels). Where they are larger than
@@ -60,6 +60,10 @@ class Batches:
             batch has one of the two, by a coin.
         rand_augment: float in [0, 1], strength of RandAugment, two operations an image; 0 for none.
             Only with `dataset`, on RGB, and not with ZCA.
+        cutmix_rate: float in (0, 1], the share of the images that CutMix mixes.
+        jitter: float in [0, 1]; to each image of 0..1 a number within this of 0 is added, and its
+            distance from its mean is multiplied by one within this of 1. Not with ZCA.
+        mixing_epochs: int, how many epochs have mixup and CutMix, from the first; None for all.
 
     Raises:
         ValueError: a value out of range; the message says what was expected.
@@ -80,7 +84,7 @@ class Batches:
     def __init__(
         self, images, labels, classes, *, batch_size, preprocessing, padding=4,
         horizontal_flip=True, alternating_flip=False, seed=0, cutout=0, mixup=0.0, cutmix=0.0,
-        rand_augment=0.0,
+        rand_augment=0.0, cutmix_rate=1.0, jitter=0.0, mixing_epochs=None,
     ):  # fmt: skip
         check_images(images, labels)
         check_labels(labels, classes)
@@ -94,7 +98,7 @@ class Batches:
         check_padding(padding, full)
         self.size = size = tuple(min(side, preprocessing.size) for side in full)
         self.margin = tuple(side - crop for side, crop in zip(full, size, strict=True))
-        self.heavy = Heavy(cutout, mixup, cutmix, rand_augment)
+        self.heavy = Heavy(cutout, mixup, cutmix, rand_augment, cutmix_rate, jitter)
         if cutout > min(size):
             raise ValueError(
                 f"`cutout` should be at most the image size {size}. Received: cutout={cutout!r}"
@@ -109,6 +113,12 @@ class Batches:
                 "`rand_augment` should be 0 with ZCA whitening and with images that are not RGB: "
                 f"it works on 3 channels of 0..255. Received: rand_augment={rand_augment!r}"
             )
+        if jitter and self.whitened:
+            raise ValueError(
+                "`jitter` should be 0 with ZCA whitening: it works on pixels of 0..255. "
+                f"Received: jitter={jitter!r}"
+            )
+        self.mixing_epochs = mixing_epochs
         self.images = _whiten(preprocessing, images) if self.whitened else images
         self.labels = np.asarray(labels, "int32")
         self.classes = classes
@@ -145,7 +155,8 @@ class Batches:
         `order` and `draws` as above, and what `Heavy.draws` adds.
         """
         order, draws = self.draws(epoch)
-        heavy = self.heavy.draws(self.seed, epoch, len(self.images), order, self.size)
+        mixing = self.mixing_epochs is None or epoch < self.mixing_epochs
+        heavy = self.heavy.draws(self.seed, epoch, len(self.images), order, self.size, mixing)
         return {"order": order, "draws": draws, **heavy}
 
     def batch(self, images, labels, plan):

@@ -64,6 +64,12 @@ class DataConfig:
     """Alpha of mixup's Beta distribution; 0 for none."""
     cutmix: float = 0.0
     """Alpha of CutMix's Beta distribution; 0 for none."""
+    cutmix_rate: float = 1.0
+    """The share of the images that CutMix mixes."""
+    mixing_share: float = 1.0
+    """The share of the epochs, from the first, that mixup and CutMix are for."""
+    jitter: float = 0.0
+    """Brightness and contrast of each image change by up to this share; 0 for none."""
     rand_augment: float = 0.0
     """Strength of RandAugment in [0, 1], two operations an image; 0 for none. TensorFlow only."""
 

@@ -167,6 +167,9 @@ def recipe_batches(recipe, data, size):
         mixup=settings.mixup,
         cutmix=settings.cutmix,
         rand_augment=settings.rand_augment,
+        cutmix_rate=settings.cutmix_rate,
+        jitter=settings.jitter,
+        mixing_epochs=epochs_of(settings.mixing_share, recipe.epochs),
     )
 
 

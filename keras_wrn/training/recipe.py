@@ -169,7 +169,10 @@ class Recipe:
         yield from check(validation >= 0, "data.validation", "0 or more", validation)
         yield from check(padding >= 0, "data.crop_padding", "0 or more", padding)
         try:
-            Heavy(data.cutout, data.mixup, data.cutmix, data.rand_augment)
+            Heavy(
+                data.cutout, data.mixup, data.cutmix, data.rand_augment, data.cutmix_rate,
+                data.jitter,
+            )  # fmt: skip
         except ValueError as error:
             yield str(error)
         if is_folder and data.preprocessing == "zca":
@@ -180,8 +183,15 @@ class Recipe:
         if data.alternating_flip and not data.horizontal_flip:
             yield "`data.alternating_flip` needs `data.horizontal_flip`, received False"
         yield from self._small_problems(check)
-        if data.rand_augment and data.preprocessing == "zca":
-            yield "`data.rand_augment` works on pixels, and does not go with zca preprocessing"
+        for field in ("rand_augment", "jitter"):
+            if getattr(data, field) and data.preprocessing == "zca":
+                yield f"`data.{field}` works on pixels, and does not go with zca preprocessing"
+        if data.cutmix_rate != DataConfig.cutmix_rate and not data.cutmix:
+            yield f"`data.cutmix_rate` needs `data.cutmix`, received {data.cutmix_rate} and 0"
+        share = data.mixing_share
+        yield from check(0 < share <= 1, "data.mixing_share", "in (0, 1]", share)
+        if share != DataConfig.mixing_share and not (data.cutmix or data.mixup):
+            yield f"`data.mixing_share` needs `data.mixup` or `data.cutmix`, received {share} alone"
 
     def _small_problems(self, check):
         data, model = self.data, self.model

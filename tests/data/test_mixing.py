@@ -127,6 +127,45 @@ def test_with_both_on_each_batch_has_one_of_the_two():
     assert 7 <= sum(kinds) <= 23  # of 30
 
 
+def test_cutmix_takes_its_share_of_the_images():
+    _, y = run(batches_of(400, cutmix=1.0, cutmix_rate=0.25)[1], epochs=1)[0]
+    mixed = (y > 0).sum(axis=1) == 2
+    assert 0.15 < mixed.mean() < 0.35
+    # Those are mixed as without a rate: only who they are is drawn beside.
+    _, all_mixed = run(batches_of(400, cutmix=1.0)[1], epochs=1)[0]
+    np.testing.assert_array_equal(y[mixed], all_mixed[mixed])
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_mixing_ends_after_its_epochs_and_cutout_goes_on(kind):
+    settings = {kind: 1.0, "cutout": 4}
+    _, batches = batches_of(32, 8, mixing_epochs=1, **settings)
+    every = run(batches_of(32, 8, **settings)[1], epochs=2)
+    for step, ((x, y), (x_all, y_all)) in enumerate(
+        zip(run(batches, epochs=2), every, strict=True)
+    ):
+        if step < 4:
+            np.testing.assert_array_equal(x, x_all)
+            np.testing.assert_array_equal(y, y_all)
+        else:
+            assert sorted(np.unique(y)) == [0, 1] and (y_all.max(axis=1) < 1).any()
+            assert all((image == 0).any() for image in x)
+
+
+def test_jitter_changes_brightness_and_then_contrast_within_its_range():
+    images, labels = made_up(64, SIZE)
+    settings = {"batch_size": 64, **PLAIN}
+    (x, _), _ = run(Batches(images, labels, 10, jitter=0.2, **settings), epochs=2)
+    batches = Batches(images, labels, 10, jitter=0.2, **settings)
+    plan = batches.plan(0)
+    added, factor = (plan["jitter"][0, :, i, None, None, None] for i in (0, 1))
+    expected = np.clip(images[plan["order"][0]] / 255 + added, 0, 1)
+    mean = expected.mean(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(x, np.clip(mean + factor * (expected - mean), 0, 1), atol=1e-5)
+    assert -0.2 <= added.min() < -0.15 and 0.15 < added.max() <= 0.2
+    assert 0.8 <= factor.min() < 0.85 and 1.15 < factor.max() <= 1.2
+
+
 def test_a_mixed_policy_does_not_round_the_images(set_policy):
     settings = {"cutout": 4, "mixup": 0.5, "cutmix": 0.5, "seed": 3}
     expected = run(batches_of(32, 8, **settings)[1], epochs=1)

@@ -19,7 +19,13 @@ ROADS = {
     "cutout": {"cutout": 4},
     "mixup": {"mixup": 0.2},
     "cutmix": {"cutmix": 1.0},
-    "all_but_rand_augment": {"cutout": 3, "mixup": 1.0, "cutmix": 1.0},
+    "all_but_rand_augment": {
+        "cutout": 3,
+        "mixup": 1.0,
+        "cutmix": 1.0,
+        "cutmix_rate": 0.5,
+        "jitter": 0.2,
+    },
 }
 
 

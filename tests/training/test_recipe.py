@@ -110,6 +110,12 @@ def test_cosine_ends_near_zero_and_starts_from_warmup():
         ({"data": DataConfig(mixup=-0.1)}, "`mixup`"),
         ({"data": DataConfig(rand_augment=2.0)}, "`rand_augment`"),
         ({"data": DataConfig(rand_augment=0.5, preprocessing="zca")}, "zca"),
+        ({"data": DataConfig(jitter=0.1, preprocessing="zca")}, "`data.jitter` works on pixels"),
+        ({"data": DataConfig(jitter=1.1)}, "`jitter`"),
+        ({"data": DataConfig(cutmix_rate=0.5)}, "needs `data.cutmix`"),
+        ({"data": DataConfig(cutmix=1.0, cutmix_rate=0.0)}, "`cutmix_rate`"),
+        ({"data": DataConfig(mixing_share=0.5)}, "needs `data.mixup` or `data.cutmix`"),
+        ({"data": DataConfig(cutmix=1.0, mixing_share=1.5)}, "`data.mixing_share`"),
     ],
 )
 def test_bad_settings_are_refused_by_name(changes, message):
