@@ -92,6 +92,9 @@ class OptimizerConfig:
     """Coupled weight decay, as in Torch."""
     decay_norm_and_bias: bool = True
     """Decay gamma, beta and biases too, as the authors do."""
+    average: float = 0.0
+    """Momentum of a moving average of the weights, such as 0.99, which the run ends with; the log
+    has the errors of the weights themselves. 0 for none."""
     reset_momentum_on_drop: bool = False
     """Clear the momentum buffer at each milestone, as the authors' Lua code does."""
     lr_multipliers: dict[str, float] = dataclasses.field(default_factory=dict)

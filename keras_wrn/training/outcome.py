@@ -17,8 +17,8 @@ def size_of(weights):
     return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
-def summarize(recipe, run_dir, final, student, teacher, data, place):
-    """The contents of summary.json."""
+def summarize(recipe, run_dir, final, student, teacher, data, place, renewed):
+    """The contents of summary.json; `renewed` images gave the batch norms new statistics."""
     from keras_wrn.evaluation import evaluate
 
     lines = RunLog.read(run_dir / "log.jsonl")
@@ -48,7 +48,8 @@ def summarize(recipe, run_dir, final, student, teacher, data, place):
         * sum(
             epochs * (_training_flops(recipe, student, size) + 2 * teaching)
             for epochs, size in phases(recipe, data.preprocessing.size)
-        ),
+        )
+        + 2 * macs * renewed,
         "seconds": round(sum(line["seconds"] for line in lines), 1),
         "precision": place.precision,
         "devices": place.device_names(),

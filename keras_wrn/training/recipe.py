@@ -130,7 +130,7 @@ class Recipe:
         yield from check(0 <= smoothing < 1, "label_smoothing", "in [0, 1)", smoothing)
         rate = optimizer.learning_rate
         yield from check(rate > 0, "optimizer.learning_rate", "above 0", rate)
-        for field in ("momentum", "kernel_momentum"):
+        for field in ("momentum", "kernel_momentum", "average"):
             momentum = getattr(optimizer, field)
             yield from check(0 <= momentum < 1, f"optimizer.{field}", "in [0, 1)", momentum)
         kernel_rate = optimizer.kernel_rate

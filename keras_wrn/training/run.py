@@ -13,6 +13,7 @@ from keras_wrn.files import write_json
 from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.training import devices, report
 from keras_wrn.training.announce import opening_lines
+from keras_wrn.training.averaging import averaging, hold_average, renew_statistics
 from keras_wrn.training.callbacks import RunLog, end_epoch, run_callbacks
 from keras_wrn.training.checkpoint import Checkpoints, apply_state
 from keras_wrn.training.directory import (
@@ -133,9 +134,13 @@ def _run(recipe, run_dir, data_dir, made_up, share, changes):
 
 def _finish(recipe, run_dir, model, teacher, data, place):
     final = final_model(recipe, model, data.preprocessing)
+    renewed = 0
+    if recipe.optimizer.average:
+        batches = recipe_batches(recipe, data, data.preprocessing.size)
+        renewed = renew_statistics(final, batches, recipe.epochs)
     final.save(run_dir / "model.keras")
     data.preprocessing.save(run_dir)
-    summary = summarize(recipe, run_dir, final, model, teacher, data, place)
+    summary = summarize(recipe, run_dir, final, model, teacher, data, place, renewed)
     report.plot_curves(run_dir)
     export_artifacts(recipe, final, run_dir / "export")
     write_json(run_dir / "summary.json", summary)
@@ -177,6 +182,7 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
         params, zca = model.count_params(), data.preprocessing.zca
         on_chief(lambda: check_disk(run_dir, params, zca), share)
         _compile(model, recipe, steps)
+        take_average = hold_average(model.optimizer)
         build_metrics(model, data.classes)  # which `fit` makes too late to be restored
         on_chief(lambda: begin_directory(run_dir, recipe, given), share)
         if share.is_chief:
@@ -224,6 +230,8 @@ def _train(recipe, run_dir, data, start, teacher, place, given, changes):
         if step < end * steps:
             step = fit(batches, step, end, {})
         model.train_function = None  # else TensorFlow makes one for images of any size
+    if recipe.optimizer.average:
+        take_average(model.trainable_variables)
     return student
 
 
@@ -248,6 +256,7 @@ def _compile(model, recipe, steps):
     rate = settings.pop("learning_rate")
     scale = recipe.batch_size / recipe.rate_batch if recipe.scale_lr else 1.0
     schedule = scaled_schedule(recipe.schedule, rate, scale, recipe.epochs, steps)
+    settings.update(averaging(settings.pop("average")))
     muon = {name: settings.pop(name) for name in ("kernel_rate", "kernel_momentum")}
     optimizer = (
         Muon(schedule, **muon, **settings) if muon["kernel_rate"] else SGD(schedule, **settings)
