@@ -155,6 +155,7 @@ def test_a_teacher_of_other_classes_is_refused_before_training(teacher_run, few_
             run_dir=tmp_path / "other")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_stopped_run_with_a_teacher_and_frozen_stages_continues(
     teacher_run, tmp_path, monkeypatch
 ):

@@ -174,6 +174,7 @@ run(recipe, run_dir=sys.argv[1], made_up=True)
 """
 
 
+@pytest.mark.slow
 def test_deterministic_reruns_are_bit_identical(tmp_path, run_python):
     for name in ("a", "b"):
         run_python(DETERMINISTIC, tmp_path / name, OMP_NUM_THREADS="2")
