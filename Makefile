@@ -21,9 +21,6 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 EXPORTED := saved_models/digits_wrn10_1
 NEEDS := setup.py pyproject.toml constraints.txt
 
-# TensorFlow's remarks on start-up hide what is being said here.
-export TF_CPP_MIN_LOG_LEVEL ?= 3
-
 .PHONY: quickstart test lint benchmark clean
 
 quickstart: $(EXPORTED)/1/saved_model.pb
@@ -48,6 +45,7 @@ lint: $(VENV)/installed-$(EXTRAS)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+benchmark: export TF_CPP_MIN_LOG_LEVEL ?= 3
 benchmark: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/speed.py --out benchmarks/results/speed.json
 	$(BIN)/python benchmarks/speed_page.py benchmarks/results/speed.json --page docs/speed.md
