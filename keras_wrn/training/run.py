@@ -42,6 +42,7 @@ from keras_wrn.training.on_device import fits_device, on_device
 from keras_wrn.training.optimizer import SGD
 from keras_wrn.training.outcome import export_artifacts, summarize
 from keras_wrn.training.recipe import Recipe, smoke
+from keras_wrn.training.run_files import read_summary
 from keras_wrn.training.schedules import scaled_schedule
 from keras_wrn.training.workers import build_metrics, of_workers, on_workers
 
@@ -104,7 +105,7 @@ def run(
         if not share.is_chief:
             return {}
         print(f"{run_dir} is a finished run.")
-        return json.loads((run_dir / "summary.json").read_text())
+        return read_summary(run_dir)
     with contextlib.ExitStack() as stack, peers(share, run_dir):
         on_chief(lambda: stack.enter_context(locked(run_dir)), share)
         return _run(recipe, run_dir, data_dir, made_up, share, changes)
