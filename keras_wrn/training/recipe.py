@@ -279,5 +279,6 @@ def smoke(recipe: Recipe) -> Recipe:
         schedule=dataclasses.replace(recipe.schedule, milestones=(0.5,)),
         epochs=2,
         batch_size=16,
+        rate_batch=max(1, 16 * recipe.rate_batch // recipe.batch_size),
         paper_error=None,
     )

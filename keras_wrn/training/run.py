@@ -142,7 +142,8 @@ def _finish(recipe, run_dir, model, teacher, data, place):
     write_json(run_dir / "summary.json", summary)
     split = "validation" if recipe.data.validation else "test"
     error = f"{summary['test_error']:.2f} % {split} error"
-    print(f"{recipe.name}: {error} after {recipe.epochs} epochs; see {run_dir}")
+    epochs = f"{recipe.epochs} epoch" + "s" * (recipe.epochs > 1)
+    print(f"{recipe.name}: {error} after {epochs}; see {run_dir}")
     return summary
 
 
