@@ -21,9 +21,6 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 EXPORTED := saved_models/digits_wrn10_1
 NEEDS := setup.py pyproject.toml constraints.txt
 
-# TensorFlow's remarks on start-up hide what is being said here.
-export TF_CPP_MIN_LOG_LEVEL ?= 3
-
 # In the order of their names: by the number of tests the files of few and long ones come last.
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
@@ -56,6 +53,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+benchmark: export TF_CPP_MIN_LOG_LEVEL ?= 3
 benchmark: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/speed.py --out benchmarks/results/speed.json
 	$(BIN)/python benchmarks/speed_page.py benchmarks/results/speed.json --page docs/speed.md

@@ -78,8 +78,9 @@ setup(
         "scipy>=1.14",
         "tensorboard>=2.20",  # TensorFlow no longer brings it
         "tqdm>=4.66",
+        "typeguard>=4",
         "tyro>=1.0,<2",
-        "urllib3>=2",
+        "urllib3>=2.2",
     ],
     extras_require={**EXTRAS, "dev": sorted(DEV), "gpu": ["tensorflow[and-cuda]"]},
 )

@@ -4,6 +4,11 @@ import os
 import platform
 import sys
 
+from keras_wrn import quiet
+
+if quiet.is_command():
+    quiet.begin()
+
 # On a processor without AVX512_VNNI TensorFlow leaves oneDNN's kernels off, and a training step
 # takes about twice as long. TensorFlow reads this once, when it is imported.
 if platform.machine() in ("x86_64", "AMD64") and "tensorflow" not in sys.modules:

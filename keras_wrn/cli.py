@@ -135,12 +135,26 @@ def _call(function, args, prog, **settings):
     except SystemExit as stop:
         if stop.code:
             # Without the box, whose upper edge holds a title that the text repeats.
-            lines = [x for x in errors.getvalue().splitlines() if not x.startswith(("╭", "┌"))]
-            words = " ".join(re.sub(r"[╭╮╰╯│─┌┐└┘|]+", " ", " ".join(lines)).split())
+            lines = [x for x in errors.getvalue().splitlines() if x[:1] not in ("╭", "┌", "+")]
+            words = " ".join(re.sub(r"[╰╯│─└┘├┤|]+|-{3,}", " ", " ".join(lines)).split())
             words = words.split(" For full helptext")[0].split(" see ")[0]
-            _fail(words, USE_ERROR)
+            _fail(_shortened(words), USE_ERROR)
         raise
     return parsed() if callable(parsed) and not dataclasses.is_dataclass(parsed) else parsed
+
+
+def _shortened(words):
+    """Of options that there are not, their names and those most like them, without their help."""
+    before, found, unknown = words.partition("Unrecognized options: ")
+    if not found:
+        return words
+    given, *meant = re.split(r"Perhaps you meant: |Arguments similar to \S+: ", unknown)
+    names = [name for name in given.replace(",", " ").split() if name.startswith("-")]
+    likely = [name for text in meant for name in re.findall(r"^--[\w.-]+", text)]
+    likely.sort()
+    hint = f"; did you mean {' or '.join(likely)}?" if likely else ""
+    rest = before and f". {before.rstrip()}"
+    return f"{found}{', '.join(names) or given.rstrip()}{hint}{rest}"
 
 
 def _deferred(function):

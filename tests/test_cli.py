@@ -5,6 +5,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import pytest
@@ -39,6 +40,13 @@ def call(capsys, *args):
         (("train", "digits_wrn10"), "did you mean 'digits_wrn10_1'?"),
         (("train", "absent.py"), "absent.py"),
         (("train", "digits_wrn10_1", "--epohcs", "3"), "--epohcs"),
+        (
+            ("train", "digits_wrn10_1", "--epohcs", "3", "--optimizer.lr", "1"),
+            "error: Unrecognized options: --epohcs, --optimizer.lr; did you mean --epochs or "
+            "--optimizer.lr-multipliers?",
+        ),
+        (("predict", "a", "--modle", "x"), "Unrecognized options: --modle. "),
+        (("list", "a", "b"), "Unrecognized options: b"),
         (("train", "digits_wrn10_1", "--optimizer.lr", "3"), "--optimizer.lr"),
         (("train", "digits_wrn10_1", "--epochs", "many"), "'many'"),
         (("train", "digits_wrn10_1", "--epochs", "0"), "received 0"),
@@ -68,7 +76,7 @@ def test_wrong_use_exits_with_2_and_one_line(capsys, tmp_path, monkeypatch, args
     assert len(errors) == 1
     assert message in errors[0]
     assert not any(f"{x} {x}" in errors[0].lower() for x in ("invalid choice", "options"))
-    assert "[Errno" not in errors[0]
+    assert "[Errno" not in errors[0] and len(errors[0]) < 400
     assert "model.keras" not in {path.name for path in tmp_path.rglob("*")}
 
 
@@ -140,6 +148,45 @@ def test_list_shows_networks_with_the_papers_errors_and_recipes(capsys):
     assert "svhn_wrn16_8" in out
 
 
+@pytest.mark.parametrize("pattern", ["*", "wrn_16_*", "cifar100_*", "wrn_16_2.cifar10"])
+def test_list_has_columns_and_no_empty_table(capsys, pattern):
+    code, out, _ = call(capsys, "list", pattern)
+    assert code == 0
+    for table in out.rstrip("\n").split("\n\n"):
+        header, *rows = table.splitlines()
+        assert rows
+        begin = header.rindex("  ") + 2  # of the last column
+        for row in rows:
+            assert row == row.rstrip()
+            assert len(row) < begin or (row[begin - 2 : begin] == "  " and row[begin] != " ")
+            assert row.split()[0] not in ("", header)
+
+
+def test_a_command_names_the_directory_to_serve(capsys, tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow_serving", reason="needs the extra `serving`")
+    exported = []
+
+    def export_serving(network, directory, **settings):
+        exported.append(directory)
+        return directory / "models" / settings["name"] / "1"
+
+    monkeypatch.setattr("keras_wrn.export.export_serving", export_serving)
+    arguments = ["export", "wrn_16_2.cifar10", "--format", "serving", "--out", str(tmp_path / "s")]
+    code, out, _ = call(capsys, *arguments, "--name", "mine")
+    assert (code, exported) == (0, [tmp_path / "s"])
+    assert out == f"Exported serving to {tmp_path / 's'}: version 1 of mine\n"
+
+
+def test_git_ignores_what_is_exported_but_for_what_ships():
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        pytest.skip("no checkout")
+    names = "finetune_folder", "digits_wrn10_1", "cifar10_wrn16_2"
+    paths = [f"saved_models/{name}/1/model.keras" for name in names]
+    done = subprocess.run(["git", "check-ignore", *paths], cwd=root, capture_output=True, text=True)
+    assert done.stdout.split() == paths[:2]
+
+
 @needs_tensorflow
 @pytest.mark.parametrize("name", sorted(recipe_paths()))
 def test_every_recipe_runs_its_smoke_test_without_data(capsys, tmp_path, monkeypatch, name):
@@ -158,7 +205,8 @@ def test_every_recipe_runs_its_smoke_test_without_data(capsys, tmp_path, monkeyp
 def test_a_run_is_evaluated_predicted_exported_and_reported(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = ["--epochs", "1", "--schedule.kind", "cosine", "--export.no-litert"]
-    assert call(capsys, "train", "digits_wrn10_1", "--run-dir", "runs/d", *flags)[0] == 0
+    code, out, _ = call(capsys, "train", "digits_wrn10_1", "--run-dir", "runs/d", *flags)
+    assert code == 0 and "% test error after 1 epoch; see runs/d\n" in out
     summary = json.loads((tmp_path / "runs/d/summary.json").read_text())
 
     code, out, _ = call(capsys, "evaluate", "runs/d", "--out", "evaluated")

@@ -1,12 +1,15 @@
 """Ask a TensorFlow Serving that serves one of our SavedModels."""
 
+import contextlib
 import io
+import math
 import os
 import time
 from pathlib import Path
 
 import numpy as np
 
+from keras_wrn.client.answers import WrongAnswer, classified, predicted
 from keras_wrn.client.grpc import GrpcProtocol
 from keras_wrn.client.rest import RestProtocol
 from keras_wrn.client.target import ServingError, Target
@@ -23,7 +26,7 @@ class ServingClient:
         url: str; for REST "http://host:8501", for gRPC "host:8500".
         model: str, the model's name on the server.
         protocol: "rest", or "grpc", which needs the extra `serving`.
-        timeout: float, seconds that a request may take; over gRPC its repetitions included.
+        timeout: float, seconds that a call of a method may take, repetitions included.
         version: int, or None for the newest.
         label: str such as "stable", instead of `version`.
         retries: int, how often a request is made again, 0 to 4.
@@ -31,7 +34,9 @@ class ServingClient:
 
     Raises:
         ValueError: another protocol, a URL of another kind, or both a version and a label.
-        ServingError: by every method: no server there, no such model, an input of another shape.
+        ServingError: by every method: no server there, no such model, an input of another shape,
+            no answer in time, a redirect (none is followed), or an answer that is not that of a
+            SavedModel of this package: other outputs, not a row for each image, NaN.
 
     Source: https://www.tensorflow.org/tfx/serving/api_rest.
 
@@ -60,15 +65,15 @@ class ServingClient:
             raise ValueError(
                 f"`url` should be such as {expected!r} for {protocol}. Received: {url!r}"
             )
-        if not timeout > 0 or retries not in range(5) or backoff < 0:  # gRPC allows four
-            raise ValueError(
+        if not 0 < timeout < math.inf or retries not in range(5) or not 0 <= backoff < math.inf:
+            raise ValueError(  # gRPC allows four
                 "`timeout` should be above 0, `retries` 0 to 4, and `backoff` 0 or more. "
                 f"Received: timeout={timeout}, retries={retries}, backoff={backoff}"
             )
         self.url, self.model = str(url).rstrip("/"), model
         kind = RestProtocol if protocol == "rest" else GrpcProtocol
-        target = Target(self.url, model, version, label, timeout, retries, backoff)
-        self._protocol: RestProtocol | GrpcProtocol = kind(target)
+        self._target = Target(self.url, model, version, label, timeout, retries, backoff)
+        self._protocol: RestProtocol | GrpcProtocol = kind(self._target)
 
     def classify(self, image_or_images):
         """Classify encoded images; the server decodes, resizes and crops.
@@ -94,13 +99,8 @@ class ServingClient:
         if not images:
             return []
         data = np.array([_encoded(image) for image in images], object)
-        outputs = self._protocol.predict("classify", {"image_bytes": data})
-        results = [
-            _result(*row)
-            for row in zip(
-                *(outputs[k] for k in ("valid", "indices", "classes", "scores")), strict=True
-            )
-        ]
+        with self._answers():
+            results = classified(self._ask("classify", {"image_bytes": data}), len(images))
         return results if several else results[0]
 
     def predict(self, images):
@@ -118,11 +118,12 @@ class ServingClient:
         images = check_array(images, "the images", rank=4)
         signature = "serve_uint8" if images.dtype == np.uint8 else "serving_default"
         dtype = "uint8" if signature == "serve_uint8" else "float32"
-        return self._protocol.predict(signature, {"image": images.astype(dtype)})
+        with self._answers():
+            return predicted(self._ask(signature, {"image": images.astype(dtype)}), len(images))
 
     def status(self):
         """The state of each version, or of the one of the client: dict such as {1: "AVAILABLE"}."""
-        return self._protocol.status()
+        return self._status(self._target.timeout)
 
     def wait(self, seconds=60.0):
         """Wait until the model is available.
@@ -133,7 +134,8 @@ class ServingClient:
         end, reason = time.monotonic() + seconds, None
         while True:
             try:
-                states = self.status()
+                left = max(end - time.monotonic(), 1.0)
+                states = self._status(min(left, self._target.timeout))
                 if "AVAILABLE" in states.values():
                     return
                 reason = f"its state is {states}"
@@ -149,6 +151,21 @@ class ServingClient:
     def close(self):
         """Close the connections."""
         self._protocol.close()
+
+    def _ask(self, signature, inputs):
+        return self._protocol.predict(signature, inputs, self._target.timeout)
+
+    def _status(self, timeout):
+        with self._answers():
+            return self._protocol.status(timeout)
+
+    @contextlib.contextmanager
+    def _answers(self):
+        """Say whose answer it is that is not as it should be."""
+        try:
+            yield
+        except WrongAnswer as error:
+            raise self._target.wrong(error) from None
 
     def __enter__(self):
         return self
@@ -178,25 +195,3 @@ def _encoded(image):
     data = io.BytesIO()
     image.save(data, "PNG")
     return data.getvalue()
-
-
-def _result(valid, indices, classes, scores):
-    if not valid:
-        nothing = {"pred_label": -1, "pred_score": 0.0, "pred_class": "", "top_k": []}
-        return {"valid": False, **nothing}
-    top = [
-        {
-            "label": int(index),
-            "class": name.decode() if isinstance(name, bytes) else name,
-            "score": float(score),
-        }
-        for index, name, score in zip(indices, classes, scores, strict=True)
-    ]
-    best = top[0]
-    return {
-        "valid": True,
-        "pred_label": best["label"],
-        "pred_score": best["score"],
-        "pred_class": best["class"],
-        "top_k": top,
-    }

@@ -3,6 +3,8 @@
 import contextlib
 import json
 
+from keras_wrn.client.answers import WrongAnswer
+
 LIMIT = 256 * 2**20  # gRPC's own is 4 MiB: seven images of 224 x 224 as floats
 
 
@@ -38,7 +40,7 @@ class GrpcProtocol:
         self.predictions = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
 
-    def predict(self, signature, inputs):
+    def predict(self, signature, inputs, timeout):
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
@@ -48,16 +50,19 @@ class GrpcProtocol:
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
         with self._errors():
-            answer = self.predictions.Predict(request, timeout=self.target.timeout)
-        return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
+            answer = self.predictions.Predict(request, timeout=timeout)
+        try:
+            return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
+        except (TypeError, ValueError) as error:
+            raise WrongAnswer(f"Expected tensors. Received: {error}") from error
 
-    def status(self):
+    def status(self, timeout):
         from tensorflow_serving.apis import get_model_status_pb2
 
         request = get_model_status_pb2.GetModelStatusRequest()
         self._name(request.model_spec)
         with self._errors():
-            answer = self.models.GetModelStatus(request, timeout=self.target.timeout)
+            answer = self.models.GetModelStatus(request, timeout=timeout)
         names = get_model_status_pb2.ModelVersionStatus.State.Name
         return {state.version: names(state.state) for state in answer.model_version_status}
 
@@ -79,5 +84,5 @@ class GrpcProtocol:
             yield
         except grpc.RpcError as error:
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise self.target.unreachable(error.details()) from error
-            raise self.target.refused(error.code().name, error.details()) from error
+                raise self.target.unreachable(error.details()) from None
+            raise self.target.refused(error.code().name, error.details()) from None

@@ -1,14 +1,22 @@
 """TensorFlow Serving over HTTP. Needs no TensorFlow."""
 
 import base64
+import json
+import queue
+import threading
+import time
 from typing import Any
+from urllib.parse import quote
 
-import numpy as np
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
+from keras_wrn.client.answers import WrongAnswer, states
+
 RETRIED = [502, 503]  # 504 is a deadline that has passed
+LIMIT = 256 * 2**20  # bytes of an answer, as over gRPC
 
 
 class RestProtocol:
@@ -18,49 +26,85 @@ class RestProtocol:
         self.target, self.session = target, requests.Session()
         retry = Retry(
             target.retries, read=False, backoff_factor=target.backoff, status_forcelist=RETRIED,
-            allowed_methods=None, raise_on_status=False,
+            allowed_methods=None, raise_on_status=False, respect_retry_after_header=False,
         )  # fmt: skip
         for scheme in ("http://", "https://"):
             self.session.mount(scheme, HTTPAdapter(max_retries=retry))
-        self.path = f"{target.url}/v1/models/{target.model}"
+        self.path = f"{target.url}/v1/models/{quote(target.model, safe='')}"
         if target.version is not None:
             self.path += f"/versions/{target.version}"
         if target.label is not None:
-            self.path += f"/labels/{target.label}"
+            self.path += f"/labels/{quote(target.label, safe='')}"
 
-    def predict(self, signature, inputs):
+    def predict(self, signature, inputs, timeout):
         body = {
             "signature_name": signature,
             "inputs": {name: _to_json(value) for name, value in inputs.items()},
         }
-        outputs = self._ask("POST", f"{self.path}:predict", json=body).get("outputs")
+        outputs = self._ask(timeout, "POST", f"{self.path}:predict", json=body).get("outputs")
         if not isinstance(outputs, dict):
-            raise self.target.refused(200, f"no outputs to the signature {signature!r}")
-        return {
-            name: np.array(value, "float32") if name in ("probabilities", "logits") else value
-            for name, value in outputs.items()
-        }
+            raise WrongAnswer(f"Expected outputs to the signature {signature!r}. Received: none")
+        return outputs
 
-    def status(self):
-        states = self._ask("GET", self.path).get("model_version_status", [])
-        return {int(state["version"]): state["state"] for state in states}
+    def status(self, timeout):
+        return states(self._ask(timeout, "GET", self.path))
 
     def close(self):
         self.session.close()
 
-    def _ask(self, method, url, **arguments) -> dict[str, Any]:
+    def _ask(self, timeout, method, url, **arguments) -> dict[str, Any]:
+        """The JSON of an answer, which is there in so many seconds, whatever the server does.
+
+        Requests' own timeout is for each read: a server of a byte a second would never meet it.
+        """
+        answers: queue.SimpleQueue = queue.SimpleQueue()
+        settings = {**arguments, "timeout": timeout, "allow_redirects": False, "stream": True}
+        call = self.session.request, method, url, settings, time.monotonic() + timeout
+        threading.Thread(target=_answer, args=(answers, *call), daemon=True).start()
         try:
-            answer = self.session.request(method, url, timeout=self.target.timeout, **arguments)
-        except requests.RequestException as error:
-            raise self.target.unreachable(error) from error
+            answer = answers.get(timeout=timeout)
+        except queue.Empty:
+            answer = TimeoutError(f"no whole answer in {timeout:g} s")
+        if isinstance(answer, requests.RequestException | HTTPError | OSError):
+            raise self.target.unreachable(_reason(answer))
+        if isinstance(answer, Exception):
+            raise answer
+        status, headers, body = answer
         try:
-            found = answer.json()
-        except ValueError:
+            found = json.loads(body)
+        except (ValueError, RecursionError):
             found = None
-        if answer.status_code != 200 or not isinstance(found, dict):
-            message = found.get("error") if isinstance(found, dict) else answer.text[:500]
-            raise self.target.refused(answer.status_code, message)
-        return found
+        if status == 200 and isinstance(found, dict):
+            return found
+        message = found.get("error") if isinstance(found, dict) else body[:500].decode("latin-1")
+        if 300 <= status < 400:
+            message = f"a redirect to {headers.get('Location')}, which is not followed"
+        raise self.target.refused(status, message)
+
+
+def _answer(answers, request, method, url, settings, end):
+    """Put status, headers and body of an answer into a queue, or the error."""
+    try:
+        with request(method, url, **settings) as answer:
+            body = bytearray()
+            while part := answer.raw.read1(2**20, decode_content=True):
+                body += part
+                if len(body) > LIMIT:
+                    raise OSError(f"an answer of more than {LIMIT // 2**20} MiB")
+                if time.monotonic() > end:
+                    return  # who asked has gone
+        answers.put((answer.status_code, answer.headers, body))
+    except Exception as error:  # whatever it is, who asked raises it
+        answers.put(error)
+
+
+def _reason(error):
+    """The innermost of the errors that requests and urllib3 wrap in one another."""
+    while True:
+        inner = getattr(error, "reason", None) or next(iter(error.args), None)
+        if not isinstance(inner, Exception):
+            return error
+        error = inner
 
 
 def _to_json(value):

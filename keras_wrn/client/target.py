@@ -4,7 +4,7 @@ import dataclasses
 
 
 class ServingError(RuntimeError):
-    """A server that cannot be reached, or that refuses a request."""
+    """A server that cannot be reached, refuses a request, or answers something else."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +22,13 @@ class Target:
     def refused(self, code, message):
         """The error of a server that answers, but not with what was asked for."""
         return ServingError(f"{self.url} answers {code} for the model {self.model!r}: {message}")
+
+    def wrong(self, error):
+        """The error of an answer that no SavedModel of ours gives."""
+        return ServingError(
+            f"{self.url} answers for the model {self.model!r} otherwise than a SavedModel of "
+            f"keras_wrn: {error}"
+        )
 
     def unreachable(self, error):
         """The error of a server that does not answer."""

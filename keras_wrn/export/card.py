@@ -5,6 +5,7 @@ from pathlib import Path
 
 from keras_wrn.data.datasets import DATASETS
 from keras_wrn.models.catalog import split_tag
+from keras_wrn.training.run_files import read_recipe, read_summary
 from keras_wrn.weights.sources import weights_info
 
 LICENCES = {
@@ -13,6 +14,9 @@ LICENCES = {
     "svhn_cropped": "see its web page",
     "digits": "CC BY 4.0",
 }
+CARD = {  # what it says besides what tables do
+    "macs": int, "versions": {"keras": str}, "data": {"train_images": int, "test_images": int},
+}  # fmt: skip
 BACKENDS = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
 ADVICE = """**Use.** A reference for comparing training methods, artifacts and serving set-ups, and
 a small network to fine-tune. **Limits.** It knows only its classes: any other image gets one of
@@ -31,6 +35,7 @@ def model_card(run_dir, preprocessing):
 
     Raises:
         FileNotFoundError: the run is not finished: it has no summary.json.
+        ValueError: that file or recipe.json is damaged.
 
     Example:
 
@@ -39,8 +44,7 @@ def model_card(run_dir, preprocessing):
     print(keras_wrn.export.model_card("runs/digits_wrn10_1-seed0", model.preprocessing))
     ```
     """
-    summary = json.loads(Path(run_dir, "summary.json").read_text())
-    recipe = json.loads(Path(run_dir, "recipe.json").read_text())
+    summary, recipe = read_summary(run_dir, CARD), json.loads(read_recipe(run_dir).to_json())
     data, versions = summary["data"], summary["versions"]
     backend = versions.get("backend", "tensorflow")
     source, terms = "A folder of images", "those of the images"
@@ -71,8 +75,8 @@ def model_card(run_dir, preprocessing):
         f"{preprocessing.channels}; preprocessing is inside every file but `model.keras`: "
         f"{_describe(preprocessing)}",
         "classes": names,
-        "trained with": f"keras-wrn {versions['keras-wrn']}, Keras {versions['keras']}, "
-        f"{BACKENDS[backend]} {versions[backend]}",
+        "trained with": f"keras-wrn {versions.get('keras-wrn')}, Keras {versions['keras']}, "
+        f"{BACKENDS.get(backend, backend)} {versions.get(backend)}",
         "licence": _licence(recipe["model"]),
     }
     table = "\n".join(f"| {name} | {text} |" for name, text in rows.items() if text)

@@ -21,6 +21,7 @@ from keras_wrn.export.head import (
 )
 from keras_wrn.export.verification import INT8_LIMIT, Verification, full_float32
 from keras_wrn.files import written_aside
+from keras_wrn.quiet import remarks_hidden
 
 PRECISIONS = ("float32", "float16", "dynamic_int8", "int8")
 SIDECAR = "the JSON that lies beside a LiteRT file"
@@ -138,7 +139,7 @@ def convert(model, preprocessing, precision="float32", images=None, integer_io=F
         if integer_io:
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = converter.inference_output_type = tf.uint8
-        with _no_word_of_the_old_interpreter():
+        with _no_word_of_the_old_interpreter(), remarks_hidden():
             return converter.convert()
 
 
@@ -166,7 +167,8 @@ def _verify(path, verification, precision):
     interpreter = open_interpreter(path)
     run = interpreter.get_signature_runner(SIGNATURE)
     images = verification.images.astype(run.get_input_details()["image"]["dtype"])
-    outputs = run(image=images)
+    with remarks_hidden():
+        outputs = run(image=images)
     if precision == "float32":
         verification.check(outputs, "The LiteRT file")
         return

@@ -23,6 +23,9 @@ BATCHING = "batching_params.pbtxt"  # beside saved_model.pb, where the server lo
 LARGEST_REQUEST = 1024
 # A batch should take a fifth of a second on two CPU cores, about 200 GFLOP/s.
 MACS_PER_BATCH, MACS_PER_MILLISECOND = 20e9, 100e6
+# What needs no quotes in a shell, a URL, YAML and the text of protocol buffers.
+NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
+KIND_OF_NAME = "a letter and at most 62 letters, digits, '-' and '_', the last no '-' or '_'"
 MARK = "Written by keras_wrn"
 FILES = (
     "README.md",
@@ -82,7 +85,8 @@ def export_serving(
         The path of the version.
 
     Raises:
-        ValueError: a name or batch size of another kind, or a model that cannot be exported.
+        ValueError: a name or batch size of another kind, also of a model that is there already; a
+            model that cannot be exported.
         FileExistsError: a file that would be written is there, and is none of `export_serving`.
         ExportError: the extra is not installed, Keras is not on TensorFlow, or the SavedModel does
             not compute what the model does.
@@ -97,11 +101,8 @@ def export_serving(
     keras_wrn.export.export_serving(model, "serving", name="wrn")   # serving/models/wrn/1
     ```
     """
-    if not re.fullmatch(r"[A-Za-z]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?", str(name)):
-        raise ValueError(
-            "`name` should be a letter and at most 62 letters, digits, '-' and '_', and end with a "
-            f"letter or digit. Received: name={name!r}"
-        )
+    if not NAME.fullmatch(str(name)):
+        raise ValueError(f"`name` should be {KIND_OF_NAME}. Received: name={name!r}")
     powers = [2**i for i in range(11)]
     if max_batch_size not in (None, *powers):
         raise ValueError(
@@ -161,7 +162,7 @@ def _batching(macs, max_batch_size):
 
 def _files(directory):
     """Every file that names the models of the directory: dict from its path to its contents."""
-    found = sorted(path for path in (directory / "models").iterdir() if versions(path))
+    found = _models(directory)
     models = [path.name for path in found]
     words = {
         "image": f"tensorflow/serving:{RELEASE}",
@@ -184,6 +185,22 @@ def _files(directory):
         else:
             files[file] = _template(kind, **words, name=models[0])
     return files
+
+
+def _models(directory):
+    """The directories of the models in it, whose names are safe to write into its files.
+
+    Raises:
+        ValueError: there is a name of another kind.
+    """
+    found = sorted(path for path in (directory / "models").glob("*") if versions(path))
+    for path in found:
+        if not NAME.fullmatch(path.name):
+            raise ValueError(
+                f"Expected every model in {directory / 'models'} to have a name that is "
+                f"{KIND_OF_NAME}: rename or move the other. Received: {path.name!r}"
+            )
+    return found
 
 
 def _template(file, **words):
@@ -226,7 +243,7 @@ def _check_files_are_ours(directory, name):
             raise FileExistsError(
                 f"Expected no file, or one of an earlier export. Received: {path}"
             )
-    for other in (directory / "models").glob("*"):
+    for other in _models(directory):
         if other.name != name and _dashed(other.name) == _dashed(name):
             raise ValueError(
                 f"`name` should differ from {other.name!r}, a model of the directory, in more than "

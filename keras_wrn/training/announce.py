@@ -1,6 +1,6 @@
 """What a run says before it trains."""
 
-from keras_wrn.training.devices import lacks_onednn
+from keras_wrn.training.devices import lacks_onednn, overlooked_gpu
 from keras_wrn.training.outcome import size_of
 from keras_wrn.training.schedules import WARM_UP_EPOCHS
 
@@ -38,6 +38,11 @@ def opening_lines(recipe, model, data, place):
     if idle:
         lines.append(
             f"{idle} devices stay idle: on JAX, --strategy multi-host --hosts.processes 1 takes all"
+        )
+    if overlooked_gpu():
+        lines.append(
+            "Warning: TensorFlow does not see this machine's NVIDIA GPU; KERAS_WRN_VERBOSE=1 shows "
+            "why"
         )
     if lacks_onednn():
         lines.append(

@@ -17,6 +17,7 @@ from keras_wrn.files import replacing
 from keras_wrn.training.checkpoint import metrics_of, restore_metrics, state_of
 from keras_wrn.training.errors import Diverged, RunError, Stopped
 from keras_wrn.training.hosts import is_any_asked_to_stop, on_chief
+from keras_wrn.training.run_files import read_log
 
 AHEAD = 8  # steps that may be under way on a device before the loss of the first is looked at
 
@@ -28,13 +29,17 @@ class RunLog:
         path: the file.
         keep_epochs: int, how many lines of an earlier run to keep: those of the epochs that the
             checkpoint has behind it.
+
+    Raises:
+        ValueError: one of these is damaged.
     """
 
     def __init__(self, path, keep_epochs=0):
         self.path = Path(path)
-        lines = self.path.read_text().splitlines()[:keep_epochs] if self.path.exists() else []
+        # The line of an epoch after the checkpoint may be torn; those before it are results.
+        lines = read_log(self.path, keep_epochs) if self.path.exists() else []
         with replacing(self.path) as temporary:
-            temporary.write_text("".join(line + "\n" for line in lines))
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     def write(self, values):
         with open(self.path, "a") as file:
@@ -42,10 +47,7 @@ class RunLog:
             file.flush()
             os.fsync(file.fileno())  # no checkpoint of an epoch without its line
 
-    @staticmethod
-    def read(path):
-        """The lines of a log as a list of dicts."""
-        return [json.loads(line) for line in Path(path).read_text().splitlines()]
+    read = staticmethod(read_log)
 
 
 class RunCallback(keras.callbacks.Callback):

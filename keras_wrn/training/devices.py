@@ -58,6 +58,12 @@ def lacks_onednn():
     )
 
 
+def overlooked_gpu():
+    """Whether TensorFlow does not see the NVIDIA GPU of this machine, and nobody hid it."""
+    hidden = "CUDA_VISIBLE_DEVICES" in os.environ
+    return not hidden and Path("/dev/nvidia0").exists() and uses_graph_rewrite()
+
+
 def cpu_facts(field):
     """What Linux says of the first processor under "model name" or "flags"; elsewhere ""."""
     try:

@@ -14,7 +14,8 @@ from keras_wrn.distribution import VERSION
 from keras_wrn.files import TEMPORARY, write_json
 from keras_wrn.training.devices import cpu_facts
 from keras_wrn.training.errors import RunError
-from keras_wrn.training.recipe import SMOKE, Recipe
+from keras_wrn.training.recipe import SMOKE
+from keras_wrn.training.run_files import read_changes, read_object, read_recipe, read_summary
 
 try:
     import fcntl
@@ -81,7 +82,7 @@ def _recipe_changes(run_dir, recipe):
     if not stored.exists():
         return []
     # By way of a Recipe, which has the fields that an earlier version did not.
-    before = json.loads(Recipe.from_json(stored.read_text()).to_json())
+    before = json.loads(read_recipe(run_dir).to_json())
     now = json.loads(recipe.to_json())
     for field in NOT_TRAINING:
         before.pop(field, None), now.pop(field, None)
@@ -102,7 +103,7 @@ def _way_out(run_dir, forbidden):
 def clear_smoke(run_dir):
     """Remove a finished smoke run, of which nothing is worth keeping."""
     summary = run_dir / "summary.json"
-    if summary.exists() and json.loads(summary.read_text())["recipe"].endswith(SMOKE):
+    if summary.exists() and read_summary(run_dir)["recipe"].endswith(SMOKE):
         shutil.rmtree(run_dir)
 
 
@@ -149,7 +150,7 @@ def check_unchanged(run_dir, given):
     stored = run_dir / "data.json"
     if not stored.exists():
         return
-    before = json.loads(stored.read_text())
+    before = read_object(stored)
     changes = list(_changes(before, given))
     if changes:
         raise ValueError(
@@ -177,7 +178,7 @@ def note_changes(run_dir, recipe, changes, step):
 def noted_changes(run_dir):
     """What `note_changes` wrote, as a list of dicts."""
     path = run_dir / CHANGES
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return read_changes(path) if path.exists() else []
 
 
 def check_disk(run_dir, params, zca=None):

@@ -1,15 +1,13 @@
 """What a finished run leaves: its summary and its artifacts."""
 
-import json
-
 import keras
 import numpy as np
 
 from keras_wrn.models.complexity import count_macs
-from keras_wrn.training.callbacks import RunLog
 from keras_wrn.training.directory import noted_changes
 from keras_wrn.training.inputs import eval_batch, phases
 from keras_wrn.training.network import build_model
+from keras_wrn.training.run_files import read_log, read_texts
 
 
 def size_of(weights):
@@ -21,7 +19,7 @@ def summarize(recipe, run_dir, final, student, teacher, data, place, renewed):
     """The contents of summary.json; `renewed` images gave the batch norms new statistics."""
     from keras_wrn.evaluation import evaluate
 
-    lines = RunLog.read(run_dir / "log.jsonl")
+    lines = read_log(run_dir / "log.jsonl")
     results = evaluate(final, data.test, batch_size=eval_batch(recipe, data))
     several = {}
     if recipe.views > 1:
@@ -53,7 +51,7 @@ def summarize(recipe, run_dir, final, student, teacher, data, place, renewed):
         "seconds": round(sum(line["seconds"] for line in lines), 1),
         "precision": place.precision,
         "devices": place.device_names(),
-        "versions": json.loads((run_dir / "versions.json").read_text()),
+        "versions": read_texts(run_dir / "versions.json"),
         "data": {
             "dataset": recipe.data.dataset,
             "train_images": len(data.train[0]),

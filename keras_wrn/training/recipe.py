@@ -3,7 +3,11 @@
 import dataclasses
 import json
 import math
+import re
+import typing
 from typing import Literal
+
+import typeguard
 
 from keras_wrn.data.datasets import DATASETS, as_folder, check_dataset
 from keras_wrn.data.mixing import Heavy
@@ -86,6 +90,10 @@ class Recipe:
             if not valid:
                 yield f"`{field}` should be {expected}, received {value!r}"
 
+        # A folder's name, which stands in tables and commands too.
+        plain = re.fullmatch(r"\w[\w .+=,-]*", self.name)
+        expected = "letters, digits, '_', and after the first ' .+=,-'"
+        yield from check(plain, "name", expected, self.name)
         optimizer, schedule = self.optimizer, self.schedule
         is_folder = check_dataset(self.data.dataset)
         size = self.data.image_size
@@ -224,29 +232,40 @@ class Recipe:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError: a field is unknown, missing or out of range.
+            ValueError: it is no JSON, or a field is unknown, missing, of another type or out of
+                range.
         """
-        values = json.loads(text)
-        stored = values.get("data", {})
-        if stored.get("dataset", "cifar10") not in DATASETS:
-            # A folder, which need not be seen from here.
-            stored["dataset"] = as_folder(stored["dataset"])
-        parts = {
-            "model": ModelConfig,
-            "data": DataConfig,
-            "optimizer": OptimizerConfig,
-            "schedule": ScheduleConfig,
-            "distill": DistillConfig,
-            "export": ExportConfig,
-        }
         try:
-            for name, part in parts.items():
-                values[name] = part(**values.get(name, {}))
-            milestones = tuple(values["schedule"].milestones)
-            values["schedule"] = dataclasses.replace(values["schedule"], milestones=milestones)
-            return cls(**values)
-        except (TypeError, KeyError) as error:
+            return _built(cls, json.loads(text))
+        except (TypeError, RecursionError, ArithmeticError) as error:
             raise ValueError(f"Not a recipe of this version of keras_wrn: {error}") from error
+
+
+def _built(kind, values, where=""):
+    """A dataclass from what JSON has of it, its parts too."""
+    if not isinstance(values, dict):
+        name = f"`{where[:-1]}`" if where else "it"
+        raise ValueError(f"{name} should be a JSON object, received {values!r:.80}")
+    hints, built = typing.get_type_hints(kind), {}
+    for field, value in values.items():
+        if field not in hints:
+            raise ValueError(f"Not a recipe of this version of keras_wrn: `{where}{field}`")
+        hint = hints[field]
+        if dataclasses.is_dataclass(hint):
+            value = _built(hint, value, f"{where}{field}.")
+        elif typing.get_origin(hint) is tuple and isinstance(value, list):
+            value = tuple(value)  # which JSON does not know
+        try:
+            typeguard.check_type(
+                value, hint, collection_check_strategy=typeguard.CollectionCheckStrategy.ALL_ITEMS
+            )
+        except typeguard.TypeCheckError as error:
+            raise ValueError(f"`{where}{field}`: {error}. Received: {value!r:.80}") from error
+        built[field] = value
+    folder = built.get("dataset", "cifar10") if kind is DataConfig else "cifar10"
+    if folder not in DATASETS:
+        built["dataset"] = as_folder(folder)  # which need not be seen from here
+    return kind(**built)
 
 
 def smoke(recipe: Recipe) -> Recipe:
@@ -270,5 +289,6 @@ def smoke(recipe: Recipe) -> Recipe:
         schedule=dataclasses.replace(recipe.schedule, milestones=(0.5,)),
         epochs=2,
         batch_size=16,
+        rate_batch=max(1, 16 * recipe.rate_batch // recipe.batch_size),
         paper_error=None,
     )

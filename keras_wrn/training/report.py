@@ -5,9 +5,9 @@ import os
 import statistics
 from pathlib import Path
 
-from keras_wrn.training.callbacks import RunLog
 from keras_wrn.training.directory import NOT_TRAINING
-from keras_wrn.training.recipe import SMOKE, Recipe
+from keras_wrn.training.recipe import SMOKE
+from keras_wrn.training.run_files import read_log, read_recipe, read_summary
 from keras_wrn.training.scripts import load_recipe, recipe_paths
 
 USUAL = 0.75  # of the rows of a recipe: what so many have is not named in them
@@ -21,7 +21,7 @@ def plot_curves(run_dir):
     from matplotlib.figure import Figure
 
     run_dir = Path(run_dir)
-    lines = RunLog.read(run_dir / "log.jsonl")
+    lines = read_log(run_dir / "log.jsonl")
     epochs = [line["epoch"] for line in lines]
     figure = Figure(figsize=(12, 3.6))
     FigureCanvasAgg(figure)
@@ -63,17 +63,16 @@ def results_table(paths, start=".") -> str:
         start: path of the folder that links are relative to.
 
     Raises:
-        ValueError: there is no finished run below the paths.
+        ValueError: there is no finished run below the paths, or a file of one is damaged.
     """
     groups: dict = {}
     for path in paths:
         for found in sorted([*Path(path).glob("summary.json"), *Path(path).glob("*/summary.json")]):
-            summary = json.loads(found.read_text())
+            summary = read_summary(found.parent)
             if summary["recipe"].endswith(SMOKE):
                 continue  # a trial on made-up images is no result
             # By way of a Recipe, which has the fields that an earlier version did not.
-            recipe = Recipe.from_json((found.parent / "recipe.json").read_text())
-            recipe = json.loads(recipe.to_json())
+            recipe = json.loads(read_recipe(found.parent).to_json())
             settings = _settings(recipe)
             if not recipe["scale_lr"]:
                 del settings["rate_batch"]  # of which nothing was made

@@ -43,6 +43,7 @@ from keras_wrn.training.on_device import fits_device, on_device
 from keras_wrn.training.optimizer import SGD
 from keras_wrn.training.outcome import export_artifacts, summarize
 from keras_wrn.training.recipe import Recipe, smoke
+from keras_wrn.training.run_files import read_summary
 from keras_wrn.training.schedules import scaled_schedule
 from keras_wrn.training.workers import build_metrics, of_workers, on_workers
 
@@ -105,7 +106,7 @@ def run(
         if not share.is_chief:
             return {}
         print(f"{run_dir} is a finished run.")
-        return json.loads((run_dir / "summary.json").read_text())
+        return read_summary(run_dir)
     with contextlib.ExitStack() as stack, peers(share, run_dir):
         on_chief(lambda: stack.enter_context(locked(run_dir)), share)
         return _run(recipe, run_dir, data_dir, made_up, share, changes)
@@ -146,7 +147,8 @@ def _finish(recipe, run_dir, model, teacher, data, place):
     write_json(run_dir / "summary.json", summary)
     split = "validation" if recipe.data.validation else "test"
     error = f"{summary['test_error']:.2f} % {split} error"
-    print(f"{recipe.name}: {error} after {recipe.epochs} epochs; see {run_dir}")
+    epochs = f"{recipe.epochs} epoch" + "s" * (recipe.epochs > 1)
+    print(f"{recipe.name}: {error} after {epochs}; see {run_dir}")
     return summary
 
 

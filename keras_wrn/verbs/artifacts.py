@@ -71,15 +71,16 @@ def export(
         )
         print(f"Exported {', '.join(versioned)} to {version}")
     if "serving" in format:
+        served = directory / "serving" if versioned else out or Path("serving")
         version = export_serving(
             network,
-            directory / "serving" if versioned else out or Path("serving"),
+            served,
             name=name or name_of(model),
             top_k=top_k,
             fold_batch_norm=fold_batch_norm,
             max_batch_size=max_batch_size,
         )
-        print(f"Exported serving to {version}")
+        print(f"Exported serving to {served}: version {version.name} of {version.parent.name}")
 
 
 def convert(

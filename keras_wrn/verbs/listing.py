@@ -7,7 +7,9 @@ from typing import Annotated
 
 import tyro
 
+from keras_wrn.models import list_models, model_info
 from keras_wrn.training.scripts import recipe_paths
+from keras_wrn.weights import weights_info
 
 
 def list_all(pattern: Annotated[str, tyro.conf.Positional] = "*"):
@@ -16,29 +18,41 @@ def list_all(pattern: Annotated[str, tyro.conf.Positional] = "*"):
     Args:
         pattern: A shell pattern of names, such as "wrn_28_*".
     """
-    from keras_wrn.models import list_models, model_info
-    from keras_wrn.weights import weights_info
-
     recipes = [name for name in recipe_paths() if fnmatch.fnmatch(name, pattern)]
-    weights = list_models(pattern, pretrained=True)
-    if not recipes and not list_models(pattern) and not weights:
+    networks, weights = list_models(pattern), list_models(pattern, pretrained=True)
+    if not (recipes or networks or weights):
         raise ValueError(
             f"Expected a pattern of names, such as 'wrn_28_*'; nothing matches {pattern!r}"
         )
-    print(f"{'network':18}{'parameters':>14}  error of the paper (%)")
-    for name in list_models(pattern):
-        info = model_info(name)
-        errors = ", ".join(f"{data} {error:.2f}" for data, error in info.paper_error.items())
-        print(f"{name:18}{info.params:14,}  {errors}{f'  ({info.note})' if info.note else ''}")
-    if weights:
-        print(f"\n{'published weights':34}{'top-1 (%)':>9}  data, publisher")
-    for name in weights:
-        known = weights_info(name)
-        print(f"{name:34}{known.top1:9.2f}  {known.dataset}, {known.source}")
-    print("\nrecipe")
-    for name in recipes:
-        doc = ast.get_docstring(ast.parse(recipe_paths()[name].read_text())) or ""
-        print(f"{name:24}{doc.partition(chr(10))[0]}")
+    tables = [
+        [("network", "parameters", "error of the paper (%)"), *map(_network, networks)],
+        [("published weights", "top-1 (%)", "data, publisher"), *map(_published, weights)],
+        [("recipe", "", "what it is"), *((name, "", _first_line(name)) for name in recipes)],
+    ]
+    print("\n\n".join(_aligned(table) for table in tables if len(table) > 1))
+
+
+def _network(name):
+    info = model_info(name)
+    errors = ", ".join(f"{data} {error:.2f}" for data, error in info.paper_error.items())
+    return name, f"{info.params:,}", errors + (f"  ({info.note})" if info.note else "")
+
+
+def _published(name):
+    known = weights_info(name)
+    return name, f"{known.top1:.2f}", f"{known.dataset}, {known.source}"
+
+
+def _first_line(recipe):
+    doc = ast.get_docstring(ast.parse(recipe_paths()[recipe].read_text())) or ""
+    return doc.partition("\n")[0]
+
+
+def _aligned(rows):
+    """Rows of a name, a number and a text, as lines: each column as wide as it has to be."""
+    name, number = (max(len(row[i]) for row in rows) for i in range(2))
+    number += 2 * bool(number)
+    return "\n".join(f"{r[0]:{name}}{r[1]:>{number}}  {r[2]}".rstrip() for r in rows)
 
 
 def report(

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from keras_wrn.training.recipe import Recipe
+from keras_wrn.training.run_files import read_recipe
 
 
 def recipe_of(model):
     """The recipe of a run directory or of the model file in one, None elsewhere."""
     path = Path(model)
-    path = (path if path.is_dir() else path.parent) / "recipe.json"
-    return Recipe.from_json(path.read_text()) if path.is_file() else None
+    run_dir = path if path.is_dir() else path.parent
+    return read_recipe(run_dir) if (run_dir / "recipe.json").is_file() else None
 
 
 def dataset_of(model):

@@ -274,6 +274,19 @@ def test_names_that_kubernetes_does_not_tell_apart(network, directory):
         export_serving(network, directory, name="wrn-10")
 
 
+@pytest.mark.parametrize(
+    "other", ['x"$(touch PWN_sh)"', "a; touch PWN", "a b", '" }', "a\nb", ".hidden", "%name", "ä"]
+)
+def test_names_that_are_there_already_are_checked(network, tmp_path, other):
+    """They are written into a shell's script, YAML and the server's settings."""
+    (tmp_path / "models" / other / "1").mkdir(parents=True)
+    (tmp_path / "models" / "no versions; below" / "x").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"a letter and at most 62.*rename") as caught:
+        export_serving(network, tmp_path, name="x")
+    assert repr(other) in str(caught.value)
+    assert os.listdir(tmp_path) == ["models"] and len(os.listdir(tmp_path / "models")) == 2
+
+
 def test_a_missing_extra_is_said(network, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
     with pytest.raises(ExportError, match=r"pip install 'keras-wide-resnet\[serving\]'"):

@@ -140,3 +140,21 @@ def test_a_run_says_that_onednn_is_off(monkeypatch, capsys, tmp_path, off):
     monkeypatch.setattr(announce, "lacks_onednn", lambda: off)
     run(TINY, run_dir=tmp_path / "run", made_up=True)
     assert ("or set TF_ENABLE_ONEDNN_OPTS=1" in capsys.readouterr().out) == off
+
+
+@tensorflow_only
+@pytest.mark.parametrize(("there", "hidden"), [(True, False), (True, True), (False, False)])
+def test_a_run_names_a_gpu_that_tensorflow_does_not_see(
+    monkeypatch, capsys, tmp_path, there, hidden
+):
+    """What TensorFlow says of it is not shown."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    exists = devices.Path.exists
+    monkeypatch.setattr(
+        devices.Path, "exists", lambda path: there if str(path) == "/dev/nvidia0" else exists(path)
+    )
+    monkeypatch.setattr(devices, "uses_graph_rewrite", lambda: True)
+    run(TINY, run_dir=tmp_path / "run", made_up=True)
+    assert ("KERAS_WRN_VERBOSE=1" in capsys.readouterr().out) == (there and not hidden)

@@ -18,6 +18,7 @@ from keras_wrn.data import DataError
 from keras_wrn.training import DataConfig, callbacks, checkpoint
 from keras_wrn.training.directory import locked
 from keras_wrn.training.errors import RunError
+from keras_wrn.training.recipe import smoke
 from keras_wrn.training.run import run
 
 pytestmark = pytest.mark.skipif(
@@ -225,6 +226,8 @@ def test_a_batch_unlike_the_recipes_is_warned_of(tmp_path, capsys):
     recipe = dataclasses.replace(PLAIN, rate_batch=64)
     run(recipe, run_dir=tmp_path / "run", made_up=True)
     assert "chosen for a batch of 64 images, and this is one of 16" in capsys.readouterr().out
+    one = dataclasses.replace(recipe, rate_batch=recipe.batch_size)
+    assert smoke(one).rate_batch == smoke(one).batch_size  # which nobody chose
     run(dataclasses.replace(recipe, scale_lr=True), run_dir=tmp_path / "scaled", made_up=True)
     assert "The learning rate is 0.25 times that of the recipe\n" in capsys.readouterr().out
     rates = [

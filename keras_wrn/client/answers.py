@@ -1,0 +1,126 @@
+"""What a server has to answer: the outputs of our signatures, one row for each image."""
+
+import numpy as np
+
+
+class WrongAnswer(Exception):
+    """An answer that no SavedModel of ours gives; says what was expected."""
+
+
+def states(answer):
+    """The state of each version, dict such as {1: "AVAILABLE"}, from the status of a model.
+
+    Raises:
+        WrongAnswer: it is no status of a model.
+    """
+    found = answer.get("model_version_status")
+    try:
+        states = {int(entry["version"]): entry["state"] for entry in found}
+    except (TypeError, KeyError, ValueError):
+        states = {0: None}
+    if not all(isinstance(state, str) for state in states.values()):
+        raise WrongAnswer(
+            "Expected `model_version_status`, a list of versions with their states. Received: "
+            f"{_shown(found)}"
+        )
+    return states
+
+
+def predicted(outputs, count):
+    """`probabilities` and `logits`, both float32 (count, classes).
+
+    Raises:
+        WrongAnswer: an output is absent, of another shape or type, or not finite.
+    """
+    found = {name: _numbers(outputs, name, count) for name in ("probabilities", "logits")}
+    shapes = [value.shape for value in found.values()]
+    if shapes[0] != shapes[1]:
+        raise WrongAnswer(
+            f"Expected as many `logits` as `probabilities`. Received: shapes {shapes[1]} and "
+            f"{shapes[0]}"
+        )
+    return found
+
+
+def classified(outputs, count):
+    """What `ServingClient.classify` returns for each of so many images, a list.
+
+    Raises:
+        WrongAnswer: an output is absent, of another shape or type, or not finite.
+    """
+    valid = _array(outputs, "valid", "b", "booleans")
+    scores = _numbers(outputs, "scores", count)
+    indices = _array(outputs, "indices", "iu", "integers")
+    classes = _array(outputs, "classes", "USO", "strings")
+    names = [_text(name) for name in classes.ravel()]
+    for name, found, shape in (
+        ("valid", valid, (count,)), ("indices", indices, scores.shape),
+        ("classes", classes, scores.shape),
+    ):  # fmt: skip
+        if found.shape != shape:
+            raise WrongAnswer(f"Expected `{name}` of shape {shape}. Received: shape {found.shape}")
+    names = np.array(names, object).reshape(classes.shape)
+    return [_result(*row) for row in zip(valid, indices, names, scores, strict=True)]
+
+
+def _result(valid, indices, classes, scores):
+    if not valid:
+        nothing = {"pred_label": -1, "pred_score": 0.0, "pred_class": "", "top_k": []}
+        return {"valid": False, **nothing}
+    top = [
+        {"label": int(index), "class": name, "score": float(score)}
+        for index, name, score in zip(indices, classes, scores, strict=True)
+    ]
+    best = top[0]
+    return {
+        "valid": True,
+        "pred_label": best["label"],
+        "pred_score": best["score"],
+        "pred_class": best["class"],
+        "top_k": top,
+    }
+
+
+def _numbers(outputs, name, count):
+    """An output as float32 (count, at least 1), finite."""
+    found = _array(outputs, name, "fiu", "numbers")
+    if found.ndim != 2 or len(found) != count or not found.shape[1]:
+        raise WrongAnswer(
+            f"Expected `{name}` of shape ({count}, classes). Received: shape {found.shape}"
+        )
+    with np.errstate(over="ignore"):
+        found = found.astype("float32", copy=False)
+    if not np.isfinite(found).all():
+        raise WrongAnswer(f"Expected `{name}` that are finite. Received: {_shown(found.tolist())}")
+    return found
+
+
+def _array(outputs, name, kinds, words):
+    """An output as an array of one of some kinds of types, which are called so."""
+    if name not in outputs:
+        raise WrongAnswer(f"Expected an output `{name}`. Received: {_shown(sorted(outputs))}")
+    try:
+        found = np.asarray(outputs[name])
+    except (ValueError, OverflowError):  # rows of several lengths
+        found = np.array(None)
+    if found.dtype.kind not in kinds:
+        raise WrongAnswer(
+            f"Expected `{name}` to be {words}. Received: {_shown(outputs[name], found.dtype)}"
+        )
+    return found
+
+
+def _text(name):
+    try:
+        text = name.decode() if isinstance(name, bytes) else name
+    except UnicodeDecodeError:
+        text = None
+    if not isinstance(text, str):
+        raise WrongAnswer(f"Expected `classes` to be strings in UTF-8. Received: {_shown(name)}")
+    return str(text)
+
+
+def _shown(value, dtype=None):
+    """A value as a message has room for it."""
+    text = repr(value)
+    return (text if len(text) <= 80 else f"{text[:77]}...") + (f", {dtype}" if dtype else "")

@@ -1,0 +1,83 @@
+"""Keeps what native libraries remark off the terminal of our commands; as a library we let them."""
+
+import contextlib
+import faulthandler
+import importlib.util
+import linecache
+import os
+import re
+import sys
+import tempfile
+from importlib.abc import MetaPathFinder
+
+# absl's information and warnings with the lines that go on with them, and LiteRT's.
+REMARK = re.compile(
+    rb"[IW]\d{4} |WARNING: All log messages before absl|To enable the following instructions: "
+    rb"|INFO: |fully_quantize: "
+)
+_begun = False
+
+
+def is_command():
+    """Whether the program is `keras-wrn`, `python -m keras_wrn` or a recipe's script.
+
+    Told while the package is being imported, which imports TensorFlow: later is too late.
+    """
+    if sys.argv[:1] == ["-m"]:  # Python is looking for the module, and so it is ours
+        return True
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    return bool(path) and any("keras_wrn.cli" in x for x in linecache.getlines(path, vars(main)))
+
+
+def begin():
+    """Be quiet, unless KERAS_WRN_VERBOSE or TensorFlow's own TF_CPP_MIN_LOG_LEVEL asks for more."""
+    global _begun
+    if os.environ.get("KERAS_WRN_VERBOSE", "0") in ("", "0"):
+        # Errors of TensorFlow's reach Python as exceptions; what it logs as errors are remarks too.
+        _begun = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") not in ("0", "1")
+    if _begun:
+        sys.meta_path.insert(0, _QuietTensorFlow())
+
+
+class _QuietTensorFlow(MetaPathFinder):
+    """Finds TensorFlow, whose libraries log as they are loaded, before they know the level."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def exec_module(module):
+                with remarks_hidden():
+                    load(module)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+@contextlib.contextmanager
+def remarks_hidden():
+    """Hold back what is written to file descriptor 2, and write it at the end without remarks.
+
+    Does nothing unless `begin` was called. What brings the process down shows where it did.
+    """
+    if not _begun or sys.stderr is None:
+        yield
+        return
+    sys.stderr.flush()
+    crashes = faulthandler.is_enabled()
+    with tempfile.TemporaryFile() as held, open(os.dup(2), "wb", buffering=0) as stderr:
+        faulthandler.enable(stderr)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr.fileno(), 2)
+            faulthandler.enable() if crashes else faulthandler.disable()
+            held.seek(0)
+            stderr.write(b"".join(line for line in held if not REMARK.match(line)))

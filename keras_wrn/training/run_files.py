@@ -1,0 +1,153 @@
+"""Reads the files of a run directory. Each error names the file and says what was expected."""
+
+import json
+import sys
+from pathlib import Path
+
+from keras_wrn.training.recipe import Recipe
+
+# What is read of an object, with its types; there may be more in it.
+LINE = {
+    "epoch": int, "accuracy": float, "loss": float, "val_accuracy": float, "val_loss": float,
+    "learning_rate": float, "seconds": float,
+}  # fmt: skip
+SUMMARY = {
+    "recipe": str, "seed": int, "epochs": int, "test_error": float, "params": int,
+    "flops": float, "seconds": float, "precision": str, "versions": {"machine": str},
+    "data": {"dataset": str, "split": str},
+}  # fmt: skip
+OPTIONAL = {"trained_params": int, "changes": list, "views": int}
+VIEWS = {"views": int, "views_test_accuracy": float}
+CHANGE = {"after_step": int, "changes": list}
+WORDS = {int: "a whole number", float: "a number", str: "a text", list: "a list"}
+
+
+def read_recipe(run_dir):
+    """The `Recipe` of a run.
+
+    Raises:
+        ValueError: it is damaged, or of another version; the message names the file.
+    """
+    return _read(Path(run_dir, "recipe.json"), Recipe.from_json, "the recipe of a run")
+
+
+def read_summary(run_dir, also=()):
+    """The summary.json of a finished run, dict, which has what tables need, and `also`, a dict.
+
+    Raises:
+        ValueError: it is damaged; the message names the file.
+    """
+
+    def parse(text):
+        return _check(_summary(text), dict(also))
+
+    return _read(Path(run_dir, "summary.json"), parse, "the summary of a finished run")
+
+
+def read_texts(path):
+    """A JSON object of texts, such as versions.json, dict.
+
+    Raises:
+        ValueError: it is something else; the message names the file.
+    """
+    return _read(Path(path), lambda text: _texts(json.loads(text)), "a JSON object of texts")
+
+
+def read_object(path):
+    """A JSON object, such as data.json, dict.
+
+    Raises:
+        ValueError: it is something else; the message names the file.
+    """
+    return _read(Path(path), lambda text: _check(json.loads(text), {}), "a JSON object")
+
+
+def read_log(path, count=None):
+    """The lines of a log.jsonl, or the first so many, a list of dicts.
+
+    Raises:
+        ValueError: a line is damaged; the message names the file and the line.
+    """
+    return _read(
+        Path(path), lambda text: _lines(text, LINE, count), "a log, a JSON object an epoch"
+    )
+
+
+def read_changes(path):
+    """The lines of a changes.jsonl, a list of dicts.
+
+    Raises:
+        ValueError: a line is damaged; the message names the file and the line.
+    """
+    return _read(Path(path), _changes, "the changes of a recipe, a JSON object a line")
+
+
+def _read(path, parse, expected):
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # of UTF-8 and JSON, too
+        raise ValueError(f"{path} should be {expected}, and is damaged: {error}") from error
+
+
+def _lines(text, expected, count=None):
+    found = []
+    for number, line in enumerate(text.splitlines()[:count], start=1):
+        try:
+            found.append(_check(json.loads(line), expected))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"line {number}: {error}") from error
+    return found
+
+
+def _changes(text):
+    return [_check_change(line) for line in _lines(text, CHANGE)]
+
+
+def _check_change(change):
+    if not all(isinstance(text, str) for text in change["changes"]):
+        raise ValueError(f"`changes` should be a list of texts, received {change['changes']!r}")
+    return change
+
+
+def _summary(text):
+    summary = _check(json.loads(text), SUMMARY)
+    _texts(summary["versions"])
+    _check(summary, {key: kind for key, kind in OPTIONAL.items() if key in summary})
+    if "views" in summary:
+        _check(summary, VIEWS)
+    for change in summary.get("changes", ()):
+        _check_change(_check(change, CHANGE))
+    return summary
+
+
+def _texts(found):
+    return _check(found, dict.fromkeys(_check(found, {}), str))
+
+
+def _check(found, expected, where=""):
+    """Return an object that has these keys, with values of these types."""
+    if not isinstance(found, dict):
+        name = f"`{where[:-1]}`" if where else "it"
+        raise ValueError(f"{name} should be a JSON object, received {_shown(found)}")
+    for key, kind in expected.items():
+        if key not in found:
+            raise ValueError(f"expected `{where}{key}`, received {_shown(list(found))}")
+        value = found[key]
+        if isinstance(kind, dict):
+            _check(value, kind, f"{where}{key}.")
+        elif not _fits(value, kind):
+            raise ValueError(f"`{where}{key}` should be {WORDS[kind]}, received {_shown(value)}")
+    return found
+
+
+def _fits(value, kind):
+    if isinstance(value, bool):
+        return False
+    if kind in (int, float) and isinstance(value, int):
+        return abs(value) <= sys.float_info.max  # else no division by a float
+    return isinstance(value, kind)
+
+
+def _shown(value):
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
