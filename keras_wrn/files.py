@@ -3,9 +3,19 @@
 import contextlib
 import json
 import os
+import re
+import shutil
 import tempfile
+import time
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
+DAY = 24 * 60 * 60  # seconds
+ASIDE = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # the directories of `written_aside`
 TEMPORARY = ".*.tmp.*"  # matches what a killed process leaves
 
 
@@ -50,7 +60,11 @@ def written_aside(path, *, overwrite, is_ours, kind):
     path = Path(os.path.abspath(path))
     _check(path, overwrite, is_ours, kind)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as hidden:
+    _sweep(path.parent)
+    with (
+        tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as hidden,
+        locked(Path(hidden, "lock")),
+    ):
         # One level down, so that the artifact has the permissions of any new file.
         new, old = Path(hidden, "new", path.name), Path(hidden, "old")
         new.parent.mkdir()
@@ -64,6 +78,47 @@ def written_aside(path, *, overwrite, is_ours, kind):
             if old.exists():
                 os.replace(old, path)
             raise
+
+
+@contextlib.contextmanager
+def locked(path, wait=True):
+    """Hold the lock of a file, which is made; gives whether it is held.
+
+    The lock is the operating system's, and goes with the process however it ends. Where there are
+    no locks (on Windows, on some network file systems), it is not held.
+
+    Args:
+        path: the file. Who deletes it takes the lock's meaning with it.
+        wait: bool, whether to wait until no other process holds it.
+    """
+    if fcntl is None:
+        yield False
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        held = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            held = False
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(directory):
+    """Delete what killed processes left of `written_aside`, after a day."""
+    for left in directory.iterdir():
+        match = ASIDE.fullmatch(left.name)
+        if not match or not left.is_dir() or time.time() - left.stat().st_mtime < DAY:
+            continue
+        names = set(os.listdir(left))
+        # It was killed as it replaced something, which is nowhere else.
+        is_last = "old" in names and not os.path.lexists(directory / match[1])
+        if "new" in names and names <= {"new", "old", "lock"} and not is_last:
+            with locked(left / "lock", wait=False) as held:
+                if held:
+                    shutil.rmtree(left, ignore_errors=True)
 
 
 def _check(path, overwrite, is_ours, kind):
