@@ -11,11 +11,11 @@ class WeightsError(ValueError):
 def reading(path, otherwise):
     """Say of any failure to read a file which file it is, and that it is damaged or `otherwise`.
 
-    A file that is missing, or that this user may not read, raises what the system says of it.
+    That this user may not read it stays what the system says of it.
     """
     try:
         yield
-    except (FileNotFoundError, IsADirectoryError, PermissionError):
+    except PermissionError:
         raise
     except WeightsError as error:
         raise error if str(path) in str(error) else WeightsError(f"{path}: {error}") from error

@@ -86,7 +86,7 @@ def _read_safetensors(path):
 
     def as_array(tensor):
         kind = TYPES.get(tensor["dtype"], tensor["dtype"])
-        numbers = np.frombuffer(tensor["data"], getattr(ml_dtypes, kind, kind))
+        numbers = np.frombuffer(bytearray(tensor["data"]), getattr(ml_dtypes, kind, kind))
         return numbers.reshape(tensor["shape"])
 
     with safe_open(path, "numpy") as file:

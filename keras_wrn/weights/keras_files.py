@@ -1,5 +1,6 @@
 """Files of Keras, looked at before Keras reads them: whole, and not larger than they seem."""
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def read_model(path):
     The checksums of a `.keras` archive are all looked at first, its weights' among them.
 
     Raises:
-        OSError: no such file, or one that may not be read.
+        PermissionError: this user may not read it.
         WeightsError: (a ValueError) anything else that is wrong with it.
     """
     path = Path(path)
@@ -33,7 +34,7 @@ def load_weights(model, path):
     """Give a network the weights of a `.weights.h5`, `.weights.json` (in parts) or `.keras` file.
 
     Raises:
-        OSError: a file that may not be read.
+        PermissionError: this user may not read it.
         WeightsError: (a ValueError) no such file, a damaged one, or one of another network.
     """
     path = Path(path)
@@ -59,7 +60,7 @@ def _check_model(path):
     with zipfile.ZipFile(path) as archive:
         check_archive(archive, path)
         if MEMBER in archive.namelist():
-            with archive.open(MEMBER) as member:
+            with io.BytesIO(archive.read(MEMBER)) as member:  # in the archive each seek takes long
                 _check_h5(member, path)
 
 
