@@ -1,7 +1,6 @@
 """Published weights into a model: found in the package or the cache, or downloaded once."""
 
 import dataclasses
-import hashlib
 import importlib.util
 import os
 import time
@@ -10,11 +9,12 @@ from pathlib import Path
 
 import keras
 
-from keras_wrn.files import locked, replacing
+from keras_wrn.files import TEMPORARY, locked, replacing
 from keras_wrn.models.catalog import create_model, model_info
 from keras_wrn.models.transfer import copy_trunk
 from keras_wrn.weights.convert import load_torch_weights
 from keras_wrn.weights.errors import WeightsError
+from keras_wrn.weights.files import sha256
 from keras_wrn.weights.keras_files import read_model
 from keras_wrn.weights.sources import PublishedWeights, weights_info
 
@@ -71,7 +71,9 @@ def load_published(name: str, tag: str = ""):
             "pip install torch"
         )
     cache_dir().parent.mkdir(parents=True, exist_ok=True)
-    with locked(cache_dir().with_name(LOCK)):
+    with locked(cache_dir().with_name(LOCK)) as held:
+        for left in cache_dir().glob(TEMPORARY) if held else ():
+            left.unlink()  # by a process that was killed, for those that live wait
         return _kept(converted) or _convert(weights, converted)
 
 
@@ -155,20 +157,18 @@ def _download(weights: PublishedWeights) -> Path:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             per_parameter, besides = ROOM
-            _fetch(url, path, per_parameter * model_info(weights.model).params + besides)
+            parameters = model_info(weights.model).params or 0
+            _fetch(url, path, per_parameter * parameters + besides)
         except Exception as error:  # whatever urllib raises
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DownloadError(f"{url} cannot be downloaded: {reason}. {advice}") from error
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    if not digest.hexdigest().startswith(weights.sha256):
+    digest = sha256(path)
+    if not digest.startswith(weights.sha256):
         if fresh:
             path.unlink()
         raise DownloadError(
             f"{url if fresh else path} is not the file that was published, or is cut off: expected "
-            f"a SHA-256 that begins with {weights.sha256}. Received: {digest.hexdigest()}. "
+            f"a SHA-256 that begins with {weights.sha256}. Received: {digest}. "
             f"{advice if fresh else 'Delete it, and try again'}"
         )
     return path

@@ -10,6 +10,7 @@ from keras_wrn.files import written_aside
 from keras_wrn.weights import pickled
 from keras_wrn.weights.choosing import choose
 from keras_wrn.weights.errors import WeightsError, reading
+from keras_wrn.weights.sources import SOURCES
 
 CHECKSUM = "keras_wrn.sha256"  # in the metadata of the files that are written here
 OTHERWISE = "no checkpoint of PyTorch or safetensors"
@@ -56,11 +57,28 @@ def read_checkpoint(path, weights=None):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected a checkpoint file. Received: {path}")
+    _check_published(path)
     with reading(path, OTHERWISE):
         if _is_safetensors(path):
             return _read_safetensors(path), "", ()
         with _package("torch", "torch"):
             return choose(pickled.load(path), path, weights)
+
+
+def sha256(path):
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_published(path):
+    """Compare a published file with the hash in its name; the older ones have no other checksum."""
+    for published in SOURCES.values():
+        if path.name == published.file and not sha256(path).startswith(published.sha256):
+            raise WeightsError(
+                f"{path} is damaged, or not the file that was published under this name: the "
+                f"checksum of it is wrong. Expected a SHA-256 that begins with {published.sha256}."
+            )
 
 
 def _is_safetensors(path):
@@ -118,7 +136,7 @@ def _checksum(state):
     digest = hashlib.sha256()
     for name, value in sorted(state.items()):
         digest.update(f"{name} {value.dtype.name} {value.shape}\n".encode())
-        digest.update(np.ascontiguousarray(value).view("uint8"))
+        digest.update(value.tobytes())
     return digest.hexdigest()
 
 

@@ -114,6 +114,16 @@ def test_a_file_that_is_not_the_published_one_is_refused(mirror, home, monkeypat
     assert (home / file.name).is_file()  # somebody put it there
 
 
+def test_a_published_file_that_is_converted_by_hand_is_compared_with_its_name(mirror):
+    _, file, network = mirror
+    model, layout = keras_wrn.weights.from_checkpoint(file, "wrn_16_2")
+    assert layout == "mmrazor"
+    same(model, network)
+    torch.save({"state_dict": network.state}, file, _use_new_zipfile_serialization=False)
+    with pytest.raises(WeightsError, match=rf"{file.name} is damaged.*begins with \w{{8}}\."):
+        keras_wrn.weights.from_checkpoint(file, "wrn_16_2")
+
+
 def test_torch_is_asked_for_before_the_download(mirror, home, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match="needs the package torch to read once: pip install"):
@@ -182,7 +192,7 @@ def test_a_keras_file_brings_its_preprocessing(home, tmp_path):
 def test_every_tag_says_what_it_is(name):
     weights = weights_info(name)
     info = keras_wrn.models.model_info(weights.model)
-    assert weights.name == name and info.name == weights.model
+    assert weights.name == name and info.name == weights.model and info.params
     assert weights.licence and weights.citation and weights.source and 75 < weights.top1 < 96
     assert weights.preprocessing.size in (32, 224) and len(weights.class_names) in (10, 1000)
     if weights.url:
@@ -289,6 +299,8 @@ def test_of_many_that_need_a_file_at_once_one_fetches_it(mirror, home, serve):
             handler.wfile.write(data[start : start + 2**18])
             time.sleep(0.02)
 
+    home.mkdir(parents=True)
+    (home / f".123.tmp.{file.name}").write_bytes(b"half of it")  # of a process that was killed
     server = serve(answer)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         models = list(pool.map(lambda _: load_published(NAME), range(4)))
