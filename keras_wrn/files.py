@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -28,10 +29,22 @@ def replacing(path):
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
     try:
-        yield temporary
+        with _full_disk(path):
+            yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _full_disk(path):
+    """Say which file was being written when the disk was full, where the error does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def write_json(path, value):
@@ -68,7 +81,8 @@ def written_aside(path, *, overwrite, is_ours, kind):
         # One level down, so that the artifact has the permissions of any new file.
         new, old = Path(hidden, "new", path.name), Path(hidden, "old")
         new.parent.mkdir()
-        yield new
+        with _full_disk(path):
+            yield new
         _check(path, overwrite, is_ours, kind)
         if path.is_dir():
             os.replace(path, old)
@@ -85,25 +99,22 @@ def locked(path, wait=True):
     """Hold the lock of a file, which is made; gives whether it is held.
 
     The lock is the operating system's, and goes with the process however it ends. Where there are
-    no locks (on Windows, on some network file systems), it is not held.
+    no locks (on Windows, on some network file systems, in a directory that may not be written), it
+    is not held.
 
     Args:
         path: the file. Who deletes it takes the lock's meaning with it.
         wait: bool, whether to wait until no other process holds it.
     """
-    if fcntl is None:
-        yield False
-        return
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        held = True
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
-            held = False
+    with contextlib.ExitStack() as stack:
+        held = False
+        with contextlib.suppress(OSError):
+            # Open for writing: network file systems lock nothing else.
+            file = stack.enter_context(open(path, "a"))
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                held = True
         yield held
-    finally:
-        os.close(descriptor)
 
 
 def _sweep(directory):

@@ -1,5 +1,6 @@
 """Files take their place whole, or not at all."""
 
+import errno
 import json
 import os
 import time
@@ -30,6 +31,16 @@ def test_what_a_killed_process_left_is_cleared_by_the_next_checkpoint(tmp_path):
     assert checkpoints.paths() == []
     checkpoints.save({"weight": np.ones(2)}, 4)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000004.npz"]
+
+
+def test_a_full_disk_is_said_with_the_file(tmp_path):
+    path = tmp_path / "a"
+    aside = written_aside(path, overwrite=False, is_ours=Path.is_file, kind="a file")
+    for body in (replacing(path), aside):
+        with pytest.raises(OSError, match=f"No space left on device: '{path}'"), body as new:
+            new.write_text("half of it")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []
 
 
 def write_aside(path):

@@ -8,7 +8,7 @@ from keras_wrn.data.preprocess import Preprocessing
 from keras_wrn.models.catalog import create_model, model_info, split_tag
 from keras_wrn.weights.convert import assign
 from keras_wrn.weights.errors import reading
-from keras_wrn.weights.files import OTHERWISE, read_checkpoint
+from keras_wrn.weights.files import OTHERWISE, among, read_checkpoint
 from keras_wrn.weights.naming import find_layout, input_constants
 from keras_wrn.weights.sources import weights_info
 
@@ -97,7 +97,7 @@ def convert(path, name, layout="auto", activation=None, preprocessing=None, weig
         model = create_model(
             name, strided_padding=layout.strided_padding, activation=activation, **settings
         )
-        assign(model, state, layout.name, path)
+        assign(model, state, layout.name, among(path, taken, others))
         model.preprocessing = _preprocessing(state, layout, model, preprocessing, classifier)
     return Converted(model, layout.name, taken, others, _assumed(model, layout, activation))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_wrn.weights.choosing import choose
 from keras_wrn.weights.errors import WeightsError, reading
-from keras_wrn.weights.files import OTHERWISE, read_checkpoint, write_state_dict
+from keras_wrn.weights.files import OTHERWISE, among, read_checkpoint, write_state_dict
 from keras_wrn.weights.layouts import TORCH, parse
 from keras_wrn.weights.naming import find_layout, input_constants, layout_of
 
@@ -66,12 +66,12 @@ def load_torch_weights(model, path_or_state_dict, layout="auto", *, weights=None
     """
     if isinstance(path_or_state_dict, Mapping):
         state, taken, others = choose(dict(path_or_state_dict), weights=weights)
-        result = assign(model, state, layout)
+        result = assign(model, state, layout, among("The checkpoint", taken, others))
     else:
         path = os.fspath(path_or_state_dict)
         state, taken, others = read_checkpoint(path, weights)
         with reading(path, OTHERWISE):
-            result = assign(model, state, layout, path)
+            result = assign(model, state, layout, among(path, taken, others))
     return result | ({"taken": taken, "others": list(others)} if others else {})
 
 

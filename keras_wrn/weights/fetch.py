@@ -1,5 +1,6 @@
 """Published weights into a model: found in the package or the cache, or downloaded once."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -70,7 +71,8 @@ def load_published(name: str, tag: str = ""):
             f"{weights.file} is a PyTorch file, which needs the package torch to read once: "
             "pip install torch"
         )
-    cache_dir().parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # which the download says, with what to do about it
+        cache_dir().parent.mkdir(parents=True, exist_ok=True)
     with locked(cache_dir().with_name(LOCK)) as held:
         for left in cache_dir().glob(TEMPORARY) if held else ():
             left.unlink()  # by a process that was killed, for those that live wait

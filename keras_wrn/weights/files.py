@@ -52,6 +52,13 @@ def read_state_dict(path, weights=None):
     return read_checkpoint(path, weights)[0]
 
 
+def among(what, taken, others):
+    """A file's name, and which of its weights were taken where there are several, for messages."""
+    if not others:
+        return what
+    return f"{what}, of which {taken!r} was taken and not {', '.join(map(repr, others))},"
+
+
 def read_checkpoint(path, weights=None):
     """The tensors as `read_state_dict` has them, their key ("" for the whole), the other keys."""
     path = Path(path)
@@ -60,7 +67,7 @@ def read_checkpoint(path, weights=None):
     _check_published(path)
     with reading(path, OTHERWISE):
         if _is_safetensors(path):
-            return _read_safetensors(path), "", ()
+            return choose(_read_safetensors(path), path, weights)
         with _package("torch", "torch"):
             return choose(pickled.load(path), path, weights)
 
@@ -114,7 +121,7 @@ def _read_safetensors(path):
         raise WeightsError(
             f"{path} is damaged, or was changed by others: the checksum of its weights is wrong."
         )
-    return choose(loaded, path)[0]
+    return loaded
 
 
 def write_state_dict(state, path):

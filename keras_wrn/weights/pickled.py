@@ -68,7 +68,7 @@ class _Survey(pickle.Unpickler):
 
     def __init__(self, file, size):
         super().__init__(file)
-        self.size = size
+        self.size, self.numbers, self.storages = size, 0, {}
 
     def find_class(self, module, name):
         if name.startswith("_rebuild_tensor"):
@@ -76,11 +76,13 @@ class _Survey(pickle.Unpickler):
         return _Inert
 
     def persistent_load(self, saved):
-        # ("storage", its type, its key, its device, how many numbers, ...)
-        self._check(f"{saved[4]} numbers", saved[4])
+        _, _, key, _, numbers, *_ = saved
+        self.storages[key] = numbers
+        self._check(f"{numbers} numbers", sum(self.storages.values()))
 
     def _tensor(self, storage, offset, shape, *_):
-        self._check(f"a tensor of the shape {tuple(shape)}", math.prod(shape))
+        self.numbers += math.prod(shape)
+        self._check(f"a tensor of the shape {tuple(shape)}", self.numbers)
 
     def _check(self, what, numbers):
         if not isinstance(numbers, int) or not 0 <= numbers <= self.size:

@@ -72,6 +72,14 @@ def test_weights_are_found_by_what_they_are(tmp_path, keys, name):
     assert_same(network, RAW)
 
 
+def test_averages_of_a_part_are_refused_with_what_else_there_is(tmp_path):
+    trained = {name: value for name, value in AVERAGED.state.items() if "running" not in name}
+    path = saved(tmp_path / "w.pth", {"model": RAW.state, "ema": {"shadow": trained}})
+    message = r"w\.pth, of which 'ema\.shadow' was taken and not 'model', is not(?s:.*)running_mean"
+    with pytest.raises(WeightsError, match=message):
+        load_torch_weights(model(), path)
+
+
 def test_where_nothing_tells_the_keys_are_listed(tmp_path):
     path = saved(tmp_path / "w.pth", {"a": RAW.state, "b": AVERAGED.state})
     with pytest.raises(WeightsError, match=r"several sets of weights in .*w\.pth: 'a', 'b'"):
