@@ -120,16 +120,21 @@ def locked(path, wait=True):
 def _sweep(directory):
     """Delete what killed processes left of `written_aside`, after a day."""
     for left in directory.iterdir():
-        match = ASIDE.fullmatch(left.name)
-        if not match or not left.is_dir() or time.time() - left.stat().st_mtime < DAY:
-            continue
-        names = set(os.listdir(left))
-        # It was killed as it replaced something, which is nowhere else.
-        is_last = "old" in names and not os.path.lexists(directory / match[1])
-        if "new" in names and names <= {"new", "old", "lock"} and not is_last:
-            with locked(left / "lock", wait=False) as held:
-                if held:
-                    shutil.rmtree(left, ignore_errors=True)
+        if match := ASIDE.fullmatch(left.name):
+            with contextlib.suppress(OSError):  # it is another user's, or was just swept
+                _sweep_one(left, directory / match[1])
+
+
+def _sweep_one(left, path):
+    if not left.is_dir() or time.time() - left.stat().st_mtime < DAY:
+        return
+    names = set(os.listdir(left))
+    # It was killed as it replaced something, which is nowhere else.
+    is_last = "old" in names and not os.path.lexists(path)
+    if "new" in names and names <= {"new", "old", "lock"} and not is_last:
+        with locked(left / "lock", wait=False) as held:
+            if held:
+                shutil.rmtree(left)
 
 
 def _check(path, overwrite, is_ours, kind):

@@ -38,11 +38,10 @@ def choose(loaded, what="the checkpoint", weights=None):
     """
     found = dict(_dictionaries(loaded, set()))
     if not found:
-        received = _kind(loaded)
         raise WeightsError(
-            f"There are no tensors in {what}. Expected a state dict. Received: {received}"
+            f"There are no tensors in {what}. Expected a state dict. Received: {_kind(loaded)}"
         )
-    # Such as a number that is kept as a tensor beside a state dict, or an optimizer's.
+    # Such as a number that is kept as a tensor beside a state dict.
     most = max(map(_dimensions, found.values()))
     found = {key: value for key, value in found.items() if _dimensions(value) == most}
     if weights is not None and weights not in found:
@@ -51,7 +50,7 @@ def choose(loaded, what="the checkpoint", weights=None):
             f"Received: weights={weights!r}"
         )
     mmengine = isinstance(loaded, dict) and (
-        "message_hub" in loaded or "steps" in (_dict(loaded.get("ema_state_dict")))
+        "message_hub" in loaded or "steps" in _dict(loaded.get("ema_state_dict"))
     )
     ranks = {key: _rank(key, mmengine) for key in found}
     likeliest = [key for key in found if ranks[key] == min(ranks.values())]
@@ -93,7 +92,8 @@ def _dictionaries(found, seen, path=()):
     if _tensors(found):
         yield ".".join(path), found
     for key, value in found.items():
-        if isinstance(key, str):  # an optimizer numbers its tensors
+        # An optimizer keeps averages too, but of gradients.
+        if isinstance(key, str) and not key.lower().startswith("optim"):
             yield from _dictionaries(value, seen, (*path, key))
 
 

@@ -81,11 +81,14 @@ class _Survey(pickle.Unpickler):
         self._check(f"{numbers} numbers", sum(self.storages.values()))
 
     def _tensor(self, storage, offset, shape, *_):
-        self.numbers += math.prod(shape)
-        self._check(f"a tensor of the shape {tuple(shape)}", self.numbers)
+        numbers = math.prod(shape)
+        self.numbers += numbers
+        self._check(f"a tensor of the shape {tuple(shape)}", numbers)
+        # Several tensors may be of one storage, but not without end.
+        self._check("all its tensors", self.numbers, UNPACKED)
 
-    def _check(self, what, numbers):
-        if not isinstance(numbers, int) or not 0 <= numbers <= self.size:
+    def _check(self, what, numbers, times=1):
+        if not isinstance(numbers, int) or not 0 <= numbers <= times * self.size:
             raise WeightsError(
                 f"The file asks for memory for {what}, and has but {self.size:,} bytes."
             )

@@ -66,7 +66,12 @@ def test_weights_are_found_by_what_they_are(tmp_path, keys, name):
     for key in reversed(keys.split(".")):
         content = {key: content}
     optimizer = {"state": {0: {"momentum_buffer": torch.ones(16, 3, 3, 3)}}, "param_groups": []}
-    content |= {"optimizer": optimizer, "best_acc": torch.tensor(93.1), "epoch": 3}
+    content |= {
+        "optimizer": optimizer,
+        "optim": {"exp_avg": AVERAGED.state},
+        "best_acc": torch.tensor(93.1),
+        "epoch": 3,
+    }
     network = model()
     assert "taken" not in load_torch_weights(network, saved(tmp_path / name, content))
     assert_same(network, RAW)

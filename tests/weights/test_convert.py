@@ -433,7 +433,9 @@ def test_the_command_goes_both_ways(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "x.keras").exists()
     torch.save(CIFAR["xternalz"](2, 10).state, "ten.pth")
     weights_info("wrn_16_2").preprocessing.save(tmp_path)
-    for number, given in enumerate(("cifar10", "wrn_16_2.cifar10", "preprocessing.json")):
+    Path("mine.json").write_text(Path("preprocessing.json").read_text())
+    files = "preprocessing.json", "mine.json"
+    for number, given in enumerate(("cifar10", "wrn_16_2.cifar10", *files)):
         out = f"{number}.keras"
         settings = ["--model", "wrn_16_2", "--preprocessing", given, "--out", out]
         assert call("ten.pth", *settings) == 0
@@ -441,6 +443,12 @@ def test_the_command_goes_both_ways(tmp_path, monkeypatch, capsys):
         assert model.preprocessing == weights_info("wrn_16_2").preprocessing
         assert keras_wrn.inference_model(out, images(32)[0].clip(0, 255))["pred_class"]
     assert "note" not in capsys.readouterr().err
+    Path("mine.json").write_text('{"size": 32}')
+    assert (
+        call("ten.pth", "--model", "wrn_16_2", "--preprocessing", "mine.json", "--out", "x.keras")
+        == 2
+    )
+    assert "mine.json is not what" in capsys.readouterr().err
 
 
 def test_a_missing_package_is_said(tmp_path, monkeypatch):

@@ -158,6 +158,15 @@ def test_a_tensor_that_is_larger_than_its_file_is_refused(tmp_path, old):
     assert peak(refused) < 2**24
 
 
+def test_many_tensors_of_one_storage_have_an_end(tmp_path):
+    kernel, path = torch.zeros(2**16, dtype=torch.float16), tmp_path / "w.pth"
+    torch.save({f"{i}.weight": kernel[:] for i in range(3)}, path)
+    assert len(read_state_dict(path)) == 3
+    torch.save({f"{i}.weight": kernel[:] for i in range(999)}, path)
+    with pytest.raises(WeightsError, match=r"w\.pth.*memory for all its tensors"):
+        read_state_dict(path)
+
+
 def test_shapes_are_compared_before_values(whole):
     state = {
         name: torch.from_numpy(v.copy())
