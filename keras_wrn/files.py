@@ -1,11 +1,22 @@
 """Files that are there whole or not at all."""
 
 import contextlib
+import errno
 import json
 import os
+import re
+import shutil
 import tempfile
+import time
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
+DAY = 24 * 60 * 60  # seconds
+ASIDE = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # the directories of `written_aside`
 TEMPORARY = ".*.tmp.*"  # matches what a killed process leaves
 
 
@@ -18,10 +29,22 @@ def replacing(path):
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
     try:
-        yield temporary
+        with _full_disk(path):
+            yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _full_disk(path):
+    """Say which file was being written when the disk was full, where the error does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def write_json(path, value):
@@ -50,11 +73,16 @@ def written_aside(path, *, overwrite, is_ours, kind):
     path = Path(os.path.abspath(path))
     _check(path, overwrite, is_ours, kind)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as hidden:
+    _sweep(path.parent)
+    with (
+        tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as hidden,
+        locked(Path(hidden, "lock")),
+    ):
         # One level down, so that the artifact has the permissions of any new file.
         new, old = Path(hidden, "new", path.name), Path(hidden, "old")
         new.parent.mkdir()
-        yield new
+        with _full_disk(path):
+            yield new
         _check(path, overwrite, is_ours, kind)
         if path.is_dir():
             os.replace(path, old)
@@ -64,6 +92,49 @@ def written_aside(path, *, overwrite, is_ours, kind):
             if old.exists():
                 os.replace(old, path)
             raise
+
+
+@contextlib.contextmanager
+def locked(path, wait=True):
+    """Hold the lock of a file, which is made; gives whether it is held.
+
+    The lock is the operating system's, and goes with the process however it ends. Where there are
+    no locks (on Windows, on some network file systems, in a directory that may not be written), it
+    is not held.
+
+    Args:
+        path: the file. Who deletes it takes the lock's meaning with it.
+        wait: bool, whether to wait until no other process holds it.
+    """
+    with contextlib.ExitStack() as stack:
+        held = False
+        with contextlib.suppress(OSError):
+            # Open for writing: network file systems lock nothing else.
+            file = stack.enter_context(open(path, "a"))
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                held = True
+        yield held
+
+
+def _sweep(directory):
+    """Delete what killed processes left of `written_aside`, after a day."""
+    for left in directory.iterdir():
+        if match := ASIDE.fullmatch(left.name):
+            with contextlib.suppress(OSError):  # it is another user's, or was just swept
+                _sweep_one(left, directory / match[1])
+
+
+def _sweep_one(left, path):
+    if not left.is_dir() or time.time() - left.stat().st_mtime < DAY:
+        return
+    names = set(os.listdir(left))
+    # It was killed as it replaced something, which is nowhere else.
+    is_last = "old" in names and not os.path.lexists(path)
+    if "new" in names and names <= {"new", "old", "lock"} and not is_last:
+        with locked(left / "lock", wait=False) as held:
+            if held:
+                shutil.rmtree(left)
 
 
 def _check(path, overwrite, is_ours, kind):

@@ -165,20 +165,20 @@ class Preprocessing:
 
     @classmethod
     def load(cls, directory):
-        """Read what `save` wrote.
+        """Read what `save` wrote, from its directory or from its JSON file of any name.
 
         Raises:
             ValueError: a file is damaged, or the matrices are not those of the JSON file.
         """
-        directory = Path(directory)
+        file = Path(directory)
+        file = file / JSON_FILE if file.is_dir() else file
+        directory = file.parent
         try:
-            config = json.loads((directory / JSON_FILE).read_text())
+            config = json.loads(file.read_text())
             stored = config["zca"]
             preprocessing = cls.from_config(config)
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{directory / JSON_FILE} is not what `Preprocessing.save` writes: {error}"
-            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file} is not what `Preprocessing.save` writes: {error}") from error
         if stored is None:
             return preprocessing
         path = directory / stored["file"]

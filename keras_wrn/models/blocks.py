@@ -5,7 +5,7 @@ import re
 
 import keras
 
-from keras_wrn.models.layers import Dropout, batch_norm, conv
+from keras_wrn.models.layers import Dropout, activate, batch_norm, conv
 
 PAPER_BLOCKS = ("B33", "B31", "B13", "B311", "B131", "B313")
 
@@ -44,7 +44,7 @@ def residual_block(
     for i, kernel_size in enumerate(kernels, start=1):
         changes = i == 1 and (x.shape[-1] != filters or strides != 1)
         x = batch_norm(x, gamma_initializer, name=f"{name}_bn{i}")
-        x = keras.layers.Activation(activation, name=f"{name}_act{i}")(x)
+        x = activate(x, activation, name=f"{name}_act{i}")
         if changes:
             shortcut = conv(x, filters, 1, strides, name=f"{name}_shortcut")
         if i > 1 and dropout:
@@ -73,11 +73,11 @@ def post_activation_block(x, convs, strides, activation, strided_padding, *, nam
         shortcut = batch_norm(shortcut, name=f"{name}_shortcut_bn")
     for i, (kernel_size, filters) in enumerate(convs):
         if i:
-            x = keras.layers.Activation(activation, name=f"{name}_act{i}")(x)
+            x = activate(x, activation, name=f"{name}_act{i}")
         x = conv(
             x, filters, kernel_size, strides if i == strided else 1, strided_padding,
             name=f"{name}_conv{i + 1}",
         )  # fmt: skip
         x = batch_norm(x, name=f"{name}_bn{i + 1}")
     x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
-    return keras.layers.Activation(activation, name=f"{name}_act{len(convs)}")(x)
+    return activate(x, activation, name=f"{name}_act{len(convs)}")

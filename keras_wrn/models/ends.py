@@ -22,12 +22,10 @@ def head(x, include_top, pooling, classes, classifier_activation):
 def load_weights(model, weights, catalogue_name):
     """Load a file or published weights into the model, or say why that cannot be."""
     path = str(weights)
-    if path.endswith((".weights.h5", ".keras")):
-        model.load_weights(path)
-        if path.endswith(".keras"):
-            stored = keras.models.load_model(path, compile=False)
-            model.preprocessing = getattr(stored, "preprocessing", None)
-        return
+    if path.endswith((".weights.h5", ".weights.json", ".keras")):
+        from keras_wrn.weights.keras_files import load_weights as load_file
+
+        return load_file(model, path)
     from keras_wrn.weights.fetch import load_into
     from keras_wrn.weights.sources import published, tag_of
 
@@ -35,9 +33,9 @@ def load_weights(model, weights, catalogue_name):
     if tag is None:
         known = ", ".join(published(catalogue_name)) or "none"
         raise ValueError(
-            "`weights` should be None, the path of a `.weights.h5` or `.keras` file, or the tag of "
-            f"published weights. Those of {catalogue_name!r}: {known}. Received: "
-            f"weights={weights!r}"
+            "`weights` should be None, the path of a `.weights.h5` or `.keras` file (or of a "
+            "`.weights.json`), or the tag of published weights. "
+            f"Those of {catalogue_name!r}: {known}. Received: weights={weights!r}"
         )
     load_into(model, catalogue_name, tag)
 

@@ -47,3 +47,7 @@ class ImageModel(keras.Model):
     def load_assets(self, dir_path):
         if self.preprocessing is not None:
             self.preprocessing = type(self.preprocessing).load(dir_path)
+
+
+# What a `.h5` file of Keras 2's kind calls it, which knows no packages.
+keras.saving.get_custom_objects()["ImageModel"] = ImageModel

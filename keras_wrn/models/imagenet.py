@@ -4,7 +4,7 @@ import keras
 
 from keras_wrn.models.blocks import post_activation_block
 from keras_wrn.models.ends import check_options, check_width, finish, head, image_input
-from keras_wrn.models.layers import batch_norm, conv, pad
+from keras_wrn.models.layers import activate, batch_norm, conv, pad
 
 STEM = 64
 MIN_SIZE = 32
@@ -42,14 +42,15 @@ def WideResNet50_2(
             (batch, height / 32, width / 32, 2048), or what `pooling` makes of it.
         weights: None for random weights; "imagenet" or another tag of published weights (see
             `keras_wrn.list_models(pretrained=True)`), which come with their `preprocessing`; or
-            the path of a weights file (`.weights.h5` or `.keras`) of the same network.
+            the path of a weights file (`.weights.h5`, `.weights.json` or `.keras`) of the same
+            network.
         input_tensor: Keras tensor to use as the input, or None.
         input_shape: (height, width, channels). Height and width are at least 32, or None for any
             size. None for (224, 224, 3), and without the top for any size.
         pooling: without the top only: None, "avg" or "max".
         classes: int, the number of classes.
         classifier_activation: str or None; None returns the logits.
-        activation: str, the name of the activation.
+        activation: str, the name of the activation, such as "relu" or "leaky_relu:0.1".
         strided_padding: "torch" pads evenly before a strided convolution and the pool, as every
             published network was trained; "tf" is TensorFlow's `same`.
         name: str, the model's name; "wide_resnet50_2" when None.
@@ -196,7 +197,7 @@ def _build(
     inputs = image_input(input_tensor, input_shape, MIN_SIZE, SHAPE, include_top)
     x = conv(inputs, STEM, 7, 2, strided_padding, name="conv1")
     x = batch_norm(x, name="bn1")
-    x = keras.layers.Activation(activation, name="act1")(x)
+    x = activate(x, activation, name="act1")
     torch = strided_padding == "torch"
     x = pad(x, 1, "pool_pad") if torch else x
     x = keras.layers.MaxPooling2D(

@@ -200,6 +200,20 @@ def batch_norm(x, gamma_initializer="ones", *, name):
     return BatchNormalization(gamma_initializer=gamma_initializer, name=name)(x)
 
 
+def activate(x, activation, *, name):
+    """Apply an activation to x: Keras' name of one, or "leaky_relu:0.1" with its negative slope."""
+    if isinstance(activation, str) and activation.startswith("leaky_relu:"):
+        try:
+            slope = float(activation.partition(":")[2])
+            activation = keras.layers.LeakyReLU(slope, name="leaky_relu")
+        except ValueError as error:
+            raise ValueError(
+                "Expected a slope of 0 or more, as in 'leaky_relu:0.1'. "
+                f"Received: activation={activation!r}"
+            ) from error
+    return keras.layers.Activation(activation, name=name)(x)
+
+
 def classifier(x, classes, activation, *, name="predictions"):
     """The fully connected layer on top, at least in float32 under a mixed precision policy."""
     low = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")

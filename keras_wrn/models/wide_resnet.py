@@ -14,7 +14,7 @@ from keras_wrn.models.ends import (
     is_int,
     nearest_int,
 )
-from keras_wrn.models.layers import batch_norm, conv
+from keras_wrn.models.layers import activate, batch_norm, conv
 
 GROUP_FILTERS = (16, 32, 64)
 MIN_SIZE = 4
@@ -60,15 +60,16 @@ def WideResNet(
             final BN-ReLU, (batch, height / 4, width / 4, 64 k), or what `pooling` makes of it.
         weights: None for random weights; "cifar10" for those of WRN-16-2 that come with the
             package, or another tag (see `keras_wrn.list_models(pretrained=True)`), with their
-            `preprocessing`; or the path of a weights file (`.weights.h5` or `.keras`) of the same
-            network.
+            `preprocessing`; or the path of a weights file (`.weights.h5`, `.weights.json` or
+            `.keras`) of the same network.
         input_tensor: Keras tensor to use as the input, or None.
         input_shape: (height, width, channels). Height and width are at least 4, or None for
             any size. None for (32, 32, 3), and without the top for any size.
         pooling: without the top only: None, "avg" or "max".
         classes: int, the number of classes.
         classifier_activation: str or None; None returns the logits.
-        activation: str, the name of the activation in the blocks.
+        activation: str, the name of the activation in the blocks, such as "relu", "silu" or, with
+            its negative slope, "leaky_relu:0.1".
         strided_padding: "torch" pads (1, 1) before a stride-2 3x3 convolution, as every published
             WRN was trained; "tf" is TensorFlow's `same`.
         name: str, the model's name; "wrn_{depth}_{width}" when None.
@@ -114,7 +115,7 @@ def WideResNet(
                 name=f"group{group}_block{index}",
             )
     x = batch_norm(x, gamma, name="bn_final")
-    x = keras.layers.Activation(activation, name="act_final")(x)
+    x = activate(x, activation, name="act_final")
     outputs = head(x, include_top, pooling, classes, classifier_activation)
     return finish(inputs, outputs, input_tensor, weights, name, f"wrn_{depth}_{width:g}")
 

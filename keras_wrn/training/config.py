@@ -21,7 +21,7 @@ class ModelConfig:
     num_blocks: int | None = None
     """Blocks in a group; None: (depth - 4) / 6."""
     activation: str = "relu"
-    """Activation in the blocks."""
+    """Activation in the blocks, such as relu, silu or leaky_relu:0.1."""
     name: str = ""
     """A network of the catalogue in place of the fields above, such as wide_resnet50_2; with a
     tag, such as wide_resnet50_2.tv2_in1k, it starts from those published weights."""

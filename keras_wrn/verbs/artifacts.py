@@ -92,6 +92,7 @@ def convert(
     to: Literal["keras", "torch"] = "keras",
     activation: str | None = None,
     preprocessing: str | None = None,
+    weights: str | None = None,
 ):
     """Convert a PyTorch checkpoint to a Keras file, or back.
 
@@ -103,16 +104,19 @@ def convert(
         layout: How the tensors are named; auto tells it by the names, and is torchvision or, for a
             CIFAR network, xternalz to torch.
         to: What to convert to.
-        activation: The activation; by default silu for deepmind, relu for the others.
+        activation: The activation, such as silu or leaky_relu:0.1; by default silu for deepmind,
+            relu for the others.
         preprocessing: How the images were prepared: the tag of published weights with their model,
-            a dataset (cifar10, cifar100, svhn_cropped), or a preprocessing.json.
+            a dataset (cifar10, cifar100, svhn_cropped), or a file such as preprocessing.json.
+        weights: The key of the weights to take where the checkpoint has several, such as model; by
+            default the averaged ones come first.
     """
-    from keras_wrn.weights import convert as converting
-    from keras_wrn.weights import load_model
+    from keras_wrn.files import written_aside
+    from keras_wrn.weights import building, load_model, save_torch_weights
 
     if to == "torch":
         network = load_model(checkpoint)
-        written = converting.save_torch_weights(network, out, layout)
+        written = save_torch_weights(network, out, layout)
         print(f"Wrote {network.name} with the names of {written} to {out}")
         return
     if model is None:
@@ -120,13 +124,14 @@ def convert(
     if out.suffix != ".keras" or out.exists():
         raise ValueError(f"--out should be a new file that ends in .keras. Received: {out}")
     prepared = _preprocessing_of(preprocessing) if preprocessing else None
-    network, found = converting.from_checkpoint(
-        checkpoint, model, layout, activation=activation, preprocessing=prepared
-    )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    network.save(out)
+    converted = building.convert(checkpoint, model, layout, activation, prepared, weights)
+    network = converted.model
+    with written_aside(out, overwrite=False, is_ours=Path.is_file, kind="a file") as new:
+        network.save(new)
     classes = f", {network.output_shape[-1]} classes" if len(network.output_shape) == 2 else ""
-    print(f"Wrote {network.name}{classes}, from {found} to {out}")
+    print(f"Wrote {network.name}{classes}, from {converted.layout} to {out}")
+    for line in converted.notes():
+        print(line)
     if network.preprocessing is None:
         print(
             "keras-wrn: note: the file says nothing of how images are prepared, which predict and "
@@ -142,11 +147,8 @@ def _preprocessing_of(text):
 
     if text in DATASETS:
         return default_preprocessing(DATASETS[text])
-    path = Path(text)
-    if path.suffix == ".json":
-        if not path.is_file() or path.name != "preprocessing.json":
-            raise ValueError(f"Expected a file called preprocessing.json. Received: {text}")
-        return Preprocessing.load(path.parent)
+    if Path(text).suffix == ".json" or Path(text).exists():
+        return Preprocessing.load(text)
     return weights_info(text).preprocessing
 
 

@@ -1,23 +1,23 @@
 """Weights between PyTorch checkpoints and the networks here."""
 
-import dataclasses
 import os
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 
-from keras_wrn.models.catalog import create_model, model_info, split_tag
-from keras_wrn.weights.files import WeightsError, read_state_dict, unwrap, write_state_dict
-from keras_wrn.weights.layouts import LAYOUTS, parse
-from keras_wrn.weights.sources import weights_info
+from keras_wrn.weights.choosing import choose
+from keras_wrn.weights.errors import WeightsError, reading
+from keras_wrn.weights.files import OTHERWISE, among, read_checkpoint, write_state_dict
+from keras_wrn.weights.layouts import TORCH, parse
+from keras_wrn.weights.naming import find_layout, input_constants, layout_of
 
 # The order of a tensor's axes there and here, by their number.
 TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 TO_KERAS = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 
 
-def load_torch_weights(model, path_or_state_dict, layout="auto"):
+def load_torch_weights(model, path_or_state_dict, layout="auto", *, weights=None):
     """Give a network the weights of a PyTorch checkpoint.
 
     | layout        | networks                                                          |
@@ -30,20 +30,25 @@ def load_torch_weights(model, path_or_state_dict, layout="auto"):
     | "deepmind"    | DeepMind's; needs a model built with `strided_padding="tf"` and,  |
     |               | as published, `activation="silu"`                                 |
 
-    Every tensor has to find its place. When one does not, the model is left as it was.
+    Every tensor has to find its place. When one does not, the model is left as it was. Names tell
+    neither the activation nor how shortcuts are taken: see docs/checkpoints.md.
 
     Args:
         model: a network of this package, built.
-        path_or_state_dict: the path of a `.safetensors`, `.pth` or `.pt` file (see
+        path_or_state_dict: the path of a safetensors file or of one of PyTorch's (see
             `read_state_dict`), or a dict from name to array or tensor.
         layout: str of the table, or "auto" to tell by the names.
+        weights: str, the key of the weights to take where there are several, such as "model"; None
+            for the averaged ones first.
 
     Returns:
         dict of `layout` (str) and `ignored`, a sorted list of the names of tensors that no network
-        here has a use for (counters of batches, and the classifier when the model has none).
+        here has a use for (counters of batches, the constants of the input, and the classifier
+        when the model has none). Where there were several sets of weights, also `taken` (str), the
+        key of those that were taken, and `others`, the list of the other keys.
 
     Raises:
-        FileNotFoundError: no such file.
+        OSError: no such file, or one that may not be read.
         WeightsError: (a ValueError) a damaged file, an unknown layout, or tensors that are
             missing, left over, of another shape or not finite, all of them listed.
 
@@ -60,32 +65,48 @@ def load_torch_weights(model, path_or_state_dict, layout="auto"):
     ```
     """
     if isinstance(path_or_state_dict, Mapping):
-        state = unwrap(dict(path_or_state_dict))
+        state, taken, others = choose(dict(path_or_state_dict), weights=weights)
+        result = assign(model, state, layout, among("The checkpoint", taken, others))
     else:
-        state = read_state_dict(os.fspath(path_or_state_dict))
-    layout = _find_layout(state, layout)
+        path = os.fspath(path_or_state_dict)
+        state, taken, others = read_checkpoint(path, weights)
+        with reading(path, OTHERWISE):
+            result = assign(model, state, layout, among(path, taken, others))
+    return result | ({"taken": taken, "others": list(others)} if others else {})
+
+
+def assign(model, state, layout="auto", what="The checkpoint"):
+    """Give a network the tensors of a state dict; see `load_torch_weights`."""
+    layout, state = find_layout(state, layout)
     wanted = _tensors(model, layout)
+    for layer, _ in wanted.values():
+        if getattr(layer, "lora_enabled", False):
+            raise WeightsError(
+                f"The layer {layer.name!r} has LoRA, which would be added to the weights: load "
+                "them first, and enable LoRA then."
+            )
     _check_padding(model, layout)
     classifier = layout.names["predictions"] + "."
     has_top = any(parse(layer.name)[0] == "predictions" for layer in model.layers)
+    constants, _ = input_constants(state)
     ignored = {
         name
         for name in state
-        if layout.ignores(name) or (not has_top and name.startswith(classifier))
+        if layout.ignores(name)
+        or name in constants
+        or (not has_top and name.startswith(classifier))
     }
-    shapes = {name: _torch_shape(variable) for name, variable in wanted.items()}
+    shapes = {name: _torch_shape(variable) for name, (_, variable) in wanted.items()}
     missing = sorted(set(wanted) - set(state))
     unexpected = sorted(set(state) - set(wanted) - ignored)
+    fitting = [n for n in wanted if n in state and tuple(state[n].shape) == shapes[n]]
     misshapen = [
         f"{name}: {tuple(state[name].shape)} in the checkpoint, {shapes[name]} in the model"
-        for name in sorted(set(wanted) & set(state))
-        if tuple(state[name].shape) != shapes[name]
+        for name in sorted((set(wanted) & set(state)).difference(fitting))
     ]
-    infinite = [name for name in wanted if name in state and not np.isfinite(state[name]).all()]
+    infinite = [name for name in fitting if not np.isfinite(state[name]).all()]
     if missing or unexpected or misshapen or infinite:
-        lines = [
-            f"The checkpoint is not of the model {model.name!r}: it is {describe(state, layout)}."
-        ]
+        lines = [f"{what} is not of the model {model.name!r}: it is {describe(state, layout)}."]
         for title, names in (
             ("missing in the checkpoint", missing),
             ("not of the model", unexpected),
@@ -95,7 +116,7 @@ def load_torch_weights(model, path_or_state_dict, layout="auto"):
             if names:
                 lines.append(f"{len(names)} tensors {title}: {', '.join(names)}.")
         raise WeightsError("\n".join(lines))
-    for name, variable in wanted.items():
+    for name, (_, variable) in wanted.items():
         variable.assign(_to_keras(state[name]))
     return {"layout": layout.name, "ignored": sorted(ignored)}
 
@@ -110,7 +131,7 @@ def save_torch_weights(model, path, layout="auto"):
             for a CIFAR network.
 
     Returns:
-        The name of the layout.
+        The name of the layout. LoRA is added to the kernels that have it.
 
     Raises:
         WeightsError: (a ValueError) an unknown layout, or one of the other family of networks.
@@ -125,66 +146,15 @@ def save_torch_weights(model, path, layout="auto"):
     """
     if layout == "auto":
         layout = "torchvision" if _family(model) == "imagenet" else "xternalz"
-    layout = _layout(layout)
+    layout = layout_of(layout)
     _check_padding(model, layout)
     state = {}
-    for name, variable in _tensors(model, layout).items():
-        value = keras.ops.convert_to_numpy(variable)
+    for name, (layer, variable) in _tensors(model, layout).items():
+        # By its attribute, for there LoRA's part is added to a kernel.
+        value = keras.ops.convert_to_numpy(getattr(layer, variable.name))
         state[name] = value.transpose(TO_TORCH[value.ndim])
     write_state_dict(state, path)
     return layout.name
-
-
-def from_checkpoint(path, name, layout="auto", *, activation=None, preprocessing=None):
-    """Build the network of a name with the classes of a checkpoint, and load it.
-
-    Args:
-        path: the checkpoint; see `read_state_dict`.
-        name: str, a name of the catalogue, such as "wide_resnet50_2". With the tag of published
-            weights after a dot, or mmpretrain's name of them, the model gets their preprocessing.
-        layout: as for `load_torch_weights`.
-        activation: str, the name of the activation; None for the layout's: "silu" (Swish) for
-            "deepmind", as its published networks have, "relu" for the others. No tensor tells.
-        preprocessing: `Preprocessing` that becomes the model's own. None for that of the tag.
-            DeepMind's files hold a mean and deviation, which take the place of its own.
-
-    Returns:
-        The model, and the name of the layout.
-
-    Raises:
-        ValueError: an unknown name, or what `load_torch_weights` raises.
-
-    Example:
-
-    ```python
-    model, layout = keras_wrn.weights.from_checkpoint("wrn_28_10.pt", "wrn_28_10")
-    ```
-    """
-    name, tag = split_tag(name)
-    model_info(name)
-    if tag and preprocessing is None:
-        preprocessing = weights_info(name, tag).preprocessing
-    state = read_state_dict(path)
-    layout = _find_layout(state, layout)
-    classifier = state.get(layout.tensor("predictions"))
-    settings = {"include_top": False} if classifier is None else {"classes": len(classifier)}
-    model = create_model(
-        name,
-        strided_padding=layout.strided_padding,
-        activation=activation or layout.activation,
-        **settings,
-    )
-    load_torch_weights(model, state, layout.name)
-    if preprocessing is not None:
-        inputs = {
-            key: tuple(state[key].ravel().tolist()) for key in ("mean", "std") if key in state
-        }
-        if len(inputs.get("mean", ())) == len(inputs.get("std", ())) == 3:
-            preprocessing = dataclasses.replace(preprocessing, **inputs)
-        if classifier is None or len(preprocessing.class_names) != len(classifier):
-            preprocessing = dataclasses.replace(preprocessing, class_names=())
-        model.preprocessing = preprocessing
-    return model, layout.name
 
 
 def describe(state, layout):
@@ -216,32 +186,8 @@ def describe(state, layout):
     return f"wide_resnet{depth}_{inner / 64:g}, with {top}"
 
 
-def _layout(name):
-    if name not in LAYOUTS:
-        raise WeightsError(f"`layout` should be one of {sorted(LAYOUTS)}. Received: {name!r}")
-    return LAYOUTS[name]
-
-
-def _find_layout(state, name):
-    if name != "auto":
-        layout = _layout(name)
-        if not layout.owns(state):
-            raise WeightsError(
-                f"Expected names of the layout {name!r}, such as {layout.tensor('conv')!r}. "
-                f"Received: {', '.join(sorted(state)[:5])}, ..."
-            )
-        return layout
-    for layout in LAYOUTS.values():
-        if layout.owns(state):
-            return layout
-    raise WeightsError(
-        f"Expected the names of one of the layouts {sorted(LAYOUTS)}. Received: "
-        f"{len(state)} tensors, such as {', '.join(sorted(state)[:5])}"
-    )
-
-
 def _tensors(model, layout):
-    """The model's variables by their names in the layout."""
+    """The model's layers and variables by their names in the layout."""
     family = _family(model)
     if family != layout.family:
         raise WeightsError(
@@ -251,14 +197,18 @@ def _tensors(model, layout):
     found = {}
     for layer in model.layers:
         kind, group, block, number = parse(layer.name)
+        lora = getattr(layer, "lora_enabled", False)
         for variable in layer.weights:
-            if kind not in layout.names:
+            if lora and variable.name.startswith("lora_"):
+                continue
+            if kind not in layout.names or variable.name not in TORCH:
                 raise WeightsError(
-                    f"The layer {layer.name!r} has no name in the layout {layout.name!r}: expected "
-                    f"a network of this package. Received: the model {model.name!r}"
+                    f"The layer {layer.name!r} has no name in the layout {layout.name!r} for its "
+                    f"{variable.name}: expected a network of this package. Received: the model "
+                    f"{model.name!r}"
                 )
             name = layout.tensor(kind, variable.name, group, block, number)
-            found[name] = variable
+            found[name] = layer, variable
     return found
 
 

@@ -1,23 +1,30 @@
 """Published weights into a model: found in the package or the cache, or downloaded once."""
 
+import contextlib
 import dataclasses
-import hashlib
 import importlib.util
 import os
-import zipfile
+import time
+import urllib.request
 from pathlib import Path
 
 import keras
 
-from keras_wrn.files import replacing
-from keras_wrn.models.catalog import create_model
+from keras_wrn.files import TEMPORARY, locked, replacing
+from keras_wrn.models.catalog import create_model, model_info
 from keras_wrn.models.transfer import copy_trunk
 from keras_wrn.weights.convert import load_torch_weights
-from keras_wrn.weights.files import WeightsError
+from keras_wrn.weights.errors import WeightsError
+from keras_wrn.weights.files import sha256
+from keras_wrn.weights.keras_files import read_model
 from keras_wrn.weights.sources import PublishedWeights, weights_info
 
 MIRROR = "KERAS_WRN_MIRROR"
+LOCK = ".keras_wrn.lock"  # beside the directory
 PACKAGE = Path(__file__).parents[1]
+TIMEOUT = 30  # seconds in which a server has to say anything
+SLOWEST, PATIENCE = 1_000, 60  # bytes a second that it has to send on average, over so many seconds
+ROOM = 16, 2**24  # bytes of a file: for each parameter, four times a float32's, and besides
 SHIPPED = {"wrn_16_2.cifar10": ("shipped/cifar10_wrn16_2", "saved_models/cifar10_wrn16_2/1")}
 
 
@@ -29,8 +36,9 @@ def load_published(name: str, tag: str = ""):
     """Return the network with published weights, and with their preprocessing.
 
     The file is downloaded at its first use, checked against the hash in its name, converted and
-    kept as `.keras` in Keras' cache: `~/.keras/keras_wrn`, or below `KERAS_HOME`. Where the
-    environment variable KERAS_WRN_MIRROR is set to a URL, the files are taken from there.
+    kept as `.keras` in Keras' cache: `~/.keras/keras_wrn`, or below `KERAS_HOME`. Of processes
+    that need it at once, one does so and the others wait. Where the environment variable
+    KERAS_WRN_MIRROR is set to a URL, the files are taken from there.
 
     Args:
         name, tag: as for `keras_wrn.weights.weights_info`.
@@ -40,8 +48,9 @@ def load_published(name: str, tag: str = ""):
 
     Raises:
         ValueError: there are no such weights.
-        DownloadError: (an OSError) the file cannot be downloaded, or has another hash; the message
-            says what to download and where to put it.
+        DownloadError: (an OSError) the file cannot be downloaded, has another hash, is larger than
+            the network can be, or comes slower than 1 kB a second; the message says what to
+            download and where to put it.
         WeightsError: (a ValueError) torch, which reads these files, is missing; a damaged file.
 
     Example:
@@ -52,15 +61,34 @@ def load_published(name: str, tag: str = ""):
     """
     weights = weights_info(name, tag)
     if not weights.url:
-        return keras.models.load_model(_shipped(weights), compile=False)
+        return read_model(_shipped(weights))
     converted = cache_dir() / f"{weights.name}-{weights.sha256}.keras"
-    if converted.is_file() and zipfile.is_zipfile(converted):
-        return keras.models.load_model(converted, compile=False)
+    kept = _kept(converted)
+    if kept is not None:
+        return kept
     if importlib.util.find_spec("torch") is None:
         raise WeightsError(
             f"{weights.file} is a PyTorch file, which needs the package torch to read once: "
             "pip install torch"
         )
+    with contextlib.suppress(OSError):  # which the download says, with what to do about it
+        cache_dir().parent.mkdir(parents=True, exist_ok=True)
+    with locked(cache_dir().with_name(LOCK)) as held:
+        for left in cache_dir().glob(TEMPORARY) if held else ():
+            left.unlink()  # by a process that was killed, for those that live wait
+        return _kept(converted) or _convert(weights, converted)
+
+
+def _kept(converted):
+    """The network that was converted before, None where it was not, or is damaged."""
+    try:
+        return read_model(converted) if converted.is_file() else None
+    except WeightsError:
+        return None
+
+
+def _convert(weights, converted):
+    """The network with the published file's weights, which is also written to `converted`."""
     path = _download(weights)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")  # the file serves processes of any precision
@@ -130,21 +158,45 @@ def _download(weights: PublishedWeights) -> Path:
     if fresh:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            where = {"cache_dir": path.parent.parent, "cache_subdir": path.parent.name}
-            path = Path(keras.utils.get_file(weights.file, url, **where))
-        except Exception as error:  # whatever urllib raises, and Keras wraps
+            per_parameter, besides = ROOM
+            parameters = model_info(weights.model).params or 0
+            _fetch(url, path, per_parameter * parameters + besides)
+        except Exception as error:  # whatever urllib raises
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DownloadError(f"{url} cannot be downloaded: {reason}. {advice}") from error
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    if not digest.hexdigest().startswith(weights.sha256):
+    digest = sha256(path)
+    if not digest.startswith(weights.sha256):
         if fresh:
             path.unlink()
         raise DownloadError(
             f"{url if fresh else path} is not the file that was published, or is cut off: expected "
-            f"a SHA-256 that begins with {weights.sha256}. Received: {digest.hexdigest()}. "
+            f"a SHA-256 that begins with {weights.sha256}. Received: {digest}. "
             f"{advice if fresh else 'Delete it, and try again'}"
         )
     return path
+
+
+def _fetch(url, path, most):
+    """Download a file of at most so many bytes, which is at `path` once it is whole."""
+    with (
+        replacing(path) as temporary,
+        urllib.request.urlopen(url, timeout=TIMEOUT) as reply,
+        open(temporary, "wb") as file,
+    ):
+        length = reply.headers.get("Content-Length")
+        length = int(length) if length else None
+        bar = keras.utils.Progbar(length, unit_name="byte")
+        received, mark, began = 0, 0, time.monotonic()
+        while chunk := reply.read1(2**20):
+            file.write(chunk)
+            received += len(chunk)
+            if max(received, length or 0) > most:
+                raise OSError(f"it is larger than the {most:,} bytes that the weights may take")
+            seconds = time.monotonic() - began
+            if seconds > PATIENCE:
+                if received - mark < SLOWEST * seconds:
+                    raise OSError(f"{received - mark:,} bytes came in {seconds:.0f} seconds")
+                mark, began = received, time.monotonic()
+            bar.update(received, finalize=received == length)
+        if length is not None and received != length:
+            raise OSError(f"{received:,} of {length:,} bytes came")

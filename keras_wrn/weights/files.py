@@ -1,91 +1,47 @@
-"""State dicts in files: read without running what the file says, and written."""
+"""State dicts in files: read and written."""
 
 import contextlib
-import pickle
-import types
-import zipfile
+import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from keras_wrn.distribution import with_extra
 from keras_wrn.files import written_aside
+from keras_wrn.weights import pickled
+from keras_wrn.weights.choosing import choose
+from keras_wrn.weights.errors import WeightsError, reading
+from keras_wrn.weights.sources import SOURCES
 
-# Where published checkpoints keep their tensors; averaged weights first, as timm does.
-WRAPPERS = (
-    "state_dict_ema", "model_ema", "ema_state_dict", "state_dict", "model_state_dict", "model",
-    "params", "net",
-)  # fmt: skip
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
-AVERAGING = ("steps", "n_averaged")  # counters of averaged weights, beside the tensors
-SAFE = {
-    ("collections", "OrderedDict"),
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_parameter"),
-    ("torch.serialization", "_get_layout"),
-    ("torch", "Size"),
-    ("torch", "device"),
-}
+CHECKSUM = "keras_wrn.sha256"  # in the metadata of the files that are written here
+OTHERWISE = "no checkpoint of PyTorch or safetensors"
+TYPES = {  # what safetensors calls them, where NumPy does not
+    "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "BOOL": "bool",
+    "F16": "float16", "F32": "float32", "F64": "float64", "I8": "int8", "I16": "int16",
+    "I32": "int32", "I64": "int64", "U8": "uint8", "U16": "uint16", "U32": "uint32",
+    "U64": "uint64",
+}  # fmt: skip
+ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 
 
-class WeightsError(ValueError):
-    """A checkpoint that cannot be read, or that is not of the network."""
-
-
-class _Inert:
-    """What stands for every global of a file that is not a tensor: it takes anything, and does
-    nothing."""
-
-    def __new__(cls, *_, **__):
-        return object.__new__(cls)
-
-    def __init__(self, *_, **__):
-        pass
-
-    def __call__(self, *_, **__):
-        return _Inert()
-
-    def __setstate__(self, _):
-        pass
-
-    def __setitem__(self, *_):
-        pass
-
-    def append(self, _):
-        pass
-
-    def extend(self, _):
-        pass
-
-    def add(self, _):
-        pass
-
-    def update(self, *_, **__):
-        pass
-
-
-class _TensorsOnly(pickle.Unpickler):
-    """An unpickler that knows tensors and their containers, and takes all else for `_Inert`."""
-
-    def find_class(self, module, name):
-        known = (module, name) in SAFE or (module == "torch" and name.endswith("Storage"))
-        return super().find_class(module, name) if known else _Inert
-
-
-def read_state_dict(path):
-    """Read the tensors of a checkpoint: `.safetensors`, `.pth`, `.pt` or `.bin`.
+def read_state_dict(path, weights=None):
+    """Read the tensors of a checkpoint: a safetensors file, or one of PyTorch's of any name.
 
     Of a pickled file only tensors are made. Whatever else it names is never called.
 
     Args:
-        path: the file.
+        path: the file. Its content tells what it is; its name may be any.
+        weights: str, the key of the weights to take where there are several, such as "model". None
+            for the averaged ones ("state_dict_ema", "ema_model", ...), and where there are none
+            for the usual ("state_dict", "model", ...).
 
     Returns:
-        dict from name to NumPy array, unwrapped: see `unwrap`.
+        dict from name to NumPy array, without prefixes that all names share ("module.", ...).
 
     Raises:
-        FileNotFoundError: no such file.
-        WeightsError: another ending, a damaged file, one without tensors, or a missing package.
+        OSError: no such file, or one that may not be read.
+        WeightsError: (a ValueError) a damaged file, one of another kind, one without tensors or
+            without those of the key, one whose checksum is wrong, or a missing package.
 
     Example:
 
@@ -94,104 +50,102 @@ def read_state_dict(path):
     state["fc.weight"].shape   # (1000, 2048)
     ```
     """
+    return read_checkpoint(path, weights)[0]
+
+
+def among(what, taken, others):
+    """A file's name, and which of its weights were taken where there are several, for messages."""
+    if not others:
+        return what
+    return f"{what}, of which {taken!r} was taken and not {', '.join(map(repr, others))},"
+
+
+def read_checkpoint(path, weights=None):
+    """The tensors as `read_state_dict` has them, their key ("" for the whole), the other keys."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected a checkpoint file. Received: {path}")
-    if path.suffix == ".safetensors":
-        with _damage(path), _package("safetensors", with_extra("weights")):
-            import ml_dtypes  # noqa: F401, which teaches NumPy bfloat16
-            from safetensors.numpy import load_file
+    _check_published(path)
+    with reading(path, OTHERWISE):
+        if _is_safetensors(path):
+            return choose(_read_safetensors(path), path, weights)
+        with _package("torch", "torch"):
+            return choose(pickled.load(path), path, weights)
 
-            return unwrap(load_file(path), path)
-    if path.suffix not in (".pth", ".pt", ".bin"):
+
+def sha256(path):
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_published(path):
+    """Compare a published file with the hash in its name; the older ones have no other checksum."""
+    for published in SOURCES.values():
+        if path.name == published.file and not sha256(path).startswith(published.sha256):
+            raise WeightsError(
+                f"{path} is damaged, or not the file that was published under this name: the "
+                f"checksum of it is wrong. Expected a SHA-256 that begins with {published.sha256}."
+            )
+
+
+def _is_safetensors(path):
+    """Whether a file is one of safetensors, by its content; by its name where that says nothing."""
+    with open(path, "rb") as file:
+        begin = file.read(9)
+    if begin[8:] == b"{":  # after the length of the header
+        return True
+    if begin.startswith((pickled.ZIP, pickled.PICKLE)):
+        return False
+    if path.suffix not in ENDINGS:
         raise WeightsError(
-            f"Expected a file that ends in .safetensors, .pth, .pt or .bin. Received: {path}"
+            "Expected a checkpoint of PyTorch or safetensors, whose name as a rule ends in "
+            f"{', '.join(ENDINGS)}. Received: {path}"
         )
-    with _damage(path), _package("torch", "torch"):
-        import torch
+    return path.suffix == ".safetensors"
 
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()  # which torch does not look at
-                if damaged is not None:
-                    raise WeightsError(f"{path} is damaged: the checksum of {damaged} is wrong.")
-                if any(name.endswith("constants.pkl") for name in archive.namelist()):
-                    raise WeightsError(
-                        f"{path} is a TorchScript program. Expected a checkpoint: save the "
-                        "network's state_dict()."
-                    )
-        reader = types.SimpleNamespace(
-            Unpickler=_TensorsOnly,
-            load=lambda file, **settings: _TensorsOnly(file, **settings).load(),
-            __name__="pickle",
+
+def _read_safetensors(path):
+    with _package("safetensors", "keras-wrn[weights]"):
+        import ml_dtypes
+        from safetensors import deserialize, safe_open
+
+    def as_array(tensor):
+        kind = TYPES.get(tensor["dtype"], tensor["dtype"])
+        numbers = np.frombuffer(bytearray(tensor["data"]), getattr(ml_dtypes, kind, kind))
+        return numbers.reshape(tensor["shape"])
+
+    with safe_open(path, "numpy") as file:
+        stored = (file.metadata() or {}).get(CHECKSUM)
+    loaded = {name: as_array(tensor) for name, tensor in deserialize(path.read_bytes())}
+    if stored is not None and stored != _checksum(loaded):
+        raise WeightsError(
+            f"{path} is damaged, or was changed by others: the checksum of its weights is wrong."
         )
-        loaded = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
-        return unwrap(loaded, path)
-
-
-def unwrap(loaded, what="the checkpoint"):
-    """The tensors of what a checkpoint holds, as NumPy arrays by their bare names.
-
-    Wrappers ("state_dict", "model", ...; averaged weights before others) and prefixes that all
-    names share ("module.", ...) are taken off. Of mmengine's files "state_dict" is taken: there it
-    holds the averaged weights, and "ema_state_dict" the others.
-
-    Raises:
-        WeightsError: there are no tensors.
-    """
-    found = loaded
-    while isinstance(found, dict):
-        mmengine = "message_hub" in found or "steps" in (found.get("ema_state_dict") or ())
-        order = ("state_dict", *WRAPPERS) if mmengine else WRAPPERS
-        inner = next((found[k] for k in order if isinstance(found.get(k), dict)), None)
-        if inner is None:
-            break
-        found = inner
-    tensors = {
-        str(name): array
-        for name, value in (found.items() if isinstance(found, dict) else ())
-        if name not in AVERAGING and (array := _array(value)) is not None
-    }
-    if not tensors:
-        raise WeightsError(f"There are no tensors in {what}. Expected a state dict.")
-    for prefix in PREFIXES * 2:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return tensors
+    return loaded
 
 
 def write_state_dict(state, path):
-    """Write a dict from name to NumPy array as a `.safetensors` file, aside and then renamed."""
+    """Write a dict from name to NumPy array as a `.safetensors` file, aside and then renamed.
+
+    Its metadata has a checksum of the weights, which `read_state_dict` looks at.
+    """
     if Path(path).suffix != ".safetensors":
         raise WeightsError(f"Expected a path that ends in .safetensors. Received: {path}")
     with _package("safetensors", with_extra("weights")):
         from safetensors.numpy import save_file
+    state = {name: np.ascontiguousarray(value) for name, value in state.items()}
     with written_aside(path, overwrite=False, is_ours=Path.is_file, kind="a file") as new:
-        save_file({name: np.ascontiguousarray(value) for name, value in state.items()}, new)
+        save_file(state, new, metadata={CHECKSUM: _checksum(state)})
 
 
-def _array(value):
-    """A tensor as a NumPy array, None when it is something else. bfloat16 becomes float32."""
-    if isinstance(value, np.ndarray):
-        return value.astype("float32") if value.dtype.name == "bfloat16" else value
-    if hasattr(value, "detach") and hasattr(value, "dtype"):
-        value = value.detach().cpu()
-        return (value.float() if value.is_floating_point() else value).numpy()
-    return None
-
-
-@contextlib.contextmanager
-def _damage(path):
-    """Say of any failure to read that the file is damaged."""
-    try:
-        yield
-    except (WeightsError, MemoryError):
-        raise
-    except Exception as error:  # readers of damaged files raise what they like
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise WeightsError(
-            f"{path} cannot be read: it is damaged or cut off, or no checkpoint. {reason}"
-        ) from error
+def _checksum(state):
+    """SHA-256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(f"{name} {value.dtype.name} {value.shape}\n".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -162,7 +162,7 @@ def test_converting_takes_what_the_layout_was_trained_with(tmp_path):
         constants = {"mean": torch.full((3, 1, 1), 0.25), "std": torch.full((3, 1, 1), 0.5)}
         torch.save(network.state | (constants if layout == "deepmind" else {}), path)
         plain, found = from_checkpoint(path, "wrn_16_2")
-        assert found == layout and plain.preprocessing is None
+        assert found == layout and (plain.preprocessing is None) == (layout != "deepmind")
         same(logits_of(plain), network)
         given = weights_info("wrn_16_2.cifar10").preprocessing
         model, _ = from_checkpoint(path, "wrn_16_2.mmrazor_cifar10")
@@ -422,7 +422,7 @@ def test_the_command_goes_both_ways(tmp_path, monkeypatch, capsys):
         (("w.pth", "--model", "wrn_16_2", "--preprocessing", "x", "--out", "x.keras"), "weights"),
         (
             ("w.pth", "--model", "wrn_16_2", "--preprocessing", "x.json", "--out", "x.keras"),
-            "called preprocessing.json",
+            "No such file or directory: x.json",
         ),
         (("w.pth", "--out", "x.keras"), "--model"),
         (("w.pth", "--model", "wrn_16_2", "--out", "new/w.keras"), "a new file"),
@@ -433,7 +433,9 @@ def test_the_command_goes_both_ways(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "x.keras").exists()
     torch.save(CIFAR["xternalz"](2, 10).state, "ten.pth")
     weights_info("wrn_16_2").preprocessing.save(tmp_path)
-    for number, given in enumerate(("cifar10", "wrn_16_2.cifar10", "preprocessing.json")):
+    Path("mine.json").write_text(Path("preprocessing.json").read_text())
+    files = "preprocessing.json", "mine.json"
+    for number, given in enumerate(("cifar10", "wrn_16_2.cifar10", *files)):
         out = f"{number}.keras"
         settings = ["--model", "wrn_16_2", "--preprocessing", given, "--out", out]
         assert call("ten.pth", *settings) == 0
@@ -441,6 +443,12 @@ def test_the_command_goes_both_ways(tmp_path, monkeypatch, capsys):
         assert model.preprocessing == weights_info("wrn_16_2").preprocessing
         assert keras_wrn.inference_model(out, images(32)[0].clip(0, 255))["pred_class"]
     assert "note" not in capsys.readouterr().err
+    Path("mine.json").write_text('{"size": 32}')
+    assert (
+        call("ten.pth", "--model", "wrn_16_2", "--preprocessing", "mine.json", "--out", "x.keras")
+        == 2
+    )
+    assert "mine.json is not what" in capsys.readouterr().err
 
 
 def test_a_missing_package_is_said(tmp_path, monkeypatch):

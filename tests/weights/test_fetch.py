@@ -1,8 +1,13 @@
 """Published weights from a mirror, from the cache, from the package, and refused."""
 
+import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
+import http.server
 import importlib.util
+import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -110,6 +115,16 @@ def test_a_file_that_is_not_the_published_one_is_refused(mirror, home, monkeypat
     assert (home / file.name).is_file()  # somebody put it there
 
 
+def test_a_published_file_that_is_converted_by_hand_is_compared_with_its_name(mirror):
+    _, file, network = mirror
+    model, layout = keras_wrn.weights.from_checkpoint(file, "wrn_16_2")
+    assert layout == "mmrazor"
+    same(model, network)
+    torch.save({"state_dict": network.state}, file, _use_new_zipfile_serialization=False)
+    with pytest.raises(WeightsError, match=rf"{file.name} is damaged.*begins with \w{{8}}\."):
+        keras_wrn.weights.from_checkpoint(file, "wrn_16_2")
+
+
 def test_torch_is_asked_for_before_the_download(mirror, home, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match="needs the package torch to read once: pip install"):
@@ -178,7 +193,7 @@ def test_a_keras_file_brings_its_preprocessing(home, tmp_path):
 def test_every_tag_says_what_it_is(name):
     weights = weights_info(name)
     info = keras_wrn.models.model_info(weights.model)
-    assert weights.name == name and info.name == weights.model
+    assert weights.name == name and info.name == weights.model and info.params
     assert weights.licence and weights.citation and weights.source and 75 < weights.top1 < 96
     assert weights.preprocessing.size in (32, 224) and len(weights.class_names) in (10, 1000)
     if weights.url:
@@ -234,3 +249,111 @@ def test_wide_resnet50_2_by_the_whole_road(tmp_path, home, monkeypatch):
     photo = np.random.default_rng(1).integers(0, 256, (300, 400, 3), dtype="uint8")
     result = keras_wrn.inference_model("wide_resnet50_2", photo)
     assert result["pred_class"] in weights.class_names
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A web server that answers every request by one function; it counts them."""
+
+    daemon_threads = True
+
+    def __init__(self, answer):
+        self.requests = 0
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.server.requests += 1
+                with contextlib.suppress(OSError):  # who asked has gone
+                    self.send_response(200)
+                    answer(self)
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(("localhost", 0), Handler)
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """A function to start a server of some answer, which becomes the mirror."""
+    servers = []
+
+    def serve(answer):
+        servers.append(server := Server(answer))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv(fetch.MIRROR, f"http://localhost:{server.server_port}")
+        return server
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_of_many_that_need_a_file_at_once_one_fetches_it(mirror, home, serve):
+    _, file, network = mirror
+    data = file.read_bytes()
+
+    def answer(handler):
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        for start in range(0, len(data), 2**18):
+            handler.wfile.write(data[start : start + 2**18])
+            time.sleep(0.02)
+
+    home.mkdir(parents=True)
+    (home / f".123.tmp.{file.name}").write_bytes(b"half of it")  # of a process that was killed
+    server = serve(answer)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        models = list(pool.map(lambda _: load_published(NAME), range(4)))
+    for model in models:
+        same(model, network)
+    assert server.requests == 1
+    assert {path.name for path in home.iterdir()} == {
+        file.name, f"{NAME}-{weights_info(NAME).sha256}.keras",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("length", [None, 10**12])
+def test_a_file_has_a_largest_size(mirror, home, serve, monkeypatch, length):
+    monkeypatch.setattr(fetch, "ROOM", (1, 0))
+    sent = []
+
+    def answer(handler):
+        if length:
+            handler.send_header("Content-Length", str(length))
+        handler.end_headers()
+        for _ in range(2000):
+            sent.append(handler.wfile.write(bytes(2**20)))
+
+    serve(answer)
+    with pytest.raises(DownloadError, match=r"larger than the 691,674 bytes that the weights may"):
+        load_published(NAME)
+    assert len(sent) < 50 and not list(home.iterdir())
+
+
+def test_a_server_may_not_be_slow_for_ever(mirror, home, serve, monkeypatch):
+    monkeypatch.setattr(fetch, "PATIENCE", 0.5)
+
+    def answer(handler):
+        handler.end_headers()
+        for _ in range(300):
+            handler.wfile.write(b"x")
+            time.sleep(0.1)
+
+    serve(answer)
+    began = time.monotonic()
+    with pytest.raises(DownloadError, match=r"cannot be downloaded: \d+ bytes came in \d+ seconds"):
+        load_published(NAME)
+    assert time.monotonic() - began < 20 and not list(home.iterdir())
+
+
+def test_a_body_that_ends_early_is_said(mirror, home, serve):
+    def answer(handler):
+        handler.send_header("Content-Length", "5000")
+        handler.end_headers()
+        handler.wfile.write(bytes(1234))
+
+    serve(answer)
+    with pytest.raises(DownloadError, match=r"1,234 of 5,000 bytes came.*by other means"):
+        load_published(NAME)
+    assert not list(home.iterdir())

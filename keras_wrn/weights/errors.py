@@ -1,0 +1,30 @@
+"""What is raised where weights cannot be read, with the file's name in it."""
+
+import contextlib
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be read, or that are not of the network."""
+
+
+@contextlib.contextmanager
+def reading(path, otherwise):
+    """Say of any failure to read a file which file it is, and that it is damaged or `otherwise`.
+
+    That this user may not read it stays what the system says of it.
+    """
+    try:
+        yield
+    except PermissionError:
+        raise
+    except WeightsError as error:
+        raise error if str(path) in str(error) else WeightsError(f"{path}: {error}") from error
+    except ImportError as error:
+        raise WeightsError(f"{path} cannot be read: {error}") from error
+    except MemoryError as error:
+        raise WeightsError(f"{path} asks for more memory than there is.") from error
+    except Exception as error:  # readers of damaged files raise what they like
+        reason = " ".join(str(error).split())[:500] or type(error).__name__
+        raise WeightsError(
+            f"{path} cannot be read: it is damaged or cut off, or {otherwise}. {reason}"
+        ) from error

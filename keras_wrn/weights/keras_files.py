@@ -1,0 +1,81 @@
+"""Files of Keras, looked at before Keras reads them: whole, and not larger than they seem."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+
+from keras_wrn.weights.errors import WeightsError, reading
+from keras_wrn.weights.pickled import UNPACKED, check_archive
+
+MODEL = "what `model.save` writes"
+WEIGHTS = "what `model.save_weights` writes"
+MEMBER = "model.weights.h5"
+
+
+def read_model(path):
+    """The model of a `.keras` file, or of a `.h5` file of Keras 2's kind, not compiled.
+
+    The checksums of a `.keras` archive are all looked at first, its weights' among them.
+
+    Raises:
+        PermissionError: this user may not read it.
+        WeightsError: (a ValueError) anything else that is wrong with it.
+    """
+    path = Path(path)
+    with reading(path, f"not {MODEL}"):
+        _check_model(path)
+        return keras.models.load_model(path, compile=False)
+
+
+def load_weights(model, path):
+    """Give a network the weights of a `.weights.h5`, `.weights.json` (in parts) or `.keras` file.
+
+    Raises:
+        PermissionError: this user may not read it.
+        WeightsError: (a ValueError) no such file, a damaged one, or one of another network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"Expected a file with {WEIGHTS}. There is none: {path}")
+    if path.suffix == ".keras":
+        stored = read_model(path)
+    with reading(path, f"not {WEIGHTS}, of the network {model.name!r}"):
+        if path.suffix == ".h5":
+            _check_h5(path, path)
+        model.load_weights(path)
+    if path.suffix == ".keras":
+        model.preprocessing = getattr(stored, "preprocessing", None)
+
+
+def _check_model(path):
+    with open(path, "rb"):  # which says so where it may not be read
+        pass
+    if h5py.is_hdf5(path):
+        return _check_h5(path, path)
+    if not zipfile.is_zipfile(path):
+        raise WeightsError(f"{path} is damaged: it is not the archive that `model.save` writes.")
+    with zipfile.ZipFile(path) as archive:
+        check_archive(archive, path)
+        if MEMBER in archive.namelist():
+            with io.BytesIO(archive.read(MEMBER)) as member:  # in the archive each seek takes long
+                _check_h5(member, path)
+
+
+def _check_h5(file, path):
+    """Raise a WeightsError where arrays would be much larger than their file."""
+    with h5py.File(file) as opened:
+        sizes = []
+
+        def add(_, item):
+            if isinstance(item, h5py.Dataset):
+                sizes.append(item.size * item.dtype.itemsize)
+
+        opened.visititems(add)
+    size = path.stat().st_size
+    if sum(sizes) > UNPACKED * size:
+        raise WeightsError(
+            f"{path} asks for memory for {sum(sizes):,} bytes of weights, and has but {size:,}."
+        )
