@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from keras_wrn.models import imagenet
+from keras_wrn.models.announce import announce_random
 from keras_wrn.models.imagenet import (
     WideResNet18,
     WideResNet34,
@@ -61,6 +62,9 @@ def _imagenet(name, builder, params, error=None, note="Table 7", **arguments):
     note = note if errors else ""
     return ModelInfo(name, arguments, params, errors, note, builder, imagenet.MIN_SIZE)
 
+
+# Arguments that make another network of a name, which its published weights do not fit.
+OTHER_NETWORK = {"depth", "width", "block", "num_blocks", "activation", "strided_padding"}
 
 TABLE_2 = "Table 2: ZCA, median of 5"
 TABLE_3 = "Table 3: ZCA, median of 5"
@@ -178,6 +182,12 @@ def model_info(name: str) -> ModelInfo:
 def create_model(name: str, *, pretrained: bool = False, **overrides):
     """Build a network by its name in the catalogue.
 
+    It starts at random, unless the name has a tag or `pretrained` or `weights` says otherwise; what
+    takes a trained model (`inference_model`, `evaluate`, `feature_extractor`, the command line)
+    takes a name without a tag for its default published weights. It takes images that were
+    normalised, `model.preprocessing.normalize(pixels)`; pixels of 0..255 themselves with
+    `include_preprocessing=True`.
+
     Args:
         name: str, one of `list_models()`, or wrn_{depth}_{width} of any size. With a tag after a
             dot, one of `list_models(pretrained=True)`, it has those published weights; mmpretrain's
@@ -215,4 +225,7 @@ def create_model(name: str, *, pretrained: bool = False, **overrides):
         weights = weights_info(name)
         arguments["weights"] = weights.tag
         arguments.setdefault("classes", len(weights.class_names))
+    as_published = not OTHER_NETWORK.intersection(overrides)
+    if info.builder is WideResNet and arguments.get("weights") is None and as_published:
+        announce_random(info.name)  # the ImageNet builders do so themselves
     return info.builder(**arguments)

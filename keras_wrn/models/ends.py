@@ -1,12 +1,14 @@
 """The two ends that every network here shares: the checked input, the head, the finished model."""
 
+import dataclasses
 import math
 import numbers
 
 import keras
 
 from keras_wrn.models.image_model import ImageModel
-from keras_wrn.models.layers import classifier
+from keras_wrn.models.layers import at_least_float32, classifier
+from keras_wrn.models.normalization import LAYER, Normalization
 
 
 def head(x, include_top, pooling, classes, classifier_activation):
@@ -42,14 +44,57 @@ def load_weights(model, weights, catalogue_name):
     load_into(model, catalogue_name, tag)
 
 
-def finish(inputs, outputs, input_tensor, weights, name, catalogue_name):
-    """The functional model between two tensors, with its weights."""
+def normalized(inputs, include_preprocessing, weights, catalogue_name, default):
+    """What the first convolution reads of the inputs.
+
+    Returns:
+        The inputs and None; or, with `include_preprocessing`, the inputs normalised as the weights
+        want it, or by `default`, and the `Preprocessing` of the network.
+
+    Raises:
+        ValueError: the images have other channels, or the weights are for whitened ones.
+    """
+    if not include_preprocessing:
+        return inputs, None
+    preprocessing = _preprocessing_of(weights, catalogue_name) or default
+    preprocessing = dataclasses.replace(preprocessing, in_model=True)
+    if inputs.shape[-1] != preprocessing.channels:
+        raise ValueError(
+            "`include_preprocessing` normalises images of "
+            f"{preprocessing.channels} channels. Received: images of shape {inputs.shape[1:]}"
+        )
+    height, width = inputs.shape[1:3]
+    if height == width and height is not None:
+        preprocessing = dataclasses.replace(preprocessing, size=height)
+    layer = Normalization(
+        preprocessing.mean, preprocessing.std, dtype=at_least_float32(), name=LAYER
+    )
+    return layer(inputs), preprocessing
+
+
+def _preprocessing_of(weights, catalogue_name):
+    """The preprocessing that weights come with, None where nobody knows it."""
+    path = str(weights)
+    if weights is None or path.endswith(".weights.h5"):
+        return None
+    if path.endswith(".keras"):
+        return getattr(keras.models.load_model(path, compile=False), "preprocessing", None)
+    from keras_wrn.weights.sources import tag_of, weights_info
+
+    tag = tag_of(path, catalogue_name)
+    return tag and weights_info(catalogue_name, tag).preprocessing
+
+
+def finish(inputs, outputs, input_tensor, weights, name, catalogue_name, preprocessing=None):
+    """The functional model between two tensors, with its weights and preprocessing."""
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
         inputs = inputs[0] if len(inputs) == 1 else inputs
     model = ImageModel(inputs, outputs, name=name or catalogue_name)
     if weights is not None:
         load_weights(model, weights, catalogue_name)
+    if model.preprocessing is None:
+        model.preprocessing = preprocessing
     return model
 
 

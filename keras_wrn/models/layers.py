@@ -200,13 +200,18 @@ def batch_norm(x, gamma_initializer="ones", *, name):
     return BatchNormalization(gamma_initializer=gamma_initializer, name=name)(x)
 
 
-def classifier(x, classes, activation, *, name="predictions"):
-    """The fully connected layer on top, at least in float32 under a mixed precision policy."""
+def at_least_float32():
+    """The dtype of a layer that computes in float32 or float64, whatever the policy."""
     low = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
+    return "float32" if low else None
+
+
+def classifier(x, classes, activation, *, name="predictions"):
+    """The fully connected layer on top, at least in float32 whatever the dtype policy."""
     return keras.layers.Dense(
         int(classes),
         activation=activation,
         kernel_initializer=DENSE_INITIALIZER.clone(),
-        dtype="float32" if low else None,
+        dtype=at_least_float32(),
         name=name,
     )(x)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from keras_wrn.models.announce import unannounced
 from keras_wrn.models.catalog import create_model, model_info, split_tag
 from keras_wrn.weights.files import WeightsError, read_state_dict, unwrap, write_state_dict
 from keras_wrn.weights.layouts import LAYOUTS, parse
@@ -168,12 +169,13 @@ def from_checkpoint(path, name, layout="auto", *, activation=None, preprocessing
     layout = _find_layout(state, layout)
     classifier = state.get(layout.tensor("predictions"))
     settings = {"include_top": False} if classifier is None else {"classes": len(classifier)}
-    model = create_model(
-        name,
-        strided_padding=layout.strided_padding,
-        activation=activation or layout.activation,
-        **settings,
-    )
+    with unannounced():
+        model = create_model(
+            name,
+            strided_padding=layout.strided_padding,
+            activation=activation or layout.activation,
+            **settings,
+        )
     load_torch_weights(model, state, layout.name)
     if preprocessing is not None:
         inputs = {
