@@ -154,19 +154,31 @@ def check_input_shape(input_shape, min_size, default):
         valid = sizes_valid and is_int(channels) and channels >= 1
     except (TypeError, ValueError):
         valid = False
-    if valid:
+    first = _channels_lead(shape)
+    if valid and not first:
         return
     nearest = default
+    if first:
+        shape = *shape[1:], shape[0]
     if isinstance(shape, tuple) and len(shape) == 3:
         nearest = (
             *(None if s is None else nearest_int(s, min_size) for s in shape[:2]),
             nearest_int(shape[2], 1) if shape[2] is not None else 3,
         )
     raise ValueError(
-        "`input_shape` should be (height, width, channels), height and width at least "
-        f"{min_size} or None, channels at least 1. Nearest valid value: {nearest}. "
+        "`input_shape` should be (height, width, channels), whatever the image data format, height "
+        f"and width at least {min_size} or None, channels at least 1. Nearest valid value: {nearest}. "
         f"Received: input_shape={input_shape!r}"
     )
+
+
+def _channels_lead(shape):
+    """Whether a shape is (channels, height, width), of one who told Keras `channels_first`."""
+    if keras.config.image_data_format() != "channels_first":
+        return False
+    if not isinstance(shape, tuple) or len(shape) != 3 or not is_int(shape[0]):
+        return False
+    return shape[2] is None or (is_int(shape[2]) and shape[2] > shape[0])
 
 
 def is_int(value):
