@@ -167,8 +167,8 @@ def check_input_shape(input_shape, min_size, default):
         )
     raise ValueError(
         "`input_shape` should be (height, width, channels), whatever the image data format, height "
-        f"and width at least {min_size} or None, channels at least 1. Nearest valid value: {nearest}. "
-        f"Received: input_shape={input_shape!r}"
+        f"and width at least {min_size} or None, channels at least 1. Nearest valid value: "
+        f"{nearest}. Received: input_shape={input_shape!r}"
     )
 
 

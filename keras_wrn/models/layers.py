@@ -79,13 +79,18 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _fused(self, inputs, training):
         import tensorflow as tf
 
+        # The kernel has no others, whatever the dtype of the images and the variables.
+        gamma, beta, moving_mean, moving_variance = (
+            tf.cast(tf.convert_to_tensor(variable), tf.float32)
+            for variable in (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+        )
         empty = tf.zeros((0,))
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
-            scale=tf.convert_to_tensor(self.gamma),
-            offset=tf.convert_to_tensor(self.beta),
-            mean=empty if training else tf.convert_to_tensor(self.moving_mean),
-            variance=empty if training else tf.convert_to_tensor(self.moving_variance),
+            scale=gamma,
+            offset=beta,
+            mean=empty if training else moving_mean,
+            variance=empty if training else moving_variance,
             epsilon=self.epsilon,
             is_training=training,
         )

@@ -48,8 +48,8 @@ def feature_extractor(model_or_name, stages=(2, 3), activated=False):
             activation, and are the same either way.
 
     Returns:
-        A `keras.Model` from images as the network takes them (batch, height, width, channels) to a dict such as
-        {"stage2": (batch, height / 8, width / 8, 512), "stage3": ...}; stage 0 is "stem". It
+        A `keras.Model` from images (batch, height, width, channels) as the network takes them to a
+        dict such as {"stage2": (batch, height / 8, width / 8, 512), ...}; stage 0 is "stem". It
         shares its layers with the network, has its `preprocessing`, and `feature_info`, a dict
         from output to its `channels` and `stride`.
 
