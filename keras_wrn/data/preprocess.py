@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_wrn.checks import check_count
 from keras_wrn.data.zca import UNREADABLE, ZCA
 
 KINDS = ("meanstd", "scale", "zca")
@@ -65,8 +66,11 @@ class Preprocessing:
             )
         for field in ("mean", "std", "class_names"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
-        if self.size < 1:
-            raise ValueError(f"`size` should be positive. Received: size={self.size!r}")
+        object.__setattr__(self, "size", check_count("size", self.size))
+        # Not NumPy's, which JSON does not know.
+        object.__setattr__(self, "crop", float(self.crop))
+        for field in ("mean", "std"):
+            object.__setattr__(self, field, tuple(float(v) for v in getattr(self, field)))
         if not 0 < self.crop <= 1:
             raise ValueError(f"`crop` should be in (0, 1]. Received: crop={self.crop!r}")
         if self.interpolation not in ("nearest", "bilinear", "bicubic"):

@@ -6,6 +6,7 @@ import numbers
 
 import keras
 
+from keras_wrn.checks import is_int
 from keras_wrn.models.image_model import ImageModel
 from keras_wrn.models.layers import at_least_float32, classifier
 from keras_wrn.models.normalization import LAYER, Normalization
@@ -179,11 +180,6 @@ def _channels_lead(shape):
     if not isinstance(shape, tuple) or len(shape) != 3 or not is_int(shape[0]):
         return False
     return shape[2] is None or (is_int(shape[2]) and shape[2] > shape[0])
-
-
-def is_int(value):
-    """Whether a value is an integer, which a bool is not."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def nearest_int(value, at_least):

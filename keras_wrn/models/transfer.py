@@ -5,7 +5,8 @@ import re
 
 import keras
 
-from keras_wrn.models.ends import check_classes, is_int
+from keras_wrn.checks import is_int
+from keras_wrn.models.ends import check_classes
 from keras_wrn.models.image_model import ImageModel
 from keras_wrn.models.layers import classifier
 

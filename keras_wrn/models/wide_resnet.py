@@ -4,6 +4,7 @@ import numbers
 
 import keras
 
+from keras_wrn.checks import is_int
 from keras_wrn.data.datasets import CIFAR_MEAN, CIFAR_STD
 from keras_wrn.data.preprocess import Preprocessing
 from keras_wrn.models.blocks import parse_block, residual_block
@@ -13,7 +14,6 @@ from keras_wrn.models.ends import (
     finish,
     head,
     image_input,
-    is_int,
     nearest_int,
     normalized,
 )

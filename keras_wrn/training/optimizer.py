@@ -1,5 +1,7 @@
 """SGD as Torch does it: coupled weight decay, and the learning rate outside the momentum."""
 
+import numbers
+
 import keras
 from keras import ops
 
@@ -75,7 +77,7 @@ class SGD(keras.optimizers.Optimizer):
             )
         multipliers = {} if lr_multipliers is None else lr_multipliers
         if not isinstance(multipliers, dict) or not all(
-            isinstance(f, int | float) and 0 <= f < float("inf") for f in multipliers.values()
+            isinstance(f, numbers.Real) and 0 <= f < float("inf") for f in multipliers.values()
         ):
             raise ValueError(
                 "`lr_multipliers` should map prefixes of layer names to factors of 0 or more. "
@@ -93,7 +95,7 @@ class SGD(keras.optimizers.Optimizer):
         self.coupled_weight_decay = weight_decay
         self.decay_norm_and_bias = decay_norm_and_bias
         self.reset_momentum_on_drop = reset_momentum_on_drop
-        self.lr_multipliers = dict(multipliers)
+        self.lr_multipliers = {name: float(factor) for name, factor in multipliers.items()}
 
     def build(self, variables):
         if self.built:

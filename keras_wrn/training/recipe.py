@@ -5,6 +5,8 @@ import json
 import math
 from typing import Literal
 
+import numpy as np
+
 from keras_wrn.data.datasets import DATASETS, as_folder, check_dataset
 from keras_wrn.data.mixing import Heavy
 from keras_wrn.data.views import VIEWS
@@ -74,6 +76,11 @@ class Recipe:
     """Where that error was published."""
 
     def __post_init__(self):
+        configs = [v for v in vars(self).values() if dataclasses.is_dataclass(v)]
+        for part in (self, *configs):  # JSON does not know NumPy's numbers
+            for field, value in vars(part).items():
+                if isinstance(value, np.generic):
+                    object.__setattr__(part, field, value.item())
         if check_dataset(self.data.dataset):
             folder = as_folder(self.data.dataset)
             object.__setattr__(self, "data", dataclasses.replace(self.data, dataset=folder))

@@ -305,3 +305,8 @@ def test_a_number_at_the_end_of_a_prefix_is_whole():
 def test_multipliers_that_are_none_are_refused(multipliers):
     with pytest.raises(ValueError, match="`lr_multipliers` should map prefixes"):
         SGD(lr_multipliers=multipliers)
+
+
+def test_numpy_numbers_are_numbers():
+    optimizer = SGD(lr_multipliers={"conv1": np.float32(0.5), "fc": np.int64(2)})
+    assert optimizer.get_config()["lr_multipliers"] == {"conv1": 0.5, "fc": 2.0}
