@@ -46,8 +46,10 @@ class Normalization(keras.layers.Layer):
 
 
 def normalizes(model):
-    """Whether a network normalises by itself, so that it takes pixels of 0..255."""
-    return any(isinstance(layer, Normalization) for layer in flat_layers(model))
+    """Whether a model normalises by itself, so that it takes pixels of 0..255."""
+    return isinstance(model, keras.Model) and any(
+        isinstance(layer, Normalization) for layer in flat_layers(model)
+    )
 
 
 def flat_layers(model):
