@@ -5,6 +5,7 @@ import dataclasses
 import keras
 
 from keras_wrn.data.preprocess import Preprocessing
+from keras_wrn.models.normalization import normalizes
 
 
 def find_classifier(model):
@@ -35,7 +36,8 @@ def find_classifier(model):
 def resolve_preprocessing(model, preprocessing=None, class_names=None):
     """The given preprocessing, or the model's own, once it is known to fit the model.
 
-    Where `class_names` are given, they take the place of its own.
+    Where `class_names` are given, they take the place of its own. Whether the model normalises by
+    itself, its layers say, whatever the preprocessing does.
 
     Raises:
         ValueError: there is none, or its channels, size or classes are not the model's.
@@ -55,6 +57,7 @@ def resolve_preprocessing(model, preprocessing=None, class_names=None):
         )
     if class_names is not None:
         preprocessing = dataclasses.replace(preprocessing, class_names=class_names)
+    preprocessing = dataclasses.replace(preprocessing, in_model=normalizes(model))
     shape = _image_shape(model)
     names = preprocessing.class_names
     if preprocessing.channels != shape[2]:

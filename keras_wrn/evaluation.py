@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_wrn.checks import check_count
 from keras_wrn.data.datasets import DATASETS, load_arrays
 from keras_wrn.data.evaluation import check_images, check_labels
 from keras_wrn.data.folder import HELD_OUT, ImageFolder, scan_folder, stream_folder
@@ -71,8 +72,8 @@ def evaluate(
     ```
     """
     model, preprocessing = open_classifier(model_or_name, preprocessing)
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise ValueError(f"`batch_size` should be positive. Received: batch_size={batch_size!r}")
+    if batch_size is not None:
+        batch_size = check_count("batch_size", batch_size)
     check_views(views)
     classes = model.output_shape[-1]
     batches, count = _batches(data, split, data_dir, batch_size, preprocessing, classes)

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_wrn.checks import check_count
 from keras_wrn.classifier import find_classifier, resolve_preprocessing
 from keras_wrn.data.images import image_pixels, picture
 from keras_wrn.data.views import views_of
@@ -50,8 +51,7 @@ def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=No
     keras_wrn.inference_model("wide_resnet50_2", "https://example.org/bird.jpg")["pred_class"]
     ```
     """
-    if not isinstance(top_k, int) or top_k < 1:
-        raise ValueError(f"`top_k` should be a positive integer. Received: top_k={top_k!r}")
+    top_k = check_count("top_k", top_k)
     model, preprocessing = open_classifier(model_or_name, preprocessing)
     several = isinstance(image_or_images, list | tuple) or getattr(image_or_images, "ndim", 0) == 4
     images = list(image_or_images) if several else [image_or_images]

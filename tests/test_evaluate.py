@@ -156,8 +156,20 @@ def test_a_model_without_names_takes_as_many_folders_in_order(tmp_path):
 def test_data_that_is_not_there_is_refused(three):
     with pytest.raises(DataError, match=r"Expected one of cifar10, .*imagenet2012, or a folder"):
         evaluate(three, "cifa10")
-    with pytest.raises(ValueError, match="`batch_size` should be positive"):
+    with pytest.raises(ValueError, match="`batch_size` should be a positive integer"):
         evaluate(three, "digits", batch_size=0)
+
+
+def test_numpy_integers_are_integers(three):
+    data = np.zeros((5, 4, 4, 3), "uint8"), np.zeros(5, int)
+    two = np.int64(2)
+    assert evaluate(three, data, batch_size=two, views=two) == evaluate(three, data, views=2)
+    assert len(keras_wrn.inference_model(three, data[0][0], top_k=two)["top_k"]) == 2
+    for wrong in (np.int64(0), np.float32(2), True, "2"):
+        with pytest.raises(ValueError, match="`batch_size` should be a positive integer"):
+            evaluate(three, data, batch_size=wrong)
+        with pytest.raises(ValueError, match="`top_k` should be a positive integer"):
+            keras_wrn.inference_model(three, data[0][0], top_k=wrong)
 
 
 def test_views_average_the_logits():

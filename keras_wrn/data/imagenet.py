@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_wrn.checks import check_count
 from keras_wrn.data.datasets import IMAGENET_MEAN, IMAGENET_STD
 from keras_wrn.data.images import image_pixels
 from keras_wrn.data.preprocess import Preprocessing
@@ -66,7 +67,8 @@ def preprocess_input(x, data_format=None):
     with `preprocessing` has the sizes too; this is for pipelines that resize by themselves.
 
     Args:
-        x: images (batch, height, width, 3) or (height, width, 3) of 0..255, an array or a tensor.
+        x: images (batch, height, width, 3) or (height, width, 3) of 0..255, an array or a tensor,
+            such as `keras.Input((224, 224, 3))`.
         data_format: None or "channels_last"; the networks have no other.
 
     Returns:
@@ -86,7 +88,8 @@ def preprocess_input(x, data_format=None):
             "`data_format` should be None or 'channels_last'. "
             f"Received: data_format={data_format!r}"
         )
-    x = x if keras.ops.is_tensor(x) else np.asarray(x)
+    symbolic = keras.utils.is_keras_tensor(x)
+    x = x if symbolic or keras.ops.is_tensor(x) else np.asarray(x)
     if len(x.shape) not in (3, 4) or x.shape[-1] != 3:
         raise ValueError(
             "Expected images (batch, height, width, 3) or (height, width, 3). Received: shape "
@@ -120,8 +123,7 @@ def decode_predictions(preds, top=5):
             f"Expected predictions of shape (batch, {CLASSES}). Received: shape {preds.shape}. A "
             "model with other classes has their names in `model.preprocessing.class_names`"
         )
-    if not isinstance(top, int) or not 1 <= top <= CLASSES:
-        raise ValueError(f"`top` should be in 1..{CLASSES}. Received: top={top!r}")
+    top = check_count("top", top, most=CLASSES)
     classes = imagenet_classes()
     results = []
     for scores in preds:

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_wrn.checks import check_count
 from keras_wrn.data.zca import UNREADABLE, ZCA
 
 KINDS = ("meanstd", "scale", "zca")
@@ -31,6 +32,9 @@ class Preprocessing:
         zca: `ZCA` or None. When given, images are contrast normalised (GCN) and whitened with
             it, and mean and std are not used.
         class_names: tuple of str, the names of the classes in the order of the outputs.
+        in_model: bool, whether the network takes pixels of 0..255 and normalises them by itself
+            (`include_preprocessing=True`). `normalize` leaves that to it. A model sets this in
+            the preprocessing that it is given.
 
     Raises:
         ValueError: a value out of range.
@@ -50,6 +54,7 @@ class Preprocessing:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     zca: ZCA | None = None
     class_names: tuple[str, ...] = ()
+    in_model: bool = False
 
     def __post_init__(self):
         if isinstance(self.class_names, str) or not all(
@@ -61,8 +66,11 @@ class Preprocessing:
             )
         for field in ("mean", "std", "class_names"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
-        if self.size < 1:
-            raise ValueError(f"`size` should be positive. Received: size={self.size!r}")
+        object.__setattr__(self, "size", check_count("size", self.size))
+        # Not NumPy's, which JSON does not know.
+        object.__setattr__(self, "crop", float(self.crop))
+        for field in ("mean", "std"):
+            object.__setattr__(self, field, tuple(float(v) for v in getattr(self, field)))
         if not 0 < self.crop <= 1:
             raise ValueError(f"`crop` should be in (0, 1]. Received: crop={self.crop!r}")
         if self.interpolation not in ("nearest", "bilinear", "bicubic"):
@@ -76,6 +84,11 @@ class Preprocessing:
                 "`mean` and `std` should have one finite value a channel, std above 0. "
                 f"Received: mean={self.mean}, std={self.std}"
             )
+        if self.zca is not None and self.in_model:
+            raise ValueError(
+                "Expected a network that takes normalised images, to whiten them with `zca`. "
+                "Received: one that normalises them by itself (`include_preprocessing=True`)"
+            )
 
     @property
     def channels(self) -> int:
@@ -87,12 +100,15 @@ class Preprocessing:
         return max(self.size, math.floor(self.size / self.crop + 1e-6))
 
     def normalize(self, images):
-        """Normalise images (batch, height, width, channels) of 0..255 to float32, same shape.
+        """Make of images (batch, height, width, channels) of 0..255 what the network takes.
 
-        Takes a NumPy array, or a tensor of the Keras backend.
+        They become float32, normalised unless the network does that (`in_model`), in the same
+        shape. Takes a NumPy array, or a tensor of the Keras backend.
         """
         is_array = isinstance(images, np.ndarray)
         images = images.astype("float32") if is_array else keras.ops.cast(images, "float32")
+        if self.in_model:
+            return images
         if self.zca is not None:
             return self.zca(images)
         mean, std = np.asarray(self.mean, "float64"), np.asarray(self.std, "float64")
@@ -143,6 +159,8 @@ class Preprocessing:
         config = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         for field in ("mean", "std", "class_names"):
             config[field] = list(config[field])
+        if not self.in_model:
+            del config["in_model"]  # which earlier versions do not know
         config["zca"] = None if self.zca is None else {"file": ZCA_FILE, "sha256": self.zca.digest}
         return config
 

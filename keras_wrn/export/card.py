@@ -26,12 +26,13 @@ about people.
 """
 
 
-def model_card(run_dir, preprocessing):
+def model_card(run_dir, preprocessing, published=None):
     """The card in Markdown: network, data, recipe, error, input, use, limits, licence.
 
     Args:
         run_dir: path of a finished run.
         preprocessing: `keras_wrn.Preprocessing` of its model.
+        published: (error in percent, where it is from) that belongs to the run, or None.
 
     Raises:
         FileNotFoundError: the run is not finished: it has no summary.json.
@@ -51,7 +52,6 @@ def model_card(run_dir, preprocessing):
     if data["dataset"] in DATASETS:
         source, terms = DATASETS[data["dataset"]].source, LICENCES[data["dataset"]]
     names = ", ".join(preprocessing.class_names) or "without names"
-    published = recipe["paper_error"]
     rows = {
         "network": f"{_network(recipe['model'])}: {summary['params']:,} parameters, "
         f"{summary['macs'] / 1e6:,.0f} million multiply-adds an image",
@@ -61,7 +61,7 @@ def model_card(run_dir, preprocessing):
         "test error": f"{summary['test_error']:.2f} % of {data['test_images']:,} "
         f"{'test' if data['split'] == 'test' else 'held-out training'} images: last epoch, single "
         "view, raw weights, float32",
-        "published": "" if published is None else f"{published:.2f} % ({recipe['source']})",
+        "published": "" if published is None else f"{published[0]:.2f} % ({published[1]})",
         "trained on": f"{Path(data['dataset']).name}, {data['train_images']:,} images. {source}. "
         f"Terms of the data: {terms}",
         "recipe": f"`{recipe['name']}`: {recipe['epochs']} epochs, seed {recipe['seed']}, batch "

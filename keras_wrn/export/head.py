@@ -12,6 +12,7 @@ from keras import ops
 from keras_wrn.classifier import find_classifier, input_shape, resolve_preprocessing
 from keras_wrn.data.images import check_array
 from keras_wrn.distribution import with_extra
+from keras_wrn.models.normalization import flat_layers
 
 CALIBRATION_IMAGES = 500
 LABELS_FILE = "labels.txt"
@@ -119,12 +120,6 @@ def in_float32(model):
     for variable, value in zip(twin.variables, model.variables, strict=True):
         variable.assign(value)
     return twin
-
-
-def flat_layers(model):
-    """The layers of a model, in place of a model inside it those of that one."""
-    for layer in model.layers:
-        yield from flat_layers(layer) if isinstance(layer, keras.Model) else (layer,)
 
 
 def metadata_json(model, preprocessing, **settings):

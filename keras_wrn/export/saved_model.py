@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_wrn.checks import check_count
 from keras_wrn.classifier import input_shape
 from keras_wrn.export.decode import decode_images
 from keras_wrn.export.fold import fold_batch_norm as fold
@@ -74,8 +75,7 @@ def export_saved_model(
     ```
     """
     preprocessing = exportable(model, preprocessing, class_names)
-    if not isinstance(top_k, int) or top_k < 1:
-        raise ValueError(f"`top_k` should be a positive integer. Received: top_k={top_k!r}")
+    top_k = check_count("top_k", top_k)
     with written_aside(path, overwrite=overwrite, is_ours=_is_ours, kind="a SavedModel") as new:
         served = fold(model) if fold_batch_norm else model
         write_saved_model(served, preprocessing, new, top_k)

@@ -11,6 +11,7 @@ from keras_wrn.models.imagenet import (
     WideResNet101_2,
 )
 from keras_wrn.models.layers import BatchNormalization, Dropout
+from keras_wrn.models.normalization import Normalization
 from keras_wrn.models.transfer import feature_extractor, freeze_stages, reset_classifier
 from keras_wrn.models.wide_resnet import WideResNet
 
@@ -19,6 +20,7 @@ __all__ = [
     "Conv2D",
     "Dropout",
     "ImageModel",
+    "Normalization",
     "WideResNet",
     "WideResNet18",
     "WideResNet34",

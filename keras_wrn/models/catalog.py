@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from keras_wrn.models import imagenet
+from keras_wrn.models.announce import announce_random
 from keras_wrn.models.imagenet import (
     WideResNet18,
     WideResNet34,
@@ -30,6 +31,7 @@ class ModelInfo:
             with mean/std preprocessing unless `note` says otherwise. Empty where the paper has
             none.
         note: str, where the error is from.
+        dropout: float, the rate that it was measured with.
         builder: the function that makes the network, such as `WideResNet`.
         min_size: int, the least side of its images in pixels.
     """
@@ -39,13 +41,15 @@ class ModelInfo:
     params: int | None
     paper_error: dict = dataclasses.field(default_factory=dict)
     note: str = ""
+    dropout: float = 0.0
     builder: Callable = WideResNet
     min_size: int = MIN_SIZE
 
 
 def _wrn(
-    depth, width, params, cifar10=None, cifar100=None, note="", suffix="", svhn=None, **arguments
-):
+    depth, width, params, cifar10=None, cifar100=None, note="", suffix="", svhn=None, dropout=0.0,
+    **arguments,
+):  # fmt: skip
     errors = {"cifar10": cifar10, "cifar100": cifar100, "svhn_cropped": svhn}
     return ModelInfo(
         name=f"wrn_{depth}_{width}{suffix}",
@@ -53,14 +57,19 @@ def _wrn(
         params=params,
         paper_error={name: error for name, error in errors.items() if error is not None},
         note=note,
+        dropout=dropout,
     )
 
 
 def _imagenet(name, builder, params, error=None, note="Table 7", **arguments):
     errors = {} if error is None else {"imagenet2012": error}
     note = note if errors else ""
-    return ModelInfo(name, arguments, params, errors, note, builder, imagenet.MIN_SIZE)
+    settings = {"builder": builder, "min_size": imagenet.MIN_SIZE}
+    return ModelInfo(name, arguments, params, errors, note, **settings)
 
+
+# Arguments that make another network of a name, which its published weights do not fit.
+OTHER_NETWORK = {"depth", "width", "block", "num_blocks", "activation", "strided_padding"}
 
 TABLE_2 = "Table 2: ZCA, median of 5"
 TABLE_3 = "Table 3: ZCA, median of 5"
@@ -99,7 +108,7 @@ CATALOG = {
         _wrn(40, 2, 2_243_546, 5.93, None, TABLE_3, "_b3333", block="B3333", num_blocks=3),
         _wrn(40, 4, 8_949_210, 4.53, 21.18, TABLE_5),
         _wrn(40, 8, 35_748_314, 4.66, None, TABLE_4),
-        _wrn(40, 10, 55_841_754, 3.8, 18.3, "Table 9: dropout 0.3, a single run"),
+        _wrn(40, 10, 55_841_754, 3.8, 18.3, "Table 9: dropout 0.3, a single run", dropout=0.3),
         _wrn(52, 1, 758_362, 6.43, 29.89, TABLE_6, svhn=2.08),
         _wrn(70, 16, 266_796_506),
         _imagenet("wide_resnet18_1", WideResNet18, 11_689_512, 30.4, width=1),
@@ -178,6 +187,12 @@ def model_info(name: str) -> ModelInfo:
 def create_model(name: str, *, pretrained: bool = False, **overrides):
     """Build a network by its name in the catalogue.
 
+    It starts at random, unless the name has a tag or `pretrained` or `weights` says otherwise; what
+    takes a trained model (`inference_model`, `evaluate`, `feature_extractor`, the command line)
+    takes a name without a tag for its default published weights. It takes images that were
+    normalised, `model.preprocessing.normalize(pixels)`; pixels of 0..255 themselves with
+    `include_preprocessing=True`.
+
     Args:
         name: str, one of `list_models()`, or wrn_{depth}_{width} of any size. With a tag after a
             dot, one of `list_models(pretrained=True)`, it has those published weights; mmpretrain's
@@ -215,4 +230,7 @@ def create_model(name: str, *, pretrained: bool = False, **overrides):
         weights = weights_info(name)
         arguments["weights"] = weights.tag
         arguments.setdefault("classes", len(weights.class_names))
+    as_published = not OTHER_NETWORK.intersection(overrides)
+    if info.builder is WideResNet and arguments.get("weights") is None and as_published:
+        announce_random(info.name)  # the ImageNet builders do so themselves
     return info.builder(**arguments)

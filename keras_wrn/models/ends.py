@@ -1,12 +1,15 @@
 """The two ends that every network here shares: the checked input, the head, the finished model."""
 
+import dataclasses
 import math
 import numbers
 
 import keras
 
+from keras_wrn.checks import is_int
 from keras_wrn.models.image_model import ImageModel
-from keras_wrn.models.layers import classifier
+from keras_wrn.models.layers import at_least_float32, classifier
+from keras_wrn.models.normalization import LAYER, Normalization
 
 
 def head(x, include_top, pooling, classes, classifier_activation):
@@ -40,14 +43,57 @@ def load_weights(model, weights, catalogue_name):
     load_into(model, catalogue_name, tag)
 
 
-def finish(inputs, outputs, input_tensor, weights, name, catalogue_name):
-    """The functional model between two tensors, with its weights."""
+def normalized(inputs, include_preprocessing, weights, catalogue_name, default):
+    """What the first convolution reads of the inputs.
+
+    Returns:
+        The inputs and None; or, with `include_preprocessing`, the inputs normalised as the weights
+        want it, or by `default`, and the `Preprocessing` of the network.
+
+    Raises:
+        ValueError: the images have other channels, or the weights are for whitened ones.
+    """
+    if not include_preprocessing:
+        return inputs, None
+    preprocessing = _preprocessing_of(weights, catalogue_name) or default
+    preprocessing = dataclasses.replace(preprocessing, in_model=True)
+    if inputs.shape[-1] != preprocessing.channels:
+        raise ValueError(
+            "`include_preprocessing` normalises images of "
+            f"{preprocessing.channels} channels. Received: images of shape {inputs.shape[1:]}"
+        )
+    height, width = inputs.shape[1:3]
+    if height == width and height is not None:
+        preprocessing = dataclasses.replace(preprocessing, size=height)
+    layer = Normalization(
+        preprocessing.mean, preprocessing.std, dtype=at_least_float32(), name=LAYER
+    )
+    return layer(inputs), preprocessing
+
+
+def _preprocessing_of(weights, catalogue_name):
+    """The preprocessing that weights come with, None where nobody knows it."""
+    path = str(weights)
+    if weights is None or path.endswith(".weights.h5"):
+        return None
+    if path.endswith(".keras"):
+        return getattr(keras.models.load_model(path, compile=False), "preprocessing", None)
+    from keras_wrn.weights.sources import tag_of, weights_info
+
+    tag = tag_of(path, catalogue_name)
+    return tag and weights_info(catalogue_name, tag).preprocessing
+
+
+def finish(inputs, outputs, input_tensor, weights, name, catalogue_name, preprocessing=None):
+    """The functional model between two tensors, with its weights and preprocessing."""
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
         inputs = inputs[0] if len(inputs) == 1 else inputs
     model = ImageModel(inputs, outputs, name=name or catalogue_name)
     if weights is not None:
         load_weights(model, weights, catalogue_name)
+    if model.preprocessing is None:
+        model.preprocessing = preprocessing
     return model
 
 
@@ -107,24 +153,31 @@ def check_input_shape(input_shape, min_size, default):
         valid = sizes_valid and is_int(channels) and channels >= 1
     except (TypeError, ValueError):
         valid = False
-    if valid:
+    first = _channels_lead(shape)
+    if valid and not first:
         return
     nearest = default
+    if first:
+        shape = *shape[1:], shape[0]
     if isinstance(shape, tuple) and len(shape) == 3:
         nearest = (
             *(None if s is None else nearest_int(s, min_size) for s in shape[:2]),
             nearest_int(shape[2], 1) if shape[2] is not None else 3,
         )
     raise ValueError(
-        "`input_shape` should be (height, width, channels), height and width at least "
-        f"{min_size} or None, channels at least 1. Nearest valid value: {nearest}. "
-        f"Received: input_shape={input_shape!r}"
+        "`input_shape` should be (height, width, channels), whatever the image data format, height "
+        f"and width at least {min_size} or None, channels at least 1. Nearest valid value: "
+        f"{nearest}. Received: input_shape={input_shape!r}"
     )
 
 
-def is_int(value):
-    """Whether a value is an integer, which a bool is not."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+def _channels_lead(shape):
+    """Whether a shape is (channels, height, width), of one who told Keras `channels_first`."""
+    if keras.config.image_data_format() != "channels_first":
+        return False
+    if not isinstance(shape, tuple) or len(shape) != 3 or not is_int(shape[0]):
+        return False
+    return shape[2] is None or (is_int(shape[2]) and shape[2] > shape[0])
 
 
 def nearest_int(value, at_least):

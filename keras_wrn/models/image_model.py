@@ -1,6 +1,14 @@
 """A functional Keras model that knows how its images are prepared."""
 
+import dataclasses
+
 import keras
+
+from keras_wrn.data.preprocess import Preprocessing
+from keras_wrn.models.normalization import normalizes
+from keras_wrn.models.unnormalised import watched
+
+MARK = "_keras_wrn_preprocessing"  # on the outputs of a model that is being cloned
 
 
 @keras.saving.register_keras_serializable("keras_wrn")
@@ -8,7 +16,9 @@ class ImageModel(keras.Model):
     """A functional `keras.Model` with a `preprocessing` attribute that is saved with it.
 
     Every model this package returns is one. `preprocessing` is a `keras_wrn.Preprocessing` or
-    None; it survives `model.save("model.keras")` and `keras.models.load_model`.
+    None; it survives `model.save("model.keras")` and `keras.models.load_model`. A model that has
+    one takes what its `normalize` returns; `fit`, `evaluate` and `predict` warn once of images that
+    were plainly not normalised: integers, or values far outside of what it gives.
 
     Args:
         inputs: the input tensor or tensors, as for `keras.Model`.
@@ -25,7 +35,42 @@ class ImageModel(keras.Model):
     """
 
     # Keras recognises a functional model by its constructor: it must not be overridden.
-    preprocessing = None
+    warned = False  # that images were not normalised
+
+    @property
+    def preprocessing(self):
+        """The `keras_wrn.Preprocessing` of the model's images, or None."""
+        handed_on = getattr(self.outputs[0], MARK, None)
+        return self.__dict__.get("_preprocessing", handed_on)
+
+    @preprocessing.setter
+    def preprocessing(self, value):
+        if value is not None and not isinstance(value, Preprocessing):
+            raise ValueError(
+                "`preprocessing` should be a `keras_wrn.Preprocessing` or None. Received: "
+                f"preprocessing={value!r}"
+            )
+        if value is not None and value.in_model != normalizes(self):
+            value = dataclasses.replace(value, in_model=normalizes(self))
+        self._preprocessing = value
+
+    def fit(self, x=None, *args, **kwargs):
+        return super().fit(watched(self, x), *args, **kwargs)
+
+    def evaluate(self, x=None, *args, **kwargs):
+        return super().evaluate(watched(self, x), *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        return super().predict(watched(self, x), *args, **kwargs)
+
+    def _run_through_graph(self, *args, **kwargs):
+        # keras.models.clone_model makes a clone's outputs by this, and nothing else but its class
+        # and name ties a clone to its model.
+        outputs = super()._run_through_graph(*args, **kwargs)
+        for tensor in keras.tree.flatten(outputs):
+            if keras.utils.is_keras_tensor(tensor):
+                setattr(tensor, MARK, self.preprocessing)
+        return outputs
 
     def get_config(self):
         config = super().get_config()

@@ -2,8 +2,18 @@
 
 import keras
 
+from keras_wrn.data.datasets import IMAGENET_MEAN, IMAGENET_STD
+from keras_wrn.data.preprocess import Preprocessing
+from keras_wrn.models.announce import announce_random
 from keras_wrn.models.blocks import post_activation_block
-from keras_wrn.models.ends import check_options, check_width, finish, head, image_input
+from keras_wrn.models.ends import (
+    check_options,
+    check_width,
+    finish,
+    head,
+    image_input,
+    normalized,
+)
 from keras_wrn.models.layers import activate, batch_norm, conv, pad
 
 STEM = 64
@@ -22,8 +32,13 @@ def WideResNet50_2(
     activation: str = "relu",
     strided_padding: str = "torch",
     name: str | None = None,
+    include_preprocessing: bool = False,
 ) -> keras.Model:
     """Build WRN-50-2: ResNet-50 with twice the channels in the 3x3 convolution of every block.
+
+    It takes images that were normalised, `model.preprocessing.normalize(pixels)` or
+    `keras_wrn.preprocess_input(pixels)`; pixels of 0..255 themselves with
+    `include_preprocessing=True`. Weights are random unless `weights` says which.
 
     | stage  | output size | layers                                                    |
     |--------|-------------|-----------------------------------------------------------|
@@ -54,10 +69,11 @@ def WideResNet50_2(
         strided_padding: "torch" pads evenly before a strided convolution and the pool, as every
             published network was trained; "tf" is TensorFlow's `same`.
         name: str, the model's name; "wide_resnet50_2" when None.
+        include_preprocessing: bool, whether the network normalises by itself and takes pixels of
+            0..255: with the mean and deviation of the `weights`, or else those of ImageNet.
 
     Returns:
-        A functional `keras.Model` from (batch, height, width, channels) to (batch, classes). It
-        expects images that were normalised (see `keras_wrn.Preprocessing`).
+        A functional `keras.Model` from (batch, height, width, channels) to (batch, classes).
 
     Raises:
         ValueError: an argument that cannot be built; the message says what was expected, what
@@ -75,7 +91,7 @@ def WideResNet50_2(
     return _build(
         "wide_resnet50_2", _bottleneck, (3, 4, 6, 3), 2,
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation,
-        activation, strided_padding, name,
+        activation, strided_padding, name, include_preprocessing,
     )  # fmt: skip
 
 
@@ -90,6 +106,7 @@ def WideResNet101_2(
     activation: str = "relu",
     strided_padding: str = "torch",
     name: str | None = None,
+    include_preprocessing: bool = False,
 ) -> keras.Model:
     """Build WRN-101-2: WRN-50-2 with 23 blocks in stage 3.
 
@@ -105,7 +122,7 @@ def WideResNet101_2(
     return _build(
         "wide_resnet101_2", _bottleneck, (3, 4, 23, 3), 2,
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation,
-        activation, strided_padding, name,
+        activation, strided_padding, name, include_preprocessing,
     )  # fmt: skip
 
 
@@ -121,6 +138,7 @@ def WideResNet18(
     activation: str = "relu",
     strided_padding: str = "torch",
     name: str | None = None,
+    include_preprocessing: bool = False,
 ) -> keras.Model:
     """Build WRN-18-k, ResNet-18 with k times the channels in every block (the paper's Table 7).
 
@@ -143,7 +161,7 @@ def WideResNet18(
     return _build(
         f"wide_resnet18_{width:g}", _basic, (2, 2, 2, 2), width,
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation,
-        activation, strided_padding, name,
+        activation, strided_padding, name, include_preprocessing,
     )  # fmt: skip
 
 
@@ -159,6 +177,7 @@ def WideResNet34(
     activation: str = "relu",
     strided_padding: str = "torch",
     name: str | None = None,
+    include_preprocessing: bool = False,
 ) -> keras.Model:
     """Build WRN-34-k: WRN-18-k with 3, 4, 6 and 3 blocks in its stages (the paper's Table 7).
 
@@ -175,7 +194,7 @@ def WideResNet34(
     return _build(
         f"wide_resnet34_{width:g}", _basic, (3, 4, 6, 3), width,
         include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation,
-        activation, strided_padding, name,
+        activation, strided_padding, name, include_preprocessing,
     )  # fmt: skip
 
 
@@ -192,10 +211,13 @@ def _basic(width, stage):
 def _build(
     default_name, block, num_blocks, width, include_top, weights, input_tensor, input_shape,
     pooling, classes, classifier_activation, activation, strided_padding, name,
+    include_preprocessing,
 ):  # fmt: skip
     check_options(classes, pooling, strided_padding, include_top)
     inputs = image_input(input_tensor, input_shape, MIN_SIZE, SHAPE, include_top)
-    x = conv(inputs, STEM, 7, 2, strided_padding, name="conv1")
+    default = Preprocessing(SHAPE[0], mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    x, preprocessing = normalized(inputs, include_preprocessing, weights, default_name, default)
+    x = conv(x, STEM, 7, 2, strided_padding, name="conv1")
     x = batch_norm(x, name="bn1")
     x = activate(x, activation, name="act1")
     torch = strided_padding == "torch"
@@ -214,4 +236,6 @@ def _build(
                 name=f"stage{stage + 1}_block{index + 1}",
             )
     outputs = head(x, include_top, pooling, classes, classifier_activation)
-    return finish(inputs, outputs, input_tensor, weights, name, default_name)
+    if weights is None and torch and activation == "relu":
+        announce_random(default_name)
+    return finish(inputs, outputs, input_tensor, weights, name, default_name, preprocessing)

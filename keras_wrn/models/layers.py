@@ -79,13 +79,18 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _fused(self, inputs, training):
         import tensorflow as tf
 
+        # The kernel has no others, whatever the dtype of the images and the variables.
+        gamma, beta, moving_mean, moving_variance = (
+            tf.cast(tf.convert_to_tensor(variable), tf.float32)
+            for variable in (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+        )
         empty = tf.zeros((0,))
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
-            scale=tf.convert_to_tensor(self.gamma),
-            offset=tf.convert_to_tensor(self.beta),
-            mean=empty if training else tf.convert_to_tensor(self.moving_mean),
-            variance=empty if training else tf.convert_to_tensor(self.moving_variance),
+            scale=gamma,
+            offset=beta,
+            mean=empty if training else moving_mean,
+            variance=empty if training else moving_variance,
             epsilon=self.epsilon,
             is_training=training,
         )
@@ -214,13 +219,18 @@ def activate(x, activation, *, name):
     return keras.layers.Activation(activation, name=name)(x)
 
 
-def classifier(x, classes, activation, *, name="predictions"):
-    """The fully connected layer on top, at least in float32 under a mixed precision policy."""
+def at_least_float32():
+    """The dtype of a layer that computes in float32 or float64, whatever the policy."""
     low = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
+    return "float32" if low else None
+
+
+def classifier(x, classes, activation, *, name="predictions"):
+    """The fully connected layer on top, at least in float32 whatever the dtype policy."""
     return keras.layers.Dense(
         int(classes),
         activation=activation,
         kernel_initializer=DENSE_INITIALIZER.clone(),
-        dtype="float32" if low else None,
+        dtype=at_least_float32(),
         name=name,
     )(x)

@@ -5,7 +5,8 @@ import re
 
 import keras
 
-from keras_wrn.models.ends import check_classes, is_int
+from keras_wrn.checks import is_int
+from keras_wrn.models.ends import check_classes
 from keras_wrn.models.image_model import ImageModel
 from keras_wrn.models.layers import classifier
 
@@ -48,8 +49,8 @@ def feature_extractor(model_or_name, stages=(2, 3), activated=False):
             activation, and are the same either way.
 
     Returns:
-        A `keras.Model` from normalised images (batch, height, width, channels) to a dict such as
-        {"stage2": (batch, height / 8, width / 8, 512), "stage3": ...}; stage 0 is "stem". It
+        A `keras.Model` from images (batch, height, width, channels) as the network takes them to a
+        dict such as {"stage2": (batch, height / 8, width / 8, 512), ...}; stage 0 is "stem". It
         shares its layers with the network, has its `preprocessing`, and `feature_info`, a dict
         from output to its `channels` and `stride`.
 
@@ -129,39 +130,52 @@ def freeze_stages(model, count):
     model.get_layer("group2_block1_conv1").trainable   # False
     ```
     """
+    _check_stages(model, count)
+    for layer in model.layers:
+        layer.trainable = not _below(layer, count, model)
+
+
+def _check_stages(model, count):
     stages = max(stage_outputs(model))
     if not is_int(count) or not 0 <= count <= stages:
         raise ValueError(
             f"`frozen_stages` should be in 0..{stages}, the stages of {model.name!r}. "
             f"Received: frozen_stages={count!r}"
         )
-    for layer in model.layers:
-        match = STAGE.match(layer.name)
-        stem = layer.name in ("conv1", "bn1") and count
-        final = layer.name == "bn_final" and count == stages
-        layer.trainable = not (stem or final or (match and int(match[1]) <= count))
+
+
+def _below(layer, count, model):
+    """Whether a layer is of the stem or one of the first `count` stages of a model."""
+    match = STAGE.match(layer.name)
+    stem = layer.name in ("conv1", "bn1") and count
+    final = layer.name == "bn_final" and count == max(stage_outputs(model))
+    return bool(stem or final or (match and int(match[1]) <= count))
 
 
 def reset_classifier(
-    model, classes, *, class_names=(), frozen_stages=0, classifier_activation="softmax", name=None
-):
-    """Give a network a new, random classifier for other classes.
+    model, classes, *, class_names=(), frozen_stages=0, classifier_activation="softmax", name=None,
+    share_layers=False,
+):  # fmt: skip
+    """Give a network a new, random classifier for other classes, or take its classifier off.
+
+    The new network has weights of its own: training it leaves the given one as it is.
 
     Args:
         model: a network of this package, with its classifier or without, or what
             `keras_wrn.inference_model` takes in its place.
-        classes: int, the number of classes.
+        classes: int, the number of classes; 0 for none, and the network ends in the pooled
+            features (batch, channels), as timm has it.
         class_names: names of the classes in the order of the outputs, or none. They become those
             of the new model's `preprocessing`, which the given one has to have.
         frozen_stages: int, how many stages, with the stem, are kept from training; see
-            `keras_wrn.models.freeze_stages`. The layers are those of the given model, which
-            freezes and thaws with it.
+            `keras_wrn.models.freeze_stages`. Layers that are frozen already stay so.
         classifier_activation: str or None; None returns the logits.
         name: str, the new model's name; that of the given one when None.
+        share_layers: bool, whether the layers below the classifier are those of the given model,
+            which then trains, freezes and thaws with the new one, in place of copies.
 
     Returns:
-        A functional `keras.Model` that shares the layers below the classifier with the given one,
-        and has its preprocessing.
+        A functional `keras.Model` with the preprocessing of the given one.
 
     Raises:
         ValueError: the model is not a network of this package, or an argument is out of range.
@@ -169,13 +183,14 @@ def reset_classifier(
     Example:
 
     ```python
-    model = keras_wrn.create_model("wrn_16_2.cifar10", pretrained=True)
+    model = keras_wrn.create_model("wrn_16_2.cifar10")
     mine = keras_wrn.reset_classifier(model, 3, frozen_stages=1)
     multipliers = {"group2": 0.1, "group3": 0.3}
     mine.compile(keras_wrn.SGD(0.01, lr_multipliers=multipliers), "categorical_crossentropy")
     ```
     """
-    check_classes(classes)
+    if not is_int(classes) or classes != 0:
+        check_classes(classes)
     model = _opened(model)
     class_names = tuple(class_names)
     preprocessing = getattr(model, "preprocessing", None)
@@ -188,17 +203,32 @@ def reset_classifier(
         raise ValueError(
             f"`class_names` should be {classes} names, or none. Received: {len(class_names)} names"
         )
-    freeze_stages(model, frozen_stages)
+    _check_stages(model, frozen_stages)
     names = [layer.name for layer in model.layers]
     features = model.get_layer("predictions").input if "predictions" in names else model.output
+    trunk = keras.Model(model.inputs[0], features)
+    if not share_layers:
+        trunk = copied(trunk)
+    for layer in trunk.layers:
+        if _below(layer, frozen_stages, trunk):
+            layer.trainable = False
+    features = trunk.output
     if len(features.shape) == 4:
         pool = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="avg_pool")
         features = pool(features)
-    outputs = classifier(features, classes, classifier_activation)
-    new = ImageModel(model.inputs[0], outputs, name=name or model.name)
+    outputs = classifier(features, classes, classifier_activation) if classes else features
+    new = ImageModel(trunk.inputs[0], outputs, name=name or model.name)
     if preprocessing is not None:
         new.preprocessing = dataclasses.replace(preprocessing, class_names=class_names)
     return new
+
+
+def copied(model):
+    """The same functional model with weights of its own, of the same values; frozen as it is."""
+    copy = keras.models.clone_model(model)
+    for variable, value in zip(copy.variables, model.variables, strict=True):
+        variable.assign(value)
+    return copy
 
 
 def copy_trunk(source, model):

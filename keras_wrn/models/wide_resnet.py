@@ -4,6 +4,9 @@ import numbers
 
 import keras
 
+from keras_wrn.checks import is_int
+from keras_wrn.data.datasets import CIFAR_MEAN, CIFAR_STD
+from keras_wrn.data.preprocess import Preprocessing
 from keras_wrn.models.blocks import parse_block, residual_block
 from keras_wrn.models.ends import (
     check_options,
@@ -11,12 +14,13 @@ from keras_wrn.models.ends import (
     finish,
     head,
     image_input,
-    is_int,
     nearest_int,
+    normalized,
 )
 from keras_wrn.models.layers import activate, batch_norm, conv
 
 GROUP_FILTERS = (16, 32, 64)
+SHAPE = (32, 32, 3)
 MIN_SIZE = 4
 
 
@@ -30,15 +34,19 @@ def WideResNet(
     include_top: bool = True,
     weights=None,
     input_tensor=None,
-    input_shape: tuple | None = (32, 32, 3),
+    input_shape: tuple | None = SHAPE,
     pooling: str | None = None,
     classes: int = 10,
     classifier_activation: str | None = "softmax",
     activation: str = "relu",
     strided_padding: str = "torch",
     name: str | None = None,
+    include_preprocessing: bool = False,
 ) -> keras.Model:
     """Build WRN-n-k, the paper's pre-activation network for small images.
+
+    It takes images that were normalised, `model.preprocessing.normalize(pixels)`; pixels of 0..255
+    themselves with `include_preprocessing=True`. Weights are random unless `weights` says which.
 
     | group  | output size | layers                    |
     |--------|-------------|---------------------------|
@@ -73,10 +81,11 @@ def WideResNet(
         strided_padding: "torch" pads (1, 1) before a stride-2 3x3 convolution, as every published
             WRN was trained; "tf" is TensorFlow's `same`.
         name: str, the model's name; "wrn_{depth}_{width}" when None.
+        include_preprocessing: bool, whether the network normalises by itself and takes pixels of
+            0..255: with the mean and deviation of the `weights`, or else those of CIFAR.
 
     Returns:
-        A functional `keras.Model` from (batch, height, width, channels) to (batch, classes). It
-        expects images that were normalised (see `keras_wrn.Preprocessing`).
+        A functional `keras.Model` from (batch, height, width, channels) to (batch, classes).
 
     Raises:
         ValueError: an argument that cannot be built; the message says what was expected, what
@@ -97,10 +106,13 @@ def WideResNet(
     filters = _filters(width)
     dropout = _check_dropout(dropout)
     check_options(classes, pooling, strided_padding, include_top)
-    inputs = image_input(input_tensor, input_shape, MIN_SIZE, (32, 32, 3), include_top)
+    inputs = image_input(input_tensor, input_shape, MIN_SIZE, SHAPE, include_top)
+    catalogue_name = f"wrn_{depth}_{width:g}"
+    default = Preprocessing(SHAPE[0], mean=CIFAR_MEAN, std=CIFAR_STD)
+    x, preprocessing = normalized(inputs, include_preprocessing, weights, catalogue_name, default)
     gamma = keras.initializers.RandomUniform(0.0, 1.0)
 
-    x = conv(inputs, GROUP_FILTERS[0], 3, name="conv1")
+    x = conv(x, GROUP_FILTERS[0], 3, name="conv1")
     for group, group_filters in enumerate(filters, start=1):
         for index in range(1, num_blocks + 1):
             x = residual_block(
@@ -117,7 +129,7 @@ def WideResNet(
     x = batch_norm(x, gamma, name="bn_final")
     x = activate(x, activation, name="act_final")
     outputs = head(x, include_top, pooling, classes, classifier_activation)
-    return finish(inputs, outputs, input_tensor, weights, name, f"wrn_{depth}_{width:g}")
+    return finish(inputs, outputs, input_tensor, weights, name, catalogue_name, preprocessing)
 
 
 def _blocks_per_group(depth, num_blocks):

@@ -1,5 +1,6 @@
 """What a run says before it trains."""
 
+from keras_wrn.models.announce import random_line
 from keras_wrn.training.devices import lacks_onednn, overlooked_gpu
 from keras_wrn.training.outcome import size_of
 from keras_wrn.training.schedules import WARM_UP_EPOCHS
@@ -13,6 +14,9 @@ def opening_lines(recipe, model, data, place):
         f"{len(data.train[0]):,} training and {len(data.test[0]):,} held-out images of "
         f"{recipe.data.dataset}, {place.precision}"
     ]
+    start = "" if recipe.model.weights else random_line(recipe.model.name)
+    if start:
+        lines.append(start)
     scale = recipe.batch_size / recipe.rate_batch
     if recipe.scale_lr and scale != 1:
         lines.append(

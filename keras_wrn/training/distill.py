@@ -107,11 +107,12 @@ class Distiller(keras.Model):
         return super().compute_metrics(x, y, _listed(y_pred)[0], sample_weight)
 
 
+@keras.saving.register_keras_serializable("keras_wrn")
 class SoftDivergence(keras.losses.Loss):
     """T^2 KL(softmax(teacher / T) || softmax(student / T)) of logits (batch, classes)."""
 
-    def __init__(self, temperature, name="soft_divergence"):
-        super().__init__(name=name)
+    def __init__(self, temperature, name="soft_divergence", **kwargs):
+        super().__init__(name=name, **kwargs)
         self.temperature = temperature
 
     def call(self, y_true, y_pred):
@@ -119,7 +120,11 @@ class SoftDivergence(keras.losses.Loss):
         divergence = ops.sum(ops.exp(wanted) * (wanted - answer), axis=-1)
         return self.temperature**2 * divergence
 
+    def get_config(self):
+        return {**super().get_config(), "temperature": self.temperature}
 
+
+@keras.saving.register_keras_serializable("keras_wrn")
 class AttentionTransfer(keras.losses.Loss):
     """Mean squared difference of the attention maps of features (batch, height, width, any)."""
 

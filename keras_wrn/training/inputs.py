@@ -52,6 +52,8 @@ def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inp
         ValueError: the model it starts from has no preprocessing, or whitens.
     """
     own = getattr(start, "preprocessing", None)
+    if own is not None:  # the recipe's network takes normalised images, whatever this one does
+        own = dataclasses.replace(own, in_model=False)
     if start is not None and (own is None or own.zca is not None):
         raise ValueError(
             f"Expected weights of a model with its own preprocessing, by mean and deviation, to "

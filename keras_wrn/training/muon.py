@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_wrn.training.optimizer import SGD
+from keras_wrn.training.optimizer import SGD, path_of
 from keras_wrn.training.whitening import STEM
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # of the quintic, from its source
@@ -67,7 +67,7 @@ class Muon(SGD):
             return
         super().build(variables)
         self.kernels = [
-            len(variable.shape) == 4 and variable.path.split("/")[0] != STEM
+            len(variable.shape) == 4 and path_of(variable).split("/")[0] != STEM
             for variable in variables
         ]
 

@@ -4,8 +4,10 @@ import dataclasses
 
 import keras
 
+from keras_wrn.models.announce import unannounced
 from keras_wrn.models.catalog import create_model, split_tag
-from keras_wrn.models.transfer import copy_trunk, freeze_stages, reset_classifier
+from keras_wrn.models.normalization import LAYER
+from keras_wrn.models.transfer import copied, copy_trunk, freeze_stages, reset_classifier
 from keras_wrn.models.wide_resnet import WideResNet
 from keras_wrn.training.recipe import DistillConfig, ModelConfig, Recipe
 from keras_wrn.training.whitening import WhitenedConv2D, whiten_stem
@@ -24,7 +26,8 @@ def build_model(
         "classifier_activation": classifier_activation,
     }
     if recipe.model.name:
-        return create_model(split_tag(recipe.model.name)[0], **settings)
+        with unannounced():  # the run says it, once
+            return create_model(split_tag(recipe.model.name)[0], **settings)
     fields = dataclasses.asdict(recipe.model)
     for field in NOT_BUILDING:
         fields.pop(field)
@@ -77,8 +80,11 @@ def load_teacher(config: DistillConfig, preprocessing, classes):
                 f"The teacher {config.teacher!r} should take the student's images and classes. "
                 f"Expected preprocessing with {field}={ours!r}. Received: {field}={theirs!r}"
             )
+    if own.in_model:  # its normalisation is left out, for the student's images are normalised
+        model = copied(keras.Model(model.get_layer(LAYER).output, model.output, name=model.name))
+    name = f"{model.name}_teacher"
     teacher = reset_classifier(
-        model, classes, classifier_activation=None, name=f"{model.name}_teacher"
+        model, classes, classifier_activation=None, name=name, share_layers=True
     )
     teacher.layers[-1].set_weights(model.layers[-1].get_weights())
     return teacher

@@ -1,5 +1,7 @@
 """SGD as Torch does it: coupled weight decay, and the learning rate outside the momentum."""
 
+import numbers
+
 import keras
 from keras import ops
 
@@ -75,7 +77,7 @@ class SGD(keras.optimizers.Optimizer):
             )
         multipliers = {} if lr_multipliers is None else lr_multipliers
         if not isinstance(multipliers, dict) or not all(
-            isinstance(f, int | float) and 0 <= f < float("inf") for f in multipliers.values()
+            isinstance(f, numbers.Real) and 0 <= f < float("inf") for f in multipliers.values()
         ):
             raise ValueError(
                 "`lr_multipliers` should map prefixes of layer names to factors of 0 or more. "
@@ -93,12 +95,12 @@ class SGD(keras.optimizers.Optimizer):
         self.coupled_weight_decay = weight_decay
         self.decay_norm_and_bias = decay_norm_and_bias
         self.reset_momentum_on_drop = reset_momentum_on_drop
-        self.lr_multipliers = dict(multipliers)
+        self.lr_multipliers = {name: float(factor) for name, factor in multipliers.items()}
 
     def build(self, variables):
         if self.built:
             return
-        paths = [variable.path for variable in variables]
+        paths = [path_of(variable) for variable in variables]
         lost = [p for p in self.lr_multipliers if not any(_names(path, p) for path in paths)]
         if lost:
             raise ValueError(
@@ -119,11 +121,24 @@ class SGD(keras.optimizers.Optimizer):
             else 0.0
             for v in variables
         ]
-        self.multipliers = [self._multiplier(v.path) for v in variables]
+        self.multipliers = [self._multiplier(path) for path in paths]
         if self.reset_momentum_on_drop:
             self.last_rates = self.add_variable(
                 (2,), aggregation="only_first_replica", name="last_learning_rates"
             )
+
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """Keep variables from decaying; before the optimizer is built, as Keras documents it.
+
+        Raises:
+            ValueError: the optimizer is built.
+        """
+        if self.built:
+            raise ValueError(
+                "`exclude_from_weight_decay` should be called before the optimizer is built, which "
+                "the first step, or `build`, does. Received: a call on a built optimizer"
+            )
+        super().exclude_from_weight_decay(var_list, var_names)
 
     def _multiplier(self, path):
         prefixes = [prefix for prefix in self.lr_multipliers if _begins(path, prefix)]
@@ -188,6 +203,11 @@ class SGD(keras.optimizers.Optimizer):
             lr_multipliers=self.lr_multipliers,
         )
         return config
+
+
+def path_of(variable):
+    """The path of a Keras variable, such as conv1/kernel; of a bare `tf.Variable` its name."""
+    return getattr(variable, "path", None) or variable.name.split(":")[0]
 
 
 def _names(path, key):

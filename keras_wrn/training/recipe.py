@@ -7,6 +7,7 @@ import re
 import typing
 from typing import Literal
 
+import numpy as np
 import typeguard
 
 from keras_wrn.data.datasets import DATASETS, as_folder, check_dataset
@@ -78,6 +79,11 @@ class Recipe:
     """Where that error was published."""
 
     def __post_init__(self):
+        configs = [v for v in vars(self).values() if dataclasses.is_dataclass(v)]
+        for part in (self, *configs):  # JSON does not know NumPy's numbers
+            for field, value in vars(part).items():
+                if isinstance(value, np.generic):
+                    object.__setattr__(part, field, value.item())
         if check_dataset(self.data.dataset):
             folder = as_folder(self.data.dataset)
             object.__setattr__(self, "data", dataclasses.replace(self.data, dataset=folder))

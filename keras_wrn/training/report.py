@@ -5,7 +5,7 @@ import os
 import statistics
 from pathlib import Path
 
-from keras_wrn.training.directory import NOT_TRAINING
+from keras_wrn.training.published import published_error, settings_of
 from keras_wrn.training.recipe import SMOKE
 from keras_wrn.training.run_files import read_log, read_recipe, read_summary
 from keras_wrn.training.scripts import load_recipe, recipe_paths
@@ -56,7 +56,8 @@ def results_table(paths, start=".") -> str:
 
     Runs that differ in the seed alone share a row. A row names every setting that differs from the
     recipe as it comes with the package. Of runs on held-out training images, and of recipes that do
-    not come with it, it names what less than three quarters of the recipe's rows have.
+    not come with it, it names what less than three quarters of the recipe's rows have. It has the
+    published error that belongs to its network, data and recipe, if any; see `published_error`.
 
     Args:
         paths: run directories, or folders of run directories.
@@ -72,11 +73,10 @@ def results_table(paths, start=".") -> str:
             if summary["recipe"].endswith(SMOKE):
                 continue  # a trial on made-up images is no result
             # By way of a Recipe, which has the fields that an earlier version did not.
-            recipe = json.loads(read_recipe(found.parent).to_json())
-            settings = _settings(recipe)
-            if not recipe["scale_lr"]:
+            recipe = read_recipe(found.parent)
+            settings = {**settings_of(recipe), "changes": summary.get("changes", [])}
+            if not recipe.scale_lr:
                 del settings["rate_batch"]  # of which nothing was made
-            settings["changes"] = summary.get("changes", [])
             how = json.dumps([settings, summary.get("views", 1)])
             key = summary["recipe"], summary["data"]["split"], how
             groups.setdefault(key, []).append((summary, recipe, found.parent, settings))
@@ -109,7 +109,9 @@ def results_table(paths, start=".") -> str:
         if "views" in summary:
             several = _mean_and_each([100 - run[0]["views_test_accuracy"] for run in runs])
             error += f"; {summary['views']} views: {several}"
-        published = recipe["paper_error"]
+        published = None if settings["changes"] else published_error(recipe)
+        if not _shipped(name) and len({_kind(other) for other in others}) > 1:
+            published = None  # nobody knows which of them it belongs to
         data = summary["data"]
         links = ", ".join(f"[{run[0]['seed']}]({os.path.relpath(run[2], start)})" for run in runs)
         hours, machines = _hours_and_machines([run[0] for run in runs])
@@ -120,7 +122,7 @@ def results_table(paths, start=".") -> str:
             str(summary["epochs"]),
             ", ".join(str(run[0]["seed"]) for run in runs),
             error,
-            "" if published is None else f"{published:.2f} ({recipe['source']})",
+            "" if published is None else f"{published[0]:.2f} ({published[1]})",
             f"{summary['flops'] / 1e15:.3g}",
             hours,
             machines,
@@ -150,24 +152,14 @@ def _hours_and_machines(summaries):
     return hours, "; ".join(f"{kind} ({each})" for kind, each in zip(kinds, seeds, strict=True))
 
 
+def _kind(settings):
+    """The settings of a row but for the number of epochs, to compare."""
+    return json.dumps({**settings, "epochs": None}, sort_keys=True)
+
+
 def _shipped(name):
     """The settings of a recipe that comes with the package, {} of another."""
-    if name not in recipe_paths():
-        return {}
-    return _settings(json.loads(load_recipe(name).to_json()))
-
-
-def _settings(recipe):
-    """What a recipe trains with, by dotted names: all but its name, the seed and the texts."""
-    settings = {}
-    for key, value in recipe.items():
-        if key in ("name", "seed", *NOT_TRAINING):
-            continue
-        if isinstance(value, dict):
-            settings.update({f"{key}.{field}": part for field, part in value.items()})
-        else:
-            settings[key] = value
-    return settings
+    return settings_of(load_recipe(name)) if name in recipe_paths() else {}
 
 
 def write_between_markers(path, table):

@@ -45,6 +45,7 @@ def export(
     """
     from keras_wrn.export import export_serving, export_version, model_card
     from keras_wrn.export.bundle import check_writable
+    from keras_wrn.training.published import published_error
     from keras_wrn.weights import load_model
 
     if integer_io and not ("int8" in precision and "litert" in format):
@@ -57,7 +58,10 @@ def export(
     if "int8" in precision:
         calibration = _calibration_images(model, data, data_dir, network.preprocessing)
     if versioned:
-        finished = (Path(model) / "summary.json").is_file()
+        card = None
+        if (Path(model) / "summary.json").is_file():
+            published = published_error(recipe_of(model))
+            card = model_card(Path(model), network.preprocessing, published)
         version = export_version(
             network,
             directory,
@@ -67,7 +71,7 @@ def export(
             integer_io=integer_io,
             top_k=top_k,
             fold_batch_norm=fold_batch_norm,
-            card=model_card(Path(model), network.preprocessing) if finished else None,
+            card=card,
         )
         print(f"Exported {', '.join(versioned)} to {version}")
     if "serving" in format:

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 
 from keras_wrn.data.preprocess import Preprocessing
+from keras_wrn.models.announce import unannounced
 from keras_wrn.models.catalog import create_model, model_info, split_tag
 from keras_wrn.weights.convert import assign
 from keras_wrn.weights.errors import reading
@@ -94,9 +95,9 @@ def convert(path, name, layout="auto", activation=None, preprocessing=None, weig
         classifier = state.get(layout.tensor("predictions"))
         settings = {"include_top": False} if classifier is None else {"classes": len(classifier)}
         activation = activation or layout.activation
-        model = create_model(
-            name, strided_padding=layout.strided_padding, activation=activation, **settings
-        )
+        settings.update(strided_padding=layout.strided_padding, activation=activation)
+        with unannounced():
+            model = create_model(name, **settings)
         assign(model, state, layout.name, among(path, taken, others))
         model.preprocessing = _preprocessing(state, layout, model, preprocessing, classifier)
     return Converted(model, layout.name, taken, others, _assumed(model, layout, activation))

@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 
 from keras_wrn.files import TEMPORARY, locked, replacing
+from keras_wrn.models.announce import unannounced
 from keras_wrn.models.catalog import create_model, model_info
 from keras_wrn.models.transfer import copy_trunk
 from keras_wrn.weights.convert import load_torch_weights
@@ -93,7 +94,8 @@ def _convert(weights, converted):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")  # the file serves processes of any precision
     try:
-        model = create_model(weights.model, classes=len(weights.class_names))
+        with unannounced():
+            model = create_model(weights.model, classes=len(weights.class_names))
     finally:
         keras.config.set_dtype_policy(policy)
     load_torch_weights(model, path)

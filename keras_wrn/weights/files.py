@@ -106,7 +106,7 @@ def _is_safetensors(path):
 
 
 def _read_safetensors(path):
-    with _package("safetensors", "keras-wrn[weights]"):
+    with _package("safetensors", with_extra("weights")):
         import ml_dtypes
         from safetensors import deserialize, safe_open
 

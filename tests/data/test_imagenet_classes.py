@@ -133,3 +133,21 @@ def test_a_model_is_evaluated_on_them(prepared):
     model.preprocessing = keras_wrn.Preprocessing(32)
     with pytest.raises(ValueError, match="Expected a model of ImageNet's 1,000 classes"):
         keras_wrn.evaluate(model, "imagenet2012", data_dir=prepared[0])
+
+
+def test_numpy_integers_are_integers():
+    scores = np.eye(1000, dtype="float32")[:1]
+    found = keras_wrn.decode_predictions(scores, np.int32(2))
+    assert found == keras_wrn.decode_predictions(scores, 2)
+
+
+def test_symbolic_tensors_are_normalised_as_arrays_are():
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), "uint8")
+    for shape in ((8, 8, 3), (None, None, 3)):
+        inputs = keras.Input(shape)
+        outputs = keras_wrn.preprocess_input(inputs)
+        assert keras.utils.is_keras_tensor(outputs) and outputs.shape == inputs.shape
+        found = keras.Model(inputs, outputs)(images)
+        np.testing.assert_allclose(found, keras_wrn.preprocess_input(images), atol=1e-6)
+    with pytest.raises(ValueError, match="Expected images"):
+        keras_wrn.preprocess_input(keras.Input((8, 8, 1)))

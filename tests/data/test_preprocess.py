@@ -137,3 +137,21 @@ def test_prepare_resizes_the_short_side_and_crops_the_centre():
         Preprocessing(32, mean=(0.5,) * 2, std=(1,) * 2).prepare(Image.fromarray(pixels))
     grey = Preprocessing(32, mean=(0.5,), std=(1,)).prepare(Image.fromarray(pixels))
     assert grey.shape == (32, 32, 1)
+
+
+def test_numpy_numbers_are_numbers(tmp_path):
+    found = Preprocessing(
+        np.int64(8),
+        np.float32(0.875),
+        mean=np.array([0.25, 0.5, 0.75], "float32"),
+        std=np.array([0.5, 0.25, 0.125], "float32"),
+    )
+    found.save(tmp_path)
+    assert Preprocessing.load(tmp_path) == found
+    assert found == Preprocessing(8, 0.875, mean=(0.25, 0.5, 0.75), std=(0.5, 0.25, 0.125))
+
+
+@pytest.mark.parametrize("size", [0, -1, 32.0, True, "32", None])
+def test_a_size_that_is_none_is_refused(size):
+    with pytest.raises(ValueError, match="`size` should be a positive integer"):
+        Preprocessing(size)

@@ -1,5 +1,7 @@
 """The same network, optimizer and files on Keras' other backends."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -36,6 +38,62 @@ model = keras.models.load_model(folder + "/float64.keras")
 model.fit(images.astype("float64"), labels, batch_size=3, epochs=2, shuffle=False, verbose=0)
 np.savez(folder + "/" + keras.backend.backend(), outputs, *statistics, *model.get_weights())
 """
+
+
+POLICIES = """
+import json
+import keras, numpy as np
+import keras_wrn
+
+generator = np.random.default_rng(0)
+images, labels = generator.normal(size=(6, 8, 8, 3)).astype("float32"), np.arange(6)
+exact = keras_wrn.WideResNet(10, 1, 0.3, input_shape=(8, 8, 3))
+wanted = keras.ops.convert_to_numpy(exact(images))
+found = {}
+for policy in ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16"):
+    keras.config.set_dtype_policy(policy)
+    mixed = policy.startswith("mixed_")
+    for optimizer in (keras_wrn.SGD,) if mixed else (keras_wrn.SGD, keras_wrn.training.Muon):
+        model = keras_wrn.WideResNet(10, 1, 0.3, input_shape=(8, 8, 3))
+        for variable, value in zip(model.weights, exact.weights, strict=True):
+            variable.assign(value)
+        outputs = keras.ops.convert_to_numpy(model(images))
+        before = [keras.ops.convert_to_numpy(w).astype("float32") for w in model.weights]
+        model.compile(optimizer(0.05), "sparse_categorical_crossentropy", jit_compile=False)
+        loss = float(model.train_on_batch(images, labels))
+        after = [keras.ops.convert_to_numpy(w).astype("float32") for w in model.weights]
+        found[policy, optimizer.__name__] = {
+            "dtype": str(outputs.dtype),
+            "kernel": str(model.get_layer("conv1").kernel.dtype),
+            "difference": float(np.abs(outputs - wanted).max()),
+            "loss": loss,
+            "finite": all(bool(np.isfinite(w).all()) for w in after),
+            "unchanged": [
+                w.path for w, a, b in zip(model.weights, before, after) if np.array_equal(a, b)
+            ],
+        }
+print("FOUND", json.dumps([[*key, value] for key, value in found.items()]))
+"""
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "tensorflow",
+        *(pytest.param(name, marks=pytest.mark.extra(name)) for name in ("jax", "torch")),
+    ],
+)
+def test_every_dtype_policy_predicts_and_trains(run_python, backend):
+    printed = run_python(POLICIES, KERAS_BACKEND=backend)
+    rows = json.loads(printed.partition("FOUND")[2])
+    assert len(rows) == 6
+    for policy, optimizer, found in rows:
+        assert found["dtype"] == "float32", policy
+        mixed = policy.startswith("mixed_")
+        assert ("float32" if mixed else policy) in found["kernel"]
+        assert found["difference"] < 0.02, (policy, optimizer)
+        assert 2 < found["loss"] < 3 and found["finite"], (policy, optimizer)
+        assert not found["unchanged"], (policy, optimizer)
 
 
 def build():

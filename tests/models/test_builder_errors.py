@@ -1,5 +1,7 @@
 """What cannot be built is a ValueError: what was expected, what came, the nearest valid value."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -70,6 +72,26 @@ def test_the_message_has_the_nearest_valid_value(argument, value, nearest):
     assert message.startswith(f"`{argument}` should be ")
     assert f"Nearest valid value: {nearest}. " in message
     assert message.endswith(f"Received: {argument}={value!r}")
+
+
+@pytest.mark.parametrize(
+    ("shape", "nearest"),
+    [
+        ((4, 200, 200), "(200, 200, 4)"),
+        ((3, 32, 32), "(32, 32, 3)"),
+        ((16, None, None), "(None, None, 16)"),
+        ((3, 2, 32), "(4, 32, 3)"),
+    ],
+)
+def test_shapes_with_the_channels_first_are_refused(shape, nearest):
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match=re.escape(f"value: {nearest}. Received")):
+            WideResNet(10, 1, input_shape=shape)
+        assert WideResNet(10, 1, input_shape=(8, 200, 4)).output_shape == (None, 10)
+    finally:
+        keras.config.set_image_data_format(before)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
+import keras
 import pytest
 from test_parameters import COUNTS, TABLE_2, TABLE_3, build, trainable
 
+import keras_wrn
 from keras_wrn.models import ImageModel, count_macs, create_model, list_models, model_info
 from keras_wrn.models.catalog import CATALOG
 
@@ -109,3 +111,41 @@ def test_no_input_shape_is_what_keras_applications_makes_of_it():
     trunk = create_model("wide_resnet18_1", input_shape=None, include_top=False)
     assert trunk.input_shape == (None, None, None, 3)
     assert create_model("wide_resnet18_1", input_shape=None).input_shape == (None, 224, 224, 3)
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [
+        (lambda: create_model("wrn_16_2"), "wrn_16_2.cifar10"),
+        (lambda: create_model("wrn_28_4", classes=3), "wrn_28_4.mmrazor_cifar10"),
+        (lambda: create_model("wide_resnet50_2"), "wide_resnet50_2.tv2_in1k"),
+        (lambda: keras_wrn.WideResNet50_2(classes=5), "wide_resnet50_2.tv2_in1k"),
+        (lambda: keras_wrn.WideResNet101_2(include_top=False), "wide_resnet101_2.tv2_in1k"),
+    ],
+)
+def test_a_published_network_that_starts_at_random_says_so(build, name, capfd):
+    with keras.StatelessScope(initialize_variables=False):
+        build()
+    keras.backend.clear_session()
+    out, errors = capfd.readouterr()
+    assert not out and errors.count("\n") == 1
+    model, _, tag = name.partition(".")
+    assert f"{model} starts at random" in errors and name in errors and tag in errors
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: create_model("wrn_16_2.cifar10"),
+        lambda: create_model("wrn_16_2", pretrained=True),
+        lambda: create_model("wrn_16_2", weights="cifar10"),
+        lambda: create_model("wrn_16_2", block="B31"),
+        lambda: create_model("wrn_10_1"),
+        lambda: create_model("wide_resnet18_1"),
+        lambda: keras_wrn.WideResNet(16, 2),
+        lambda: keras_wrn.models.reset_classifier("wrn_16_2", 3),
+    ],
+)
+def test_other_networks_say_nothing(build, capfd):
+    build()
+    assert "at random" not in capfd.readouterr().err

@@ -110,16 +110,107 @@ def test_other_models_are_refused():
         keras_wrn.feature_extractor(keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs)))
 
 
-def test_a_new_classifier_shares_the_trunk(small):
+def test_a_new_classifier_has_its_names_and_activation(small):
     names = ["cat", "dog", "owl"]
     model = keras_wrn.reset_classifier(small, 3, class_names=names)
     assert model.output_shape == (None, 3)
     assert model.preprocessing.class_names == ("cat", "dog", "owl")
-    assert model.get_layer("group1_block1_conv1") is small.get_layer("group1_block1_conv1")
     assert small.output_shape == (None, 10) and len(small.preprocessing.class_names) == 10
     assert keras_wrn.reset_classifier(small, 3).preprocessing.class_names == ()
     logits = keras_wrn.reset_classifier(small, 3, classifier_activation=None)
     assert logits.layers[-1].activation is keras.activations.linear
+
+
+def weights_of(model):
+    return [np.copy(keras.ops.convert_to_numpy(v)) for v in model.variables]
+
+
+def train(model, classes):
+    model.compile(keras_wrn.SGD(0.1), "sparse_categorical_crossentropy")
+    x = RNG.normal(size=(8, *model.input_shape[1:])).astype("float32")
+    model.fit(x, np.arange(8) % classes, verbose=0)
+
+
+@pytest.mark.parametrize("source", ["small", "large"])
+def test_training_with_a_new_classifier_leaves_the_given_network(source, request):
+    given = request.getfixturevalue(source)
+    before = weights_of(given)
+    model = keras_wrn.reset_classifier(given, 3, frozen_stages=1)
+    x = RNG.normal(size=(2, 32, 32, 3)).astype("float32")[:, : given.input_shape[1]]
+    x = x[:, :, : given.input_shape[2]]
+    features = [keras.Model(m.inputs[0], m.layers[-1].input)(x) for m in (given, model)]
+    np.testing.assert_allclose(*features, atol=1e-6)
+    assert given.get_layer("conv1").trainable and not model.get_layer("conv1").trainable
+    if source == "small":
+        train(model, 3)
+    for a, b in zip(before, weights_of(given), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_trunk_is_shared_on_request():
+    given = keras_wrn.WideResNet(10, 1, input_shape=(8, 8, 3))
+    model = keras_wrn.reset_classifier(given, 3, share_layers=True)
+    assert model.get_layer("group1_block1_conv1") is given.get_layer("group1_block1_conv1")
+    before = weights_of(given)
+    train(model, 3)
+    assert not np.array_equal(before[0], weights_of(given)[0])
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_what_the_user_froze_stays_frozen(share):
+    given = keras_wrn.WideResNet(10, 1, input_shape=(8, 8, 3))
+    norms = [x.name for x in given.layers if isinstance(x, keras.layers.BatchNormalization)]
+    for name in norms:
+        given.get_layer(name).trainable = False
+    for stages in (0, 1):
+        model = keras_wrn.reset_classifier(given, 3, frozen_stages=stages, share_layers=share)
+        assert not any(model.get_layer(name).trainable for name in norms)
+        assert model.get_layer("group2_block1_conv1").trainable
+        assert model.get_layer("group1_block1_conv1").trainable == (stages == 0)
+    given.trainable = False
+    model = keras_wrn.reset_classifier(given, 3, share_layers=share)
+    assert [v.path for v in model.trainable_variables] == ["predictions/kernel", "predictions/bias"]
+
+
+def test_no_classes_take_the_classifier_off(small, large):
+    for given, channels in ((small, 128), (large, 512)):
+        model = keras_wrn.reset_classifier(given, 0)
+        assert model.output_shape == (None, channels)
+        assert model.layers[-1].name == "avg_pool"
+    features = keras_wrn.reset_classifier(small, 0)
+    assert features.preprocessing.class_names == () and features.preprocessing.size == 16
+    x = RNG.normal(size=(2, 16, 16, 3)).astype("float32")
+    pooled = keras.Model(small.input, small.get_layer("avg_pool").output)
+    np.testing.assert_allclose(features(x), pooled(x), atol=1e-6)
+    trunk = keras_wrn.WideResNet(10, 1, include_top=False)
+    assert keras_wrn.reset_classifier(trunk, 0).output_shape == (None, 64)
+    assert keras_wrn.reset_classifier(features, 4).output_shape == (None, 4)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_clone_keeps_the_preprocessing(small, compiled):
+    extractor = keras_wrn.feature_extractor(small, 2)
+    model = keras_wrn.WideResNet(10, 1, include_preprocessing=True)
+    if compiled:
+        model.compile("sgd", "categorical_crossentropy")
+    for given in (small, extractor, model):
+        clone = keras.models.clone_model(given)
+        assert type(clone) is type(given)
+        assert clone.preprocessing == given.preprocessing
+    rebuilt = keras.models.clone_model(
+        small, clone_function=lambda layer: type(layer).from_config(layer.get_config())
+    )
+    assert rebuilt.preprocessing == small.preprocessing
+    assert keras.models.clone_model(keras_wrn.WideResNet(10, 1)).preprocessing is None
+
+
+def test_what_is_set_on_a_clone_is_its_own(small):
+    clone = keras.models.clone_model(small)
+    clone.preprocessing = keras_wrn.Preprocessing(16)
+    assert small.preprocessing.class_names and not clone.preprocessing.class_names
+    clone = keras.models.clone_model(small)
+    clone.preprocessing = None
+    assert clone.preprocessing is None
 
 
 @pytest.mark.parametrize("pooling", [None, "avg"])
@@ -134,7 +225,9 @@ def test_a_new_classifier_needs_fitting_arguments(small):
     with pytest.raises(ValueError, match="`class_names` should be 3 names"):
         keras_wrn.reset_classifier(small, 3, class_names=["cat"])
     with pytest.raises(ValueError, match="`classes` should be a positive integer"):
-        keras_wrn.reset_classifier(small, 0)
+        keras_wrn.reset_classifier(small, -1)
+    with pytest.raises(ValueError, match="`classes` should be a positive integer"):
+        keras_wrn.reset_classifier(small, False)
     with pytest.raises(ValueError, match=r"`frozen_stages` should be in 0\.\.3"):
         keras_wrn.reset_classifier(small, 3, frozen_stages=4)
 

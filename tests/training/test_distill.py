@@ -10,7 +10,7 @@ from tiny import PLAIN
 
 import keras_wrn
 from keras_wrn.training import DistillConfig, Distiller, callbacks
-from keras_wrn.training.distill import attention_map
+from keras_wrn.training.distill import AttentionTransfer, SoftDivergence, attention_map
 from keras_wrn.training.errors import Stopped
 from keras_wrn.training.run import run
 
@@ -61,6 +61,18 @@ def test_the_loss_is_that_of_the_papers(logits, attention):
             expected += attention * (difference**2).mean()
     history = distiller.fit(X, Y, batch_size=6, verbose=0).history
     assert history["loss"][0] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "loss", [SoftDivergence(3.0, reduction="sum"), AttentionTransfer(name="maps")]
+)
+def test_the_losses_are_made_anew_from_their_configurations(loss):
+    stored = keras.losses.serialize(loss)
+    shape = (6, 5) if isinstance(loss, SoftDivergence) else (6, 4, 4, 5)
+    a, b = (RNG.normal(size=shape).astype("float32") for _ in range(2))
+    for other in (type(loss).from_config(loss.get_config()), keras.losses.deserialize(stored)):
+        assert type(other) is type(loss) and other.get_config() == loss.get_config()
+        np.testing.assert_allclose(other(a, b), loss(a, b), rtol=1e-6)
 
 
 def test_evaluation_has_the_loss_on_the_labels_and_weights_of_images():

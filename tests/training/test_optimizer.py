@@ -8,7 +8,7 @@ import pytest
 from tiny import gradients_of, variables_of
 
 from keras_wrn.models import WideResNet
-from keras_wrn.training import SGD, OneCycle
+from keras_wrn.training import SGD, Muon, OneCycle
 
 SHAPES = {"conv1/kernel": (3, 3, 4, 8), "bn1/gamma": (8,), "bn1/beta": (8,), "fc/kernel": (8, 5)}
 STEPS = 20
@@ -270,6 +270,31 @@ def test_variables_excluded_the_keras_way_do_not_decay():
     assert all(np.array_equal(a, b) for a, b in zip(excluded, by_switch, strict=True))
 
 
+def test_variables_excluded_too_late_are_refused():
+    optimizer = SGD(0.1)
+    optimizer.build(make_variables())
+    with pytest.raises(ValueError, match="before the optimizer is built"):
+        optimizer.exclude_from_weight_decay(var_names=["gamma"])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow's variables")
+@pytest.mark.parametrize("make", [SGD, Muon])
+def test_bare_variables_of_tensorflow_take_the_same_steps(make):
+    import tensorflow as tf
+
+    def steps(variables):
+        optimizer = make(0.1, lr_multipliers={"bn1": 0.5})
+        optimizer.exclude_from_weight_decay(var_names=["beta"])
+        for step in range(3):
+            pairs = zip(gradients(step), variables, strict=True)
+            optimizer.apply_gradients([(tf.constant(g), v) for g, v in pairs])
+        return [[np.asarray(keras.ops.convert_to_numpy(v)) for v in variables]]
+
+    bare = [tf.Variable(v.numpy(), name=v.path) for v in make_variables()]
+    assert difference(steps(bare), steps(make_variables())) <= 1e-7
+    assert not np.array_equal(bare[0], make_variables()[0])
+
+
 def test_a_multiplier_that_names_no_layer_is_an_error():
     with pytest.raises(
         ValueError, match=r"Received: \['grop1'\]; the trained variables are conv1/kernel"
@@ -290,3 +315,8 @@ def test_a_number_at_the_end_of_a_prefix_is_whole():
 def test_multipliers_that_are_none_are_refused(multipliers):
     with pytest.raises(ValueError, match="`lr_multipliers` should map prefixes"):
         SGD(lr_multipliers=multipliers)
+
+
+def test_numpy_numbers_are_numbers():
+    optimizer = SGD(lr_multipliers={"conv1": np.float32(0.5), "fc": np.int64(2)})
+    assert optimizer.get_config()["lr_multipliers"] == {"conv1": 0.5, "fc": 2.0}

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keras_wrn.training import DataConfig, OptimizerConfig, Recipe, ScheduleConfig
+from keras_wrn.training import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
 from keras_wrn.training.recipe import smoke
 from keras_wrn.training.schedules import OneCycle, WarmUp, build_schedule, scaled_schedule
 from keras_wrn.training.scripts import load_recipe, recipe_paths
@@ -156,3 +156,14 @@ def test_the_rate_is_scaled_with_the_batch_after_a_rise():
     assert float(again(25)) == float(scaled(25))
     short = scaled_schedule(ScheduleConfig(kind="one_cycle"), 0.1, 2.0, 3, 10)
     assert float(short(29)) == pytest.approx(2 * 0.1 / 24 * (0.5 + 0.5 * 29 / 30), rel=1e-5)
+
+
+def test_numpy_numbers_are_numbers():
+    recipe = Recipe(
+        "x",
+        model=ModelConfig(depth=np.int64(16), width=np.float64(2)),
+        epochs=np.int64(30),
+        batch_size=np.int32(64),
+    )
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    assert type(recipe.epochs) is type(recipe.model.depth) is int

@@ -133,6 +133,118 @@ def test_runs_of_other_views_have_a_row_of_their_own(tmp_path, recipe):
     assert errors == ["6.00", "6.00; 2 views: 4.00", "6.00; 6 views: 0.00"]
 
 
+def shown(tmp_path, *recipes, **more):
+    """The column of published errors of runs of these recipes."""
+    for index, recipe in enumerate(recipes):
+        write_run(tmp_path / str(index), recipe, 6.0, **more)
+    return sorted(row[6] for row in rows(results_table([tmp_path])))
+
+
+def changed(recipe, **parts):
+    """A recipe with other fields in its parts, given as model={"depth": 40}, or of its own."""
+    return dataclasses.replace(
+        recipe,
+        **{
+            name: dataclasses.replace(getattr(recipe, name), **value)
+            if isinstance(value, dict)
+            else value
+            for name, value in parts.items()
+        },
+    )
+
+
+B131 = {"depth": 40, "width": 2, "block": "B131"}
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "expected"),
+    [
+        ("cifar10_wrn28_10", {}, "4.00 (Table 5, median of 5)"),
+        ("cifar10_wrn28_10", {"epochs": 30, "precision": "float32"}, "4.00 (Table 5, median of 5)"),
+        # Another network of the paper in the paper's recipe.
+        ("cifar10_wrn28_10", {"model": B131}, "6.06 (Table 2: ZCA, median of 5)"),
+        (
+            "cifar10_wrn28_10",
+            {"model": B131, "data": {"preprocessing": "zca"}},
+            "6.06 (Table 2: ZCA, median of 5)",
+        ),
+        (
+            "cifar10_wrn28_10",
+            {"model": {"depth": 28, "width": 10, "name": ""}, "data": {"dataset": "cifar100"}},
+            "19.25 (Table 5: mean/std, median of 5)",
+        ),
+        (
+            "cifar10_wrn28_10",
+            {"model": {"depth": 28, "width": 10.0, "num_blocks": None}},
+            "4.00 (Table 5, median of 5)",
+        ),
+        (
+            "cifar10_wrn28_10",
+            {"model": {"depth": 40, "dropout": 0.3}},
+            "3.80 (Table 9: dropout 0.3, a single run)",
+        ),
+        ("svhn_wrn16_8", {}, "1.54 (Table 9, a single run)"),
+        (
+            "svhn_wrn16_8",
+            {"model": {"width": 4, "dropout": 0.0}},
+            "1.85 (Table 6: mean/std)",
+        ),
+        # Of these nobody published one.
+        ("cifar10_wrn28_10", {"model": {"depth": 40}}, ""),
+        ("cifar10_wrn28_10", {"model": {"dropout": 0.3}}, ""),
+        ("cifar10_wrn28_10", {"model": {"depth": 22, "width": 4}}, ""),
+        ("cifar10_wrn28_10", {"model": {**B131, "activation": "silu"}}, ""),
+        ("cifar10_wrn28_10", {"data": {"preprocessing": "zca"}}, ""),
+        ("cifar10_wrn28_10", {"data": {"validation": 5000}}, ""),
+        ("cifar10_wrn28_10", {"optimizer": {"learning_rate": 0.2}}, ""),
+        ("cifar10_wrn28_10", {"model": B131, "batch_size": 512}, ""),
+        ("cifar10_wrn16_2", {"model": {"depth": 28}}, ""),  # of the paper, in another recipe
+        ("cifar10_wrn16_2", {"optimizer": {"learning_rate": 0.3}}, ""),
+        ("svhn_wrn16_8", {"data": {"extra": False}}, ""),
+        ("cifar10_fast", {}, ""),
+        # Distillation has one for each of its parts.
+        ("distill_wrn16_2", {}, "6.08 (attention transfer paper, 200 epochs)"),
+        (
+            "distill_wrn16_2",
+            {"distill": {"teacher": ""}},
+            "6.31 (attention transfer paper, 200 epochs)",
+        ),
+        (
+            "distill_wrn16_2",
+            {"distill": {"attention": 1000.0}},
+            "5.71 (attention transfer paper, 200 epochs)",
+        ),
+        (
+            "distill_wrn16_2",
+            {"distill": {"teacher": "wrn_40_2.mmrazor_cifar10", "logits": 0, "attention": 1000}},
+            "5.85 (attention transfer paper, 200 epochs)",
+        ),
+        ("distill_wrn16_2", {"distill": {"teacher": "wrn_28_4.mmrazor_cifar10"}}, ""),
+        ("distill_wrn16_2", {"distill": {"temperature": 2.0}}, ""),
+        ("distill_wrn16_2", {"distill": {"attention": 500.0}}, ""),
+        ("distill_wrn16_2", {"distill": {"logits": 0.0}}, ""),
+        ("distill_wrn16_2", {"model": {"width": 1}}, ""),
+    ],
+)
+def test_a_published_error_belongs_to_its_network_data_and_recipe(tmp_path, name, parts, expected):
+    assert shown(tmp_path, changed(load_recipe(name), **parts)) == [expected]
+
+
+def test_a_run_that_was_changed_on_its_way_has_no_published_error(tmp_path):
+    write_run(tmp_path / "a", load_recipe("cifar10_wrn28_10"), 6.0)
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    summary["changes"] = [{"after_step": 7, "changes": ["optimizer.learning_rate was 1, is 2"]}]
+    (tmp_path / "a" / "summary.json").write_text(json.dumps(summary))
+    assert [row[6] for row in rows(results_table([tmp_path]))] == [""]
+
+
+def test_of_own_recipes_with_several_settings_none_is_known_to_be_the_published(tmp_path, recipe):
+    longer = dataclasses.replace(recipe, epochs=8)
+    assert shown(tmp_path / "a", recipe, longer) == ["5.00 (a card)"] * 2
+    other = changed(recipe, optimizer={"learning_rate": 0.25})
+    assert shown(tmp_path / "b", recipe, other) == ["", ""]
+
+
 def test_smoke_runs_are_no_results(tmp_path, recipe):
     write_run(tmp_path / "a", recipe, 6.0)
     write_run(tmp_path / "b", dataclasses.replace(recipe, name="mine-smoke"), 90.0)

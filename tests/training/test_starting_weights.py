@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ import keras_wrn
 from keras_wrn import cli, export, training
 from keras_wrn.data import DataError
 from keras_wrn.training import DataConfig, ExportConfig, ModelConfig, OptimizerConfig, Recipe
+from keras_wrn.training.announce import opening_lines
 from keras_wrn.training.recipe import smoke
 from keras_wrn.training.run import run
 from keras_wrn.training.scripts import load_recipe
@@ -90,12 +92,28 @@ def test_a_run_starts_from_the_weights_of_another(trained, photos, tmp_path):
     assert (own.mean, own.std) == (theirs.mean, theirs.std)
 
 
-def test_a_catalogue_name_says_what_is_trained(photos, tmp_path):
+def test_a_catalogue_name_says_what_is_trained(photos, tmp_path, capfd):
     run(recipe_for(photos, model=ModelConfig(name="wrn_16_2.cifar10")), run_dir=tmp_path / "run")
+    said = capfd.readouterr()
+    assert "at random" not in said.out + said.err
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
     shipped = keras_wrn.create_model("wrn_16_2.cifar10")
     assert model.name == "wrn_16_2" and model.output_shape == (None, 2)
     assert model.preprocessing.mean == shipped.preprocessing.mean
+
+
+def test_a_run_says_that_a_published_network_starts_at_random(photos):
+    place = SimpleNamespace(replicas=1, precision="float32", idle_devices=lambda: 0)
+    data = SimpleNamespace(train=([],), test=([],))
+    model = keras_wrn.WideResNet(10, 1)
+    for config, said in (
+        (ModelConfig(name="wrn_16_2"), True),
+        (ModelConfig(name="wrn_16_2.cifar10"), False),
+        (ModelConfig(name="wrn_16_2", weights="other.keras"), False),
+        (ModelConfig(depth=16, width=2), False),
+    ):
+        lines = opening_lines(recipe_for(photos, model=config), model, data, place)
+        assert ("wrn_16_2 starts at random" in lines) == said
 
 
 def test_another_network_is_refused_before_training(trained, photos, tmp_path):
