@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_wrn.files import replacing, write_json
+from keras_wrn.files import printable, replacing, write_json
 from keras_wrn.training.checkpoint import Checkpoints
 
 
@@ -27,3 +27,14 @@ def test_what_a_killed_process_left_is_cleared_by_the_next_checkpoint(tmp_path):
     assert checkpoints.paths() == []
     checkpoints.save({"weight": np.ones(2)}, 4)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000004.npz"]
+
+
+def test_a_name_that_cannot_be_shown_is_escaped():
+    for name, shown in (
+        ("Café ☕.png", "Café ☕.png"),
+        ("two\nlines\x1b[2J.png", r"two\nlines\x1b[2J.png"),
+        (b"caf\xe9.png".decode("utf-8", "surrogateescape"), r"caf\xe9.png"),
+        ("\ud800\u2028", r"\ud800\u2028"),
+    ):
+        assert printable(name) == shown
+        shown.encode()
