@@ -18,7 +18,7 @@ from keras_wrn.data.images import check_array
 from keras_wrn.data.tfds_source import DataError
 from keras_wrn.data.views import check_views
 from keras_wrn.files import write_json
-from keras_wrn.predict import class_name, log_probabilities, open_classifier
+from keras_wrn.trained import open_classifier
 
 RESULTS_FILE = "results.json"
 CONFUSION_FILE = "confusion.png"
@@ -70,22 +70,21 @@ def evaluate(
     keras_wrn.evaluate("wrn_16_2.cifar10", "cifar10")["error"]   # 6.92
     ```
     """
-    model, preprocessing = open_classifier(model_or_name, preprocessing)
+    classifier = open_classifier(model_or_name, preprocessing)
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         raise ValueError(f"`batch_size` should be positive. Received: batch_size={batch_size!r}")
     check_views(views)
-    classes = model.output_shape[-1]
+    classes, preprocessing = classifier.classes, classifier.preprocessing
     batches, count = _batches(data, split, data_dir, batch_size, preprocessing, classes)
-    names = [class_name(preprocessing.class_names, label) for label in range(classes)]
     scores = _Scores(classes)
     size = 0
     for images, labels in _shown(batches, count, progress):
         # A short last batch is filled up: another shape would be compiled anew.
         size = max(size, len(images))
         filled = np.pad(images, [(0, size - len(images)), (0, 0), (0, 0), (0, 0)])
-        logs = log_probabilities(model, preprocessing, filled, views)[: len(images)]
+        logs = classifier.log_probabilities(filled, views)[: len(images)]
         scores.add(logs, np.asarray(labels))
-    results = {"views": views, **scores.results(names)}
+    results = {"views": views, **scores.results(classifier.class_names)}
     if directory is not None:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)

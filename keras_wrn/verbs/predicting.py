@@ -89,7 +89,7 @@ def predict(
         out: A .json or .csv file to write the predictions into.
         show_dir: A directory to write a picture of the images (at most 64) and their classes into.
     """
-    from keras_wrn import predict as predicting
+    from keras_wrn import inference
     from keras_wrn.data import dataset_info, load_arrays
     from keras_wrn.weights import load_model
 
@@ -118,7 +118,7 @@ def predict(
     known = [i for i, row in enumerate(rows) if "top_k" in row][:PICTURED]
     if show_dir is not None and known:
         path = Path(show_dir) / "predictions.png"
-        predicting.prediction_figure(
+        inference.prediction_figure(
             [inputs[i] for i in known],
             [rows[i] for i in known],
             path,
@@ -152,27 +152,28 @@ def _classified(network, inputs, names, top_k):
     """A dict for each image: `image`, its name, and the prediction or an `error`."""
     from tqdm import tqdm
 
-    from keras_wrn import predict as predicting
+    from keras_wrn import inference
     from keras_wrn.data.images import image_pixels
+    from keras_wrn.trained import open_classifier
 
-    network, preprocessing = predicting.open_classifier(network)
+    classifier = open_classifier(network)
     rows = []
     # None: the bar is shown only where somebody looks.
     with tqdm(total=len(inputs), unit="img", disable=len(inputs) < 2 or None) as bar:
-        for start in range(0, len(inputs), predicting.BATCH):
-            batch = inputs[start : start + predicting.BATCH]
+        for start in range(0, len(inputs), inference.BATCH):
+            batch = inputs[start : start + inference.BATCH]
             pixels, positions = [], []
             for i, image in enumerate(batch, start=start):
                 rows.append({"image": names[i]})
                 try:
-                    pixels.append(image_pixels(image, preprocessing))
+                    pixels.append(image_pixels(image, classifier.preprocessing))
                     positions.append(i)
                 except (ValueError, OSError) as error:
                     if len(inputs) == 1:
                         raise
                     rows[i]["error"] = str(error)
             if pixels:
-                results = predicting.inference_model(network, pixels, top_k=top_k)
+                results = inference.inference_model(classifier, pixels, top_k=top_k)
                 for i, result in zip(positions, results, strict=True):
                     rows[i].update(result)
             bar.update(len(batch))
