@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_wrn.data.names import checked_names
 from keras_wrn.data.zca import UNREADABLE, ZCA
 
 KINDS = ("meanstd", "scale", "zca")
@@ -30,7 +31,8 @@ class Preprocessing:
         std: tuple of floats, a channel's standard deviation, of pixels in 0..1.
         zca: `ZCA` or None. When given, images are contrast normalised (GCN) and whitened with
             it, and mean and std are not used.
-        class_names: tuple of str, the names of the classes in the order of the outputs.
+        class_names: tuple of str, the names of the classes in the order of the outputs, each a
+            line of text; they are kept in the Unicode form NFC.
 
     Raises:
         ValueError: a value out of range.
@@ -52,14 +54,8 @@ class Preprocessing:
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self):
-        if isinstance(self.class_names, str) or not all(
-            isinstance(name, str) for name in self.class_names
-        ):
-            raise ValueError(
-                "`class_names` should be a list of names. "
-                f"Received: class_names={self.class_names!r}"
-            )
-        for field in ("mean", "std", "class_names"):
+        object.__setattr__(self, "class_names", checked_names(self.class_names))
+        for field in ("mean", "std"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         if self.size < 1:
             raise ValueError(f"`size` should be positive. Received: size={self.size!r}")

@@ -68,7 +68,7 @@ def _naming(path, kind):
         raise
     except ImportError as error:
         raise ExportError(
-            f"{path} cannot be run here: {error}. The extras onnx and openvino bring what runs theirs"
+            f"{path} cannot be run here: {error}. The extra `onnx` or `openvino` has what runs it"
         ) from error
     except Exception as error:  # the runtimes raise what they like of a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from keras_wrn.data.folder import kinds_of_files
 from keras_wrn.files import replacing
 from keras_wrn.verbs.runs import own_data
 
@@ -60,6 +61,8 @@ def summary_lines(results):
     if "top5_accuracy" in results:
         lines.append(f"top-5     {results['top5_accuracy']:.2f} %")
     lines += [f"loss      {results['loss']:.4f}", f"ECE       {results['ece']:.2f} %"]
+    if "left_out" in results:
+        lines.append(f"left out  {', '.join(kinds_of_files(results['left_out']))}")
     seen = [entry for entry in results["per_class"] if entry["images"]]
     worst = sorted(seen, key=lambda entry: entry["accuracy"])[: min(3, math.ceil(len(seen) / 3))]
     texts = [f"{entry['class'].split(', ')[0]} {entry['accuracy']:.1f} %" for entry in worst]

@@ -8,6 +8,7 @@ import pytest
 from data.helpers import made_up
 from PIL import Image
 
+import keras_wrn
 from keras_wrn.data import ZCA, Preprocessing, dataset_info, default_preprocessing
 
 
@@ -137,3 +138,28 @@ def test_prepare_resizes_the_short_side_and_crops_the_centre():
         Preprocessing(32, mean=(0.5,) * 2, std=(1,) * 2).prepare(Image.fromarray(pixels))
     grey = Preprocessing(32, mean=(0.5,), std=(1,)).prepare(Image.fromarray(pixels))
     assert grey.shape == (32, 32, 1)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "back\r", "tab\tbed", "\x1b[2J", "\u2028", "", " ",
+                                  "caf\udce9"])  # fmt: skip
+def test_a_class_name_is_a_line_of_text(name):
+    with pytest.raises(ValueError, match=r"line of text.*Received: "):
+        Preprocessing(8, class_names=("cat", name))
+    config = {**Preprocessing(8).get_config(), "class_names": ["cat", name]}
+    with pytest.raises(ValueError, match="line of text"):
+        Preprocessing.from_config(config)
+
+
+def test_class_names_have_one_unicode_form():
+    assert Preprocessing(8, class_names=["cafe\u0301", "+", "=1"]).class_names == (
+        "caf\u00e9", "+", "=1",
+    )  # fmt: skip
+
+
+def test_names_are_checked_where_a_classifier_is_renamed(tmp_path):
+    model = keras_wrn.WideResNet(10, 1, input_shape=(8, 8, 3))
+    model.preprocessing = Preprocessing(8)
+    with pytest.raises(ValueError, match="line of text"):
+        keras_wrn.reset_classifier(model, 2, class_names=("cat", "d\nog"))
+    with pytest.raises(ValueError, match="line of text"):
+        keras_wrn.export_litert(model, tmp_path / "m.tflite", class_names=["d\nog"] * 10)
