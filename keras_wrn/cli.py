@@ -64,7 +64,8 @@ class TrainOptions:
 
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     run_dir: Path | None = None
-    """Where the run is kept; by default runs/<recipe>-seed<seed>."""
+    """Where the run is kept; by default runs/<recipe>-seed<seed>, of a folder of images
+    runs/<recipe>-<folder>-seed<seed>."""
     resume: bool = False
     """Continue the run in that directory from its newest checkpoint."""
     allow_changes: bool = False

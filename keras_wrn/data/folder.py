@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_wrn.data.datasets import held_out_count
 from keras_wrn.data.images import image_pixels
 from keras_wrn.data.labels import label_numbers
 from keras_wrn.data.names import checked_names, one_form
@@ -80,10 +81,10 @@ def left_out_text(others):
     """
     if not others:
         return ""
-    return (
-        f"{sum(others.values()):,} files were left out: {', '.join(kinds_of_files(others))}; "
-        f"images end in {', '.join(ENDINGS)}"
-    )
+    count = sum(others.values())
+    kinds = ", ".join(kinds_of_files(others))
+    were = "file was" if count == 1 else "files were"
+    return f"{count:,} {were} left out: {kinds}; images end in {', '.join(ENDINGS)}"
 
 
 def kinds_of_files(others):
@@ -148,8 +149,14 @@ def _ordered(names):
 def scan_splits(path, validation=0, seed=0):
     """The training and the held-out images of a folder.
 
-    It has train/ and one of val/, validation/ and test/. Without the second, `validation` images
-    of the first are held out, of each class its share, by `seed`.
+    It has train/ and one of val/, validation/ and test/. Without the second, or without both, where
+    it has the sub-folders of the classes itself, `validation` of the images are held out, of each
+    class its share, by `seed`.
+
+    Args:
+        path: the folder.
+        validation: int, a number of images, or float below 1, a share of them.
+        seed: int.
 
     Returns:
         Two `ImageFolder`s with the same classes.
@@ -160,9 +167,17 @@ def scan_splits(path, validation=0, seed=0):
     """
     path = Path(path)
     if not path.is_dir():
-        raise DataError(f"Expected a folder that holds train/ and val/. Received: {path}")
-    train = scan_folder(path / "train")
+        raise DataError(
+            "Expected a folder that holds train/ and val/, or one sub-folder for each class. "
+            f"Received: {path}"
+        )
     held_out = next((path / name for name in HELD_OUT if (path / name).is_dir()), None)
+    if not (path / "train").is_dir():
+        if held_out is not None:
+            raise DataError(f"Expected a folder that holds train/ beside {held_out.name}/: {path}")
+        where = f"train/ and val/ in {path}"
+        return _hold_out(scan_folder(path), validation, seed, where)
+    train = scan_folder(path / "train")
     if held_out is not None and not validation:
         test = scan_folder(held_out)
         missing = sorted(set(train.class_names) - set(test.class_names))
@@ -177,22 +192,23 @@ def scan_splits(path, validation=0, seed=0):
                 f"{' and '.join(problems)}"
             )
         return train, test
-    return _hold_out(train, validation, seed)
+    return _hold_out(train, validation, seed, f"one of {', '.join(HELD_OUT)} beside {train.path}")
 
 
-def _hold_out(train, validation, seed):
+def _hold_out(train, validation, seed, otherwise):
     classes = len(train.class_names)
-    if not classes <= validation < len(train):
+    count = held_out_count(validation, len(train))
+    if not classes <= count < len(train):
         raise DataError(
-            f"Expected one of {', '.join(HELD_OUT)} beside {train.path}, or `data.validation`, at "
-            f"least one image of each of the {classes} classes and fewer than {len(train)}. "
-            f"Received: data.validation={validation}"
+            f"Expected {otherwise}, or `data.validation`, a share of the images such as 0.2 or "
+            f"their number: at least one of each of the {classes} classes and fewer than "
+            f"{len(train)}. Received: data.validation={validation}"
         )
     from sklearn.model_selection import train_test_split
 
     try:
         kept, held = train_test_split(
-            np.arange(len(train)), test_size=validation, stratify=train.labels, random_state=seed
+            np.arange(len(train)), test_size=count, stratify=train.labels, random_state=seed
         )
     except ValueError as error:
         raise DataError(f"{train.path} cannot be split: {error}") from error

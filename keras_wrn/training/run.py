@@ -20,6 +20,7 @@ from keras_wrn.training.directory import (
     check_disk,
     check_unchanged,
     clear_smoke,
+    default_directory,
     locked,
     note_changes,
     open_directory,
@@ -60,8 +61,8 @@ def run(
 
     Args:
         recipe: `keras_wrn.Recipe`.
-        run_dir: path, by default runs/<name>-seed<seed>. It must be absent or empty, unless
-            `resume`.
+        run_dir: path, by default runs/<name>-seed<seed>, or runs/<name>-<folder>-seed<seed> for a
+            folder of images. It must be absent or empty, unless `resume`.
         resume: bool, go on from the newest checkpoint in the directory; starts when there is
             none.
         allow_changes: bool, go on also where the directory was started with another recipe, as far
@@ -94,7 +95,7 @@ def run(
     """
     recipe = smoke(recipe) if made_up else recipe
     own_place = run_dir is None
-    run_dir = Path(run_dir or f"runs/{recipe.name}-seed{recipe.seed}")
+    run_dir = Path(run_dir or default_directory(recipe))
     share = join(recipe.strategy, hosts or Hosts())
     if made_up and own_place and not resume:
         on_chief(lambda: clear_smoke(run_dir), share)

@@ -137,6 +137,25 @@ def test_images_are_held_out_of_each_class(tmp_path):
     assert scan_splits(tmp_path, 3) == (train, test)
 
 
+def test_a_folder_of_classes_is_split_by_a_share_or_a_number(tmp_path):
+    make(tmp_path, cat=20, dog=10)
+    for validation in (0.2, 6):
+        train, test = scan_splits(tmp_path, validation)
+        assert train.path == test.path == tmp_path
+        assert [test.labels.count(label) for label in (0, 1)] == [4, 2] and len(train) == 24
+        assert not set(train.files) & set(test.files)
+        assert scan_splits(tmp_path, validation) == (train, test)
+    assert scan_splits(tmp_path, 6, seed=1) != (train, test)
+    for validation in (0, 0.01, 30):
+        with pytest.raises(DataError, match=rf"train/ and val/ in .* such as 0\.2 .*={validation}"):
+            scan_splits(tmp_path, validation)
+    with pytest.raises(ValueError, match=r"`validation` should be a number of images, or a share"):
+        scan_splits(tmp_path, 1.5)
+    make(tmp_path, val=2)
+    with pytest.raises(DataError, match="train/ beside val/"):
+        scan_splits(tmp_path, 6)
+
+
 @pytest.mark.parametrize(("validation", "what"), [(3, "held out"), (26, "for training")])
 def test_a_rare_class_is_not_lost(tmp_path, validation, what):
     make(tmp_path / "train", cat=14, dog=13, owl=2)
