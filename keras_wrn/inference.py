@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_wrn.data.images import image_pixels, picture
+from keras_wrn.data.names import one_form
 from keras_wrn.trained import open_classifier
 
 BATCH = 32
@@ -65,16 +66,19 @@ def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=No
     return results if several else results[0]
 
 
-def prediction_figure(images, results, path, true_labels=None):
-    """Write a PNG of images, each under its predicted class and score.
+def prediction_figure(images, results, path=None, true_labels=None):
+    """Draw images, each under its predicted class and score.
 
     Args:
         images: list of images, of the kinds that `inference_model` takes.
         results: list of what `inference_model` returned for them.
-        path: the PNG file to write; its directory is made when needed.
+        path: the PNG file to write, its directory made when needed; None to write none.
         true_labels: list of int labels or str class names, or None. Where known, the title is
             green when the prediction is right, else red with the true class below (by its name,
             when it is given so or is among the result's `top_k`).
+
+    Returns:
+        The `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: the lists are empty, or their lengths differ.
@@ -109,8 +113,10 @@ def prediction_figure(images, results, path, true_labels=None):
         axes.imshow(picture(image), interpolation="nearest")
         title, color = _title(result, label)
         axes.set_title(title, color=color, fontsize=9)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=120)
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, format="png", dpi=120)
+    return figure
 
 
 def _result(scores, names, top_k):
@@ -130,7 +136,7 @@ def _title(result, label):
     if label is None:
         return title, "black"
     if isinstance(label, str):
-        right, name = label == result["pred_class"], label
+        right, name = one_form(label) == result["pred_class"], label
     else:
         right = int(label) == result["pred_label"]
         known = {entry["label"]: entry["class"] for entry in result["top_k"]}

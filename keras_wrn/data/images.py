@@ -22,8 +22,9 @@ def image_pixels(image, preprocessing, what="the image"):
 
     Args:
         image: the path of an image file, a URL (http or https), its bytes, a `PIL.Image`, or an
-            array (height, width, channels) of 0..255. An array of the network's size is returned
-            as it is; any other image is resized and cropped by `preprocessing`.
+            array (height, width, channels) of 0..255; of grey also (height, width), and with one
+            channel where the network takes three. An array of the network's size is returned as it
+            is; any other image is resized and cropped by `preprocessing`.
         preprocessing: `keras_wrn.Preprocessing`.
         what: str, the image's name in messages.
 
@@ -46,6 +47,8 @@ def image_pixels(image, preprocessing, what="the image"):
     size, channels = preprocessing.size, preprocessing.channels
     image, what = _read(image, what)
     if isinstance(image, np.ndarray):
+        if image.shape[2] == 1 and channels == 3:
+            image = np.repeat(image, 3, axis=2)  # as files of grey
         if image.shape[2] != channels:
             raise ValueError(
                 f"Expected {what} with the model's {channels} channels. "
@@ -113,7 +116,8 @@ def _read(image, what):
         with _decoding(what):
             image.load()
         return _to_8_bits(image, what), what
-    return check_array(image, what), what
+    grey = getattr(image, "ndim", None) == 2
+    return check_array(image[..., None] if grey else image, what), what
 
 
 def _fetch(url):

@@ -137,7 +137,7 @@ def _finish(recipe, run_dir, model, teacher, data, place):
     final.save(run_dir / "model.keras")
     data.preprocessing.save(run_dir)
     summary = summarize(recipe, run_dir, final, model, teacher, data, place)
-    report.plot_curves(run_dir)
+    report.plot_curves(run_dir, summary["test_error"])
     export_artifacts(recipe, final, run_dir / "export")
     write_json(run_dir / "summary.json", summary)
     split = "validation" if recipe.data.validation else "test"
