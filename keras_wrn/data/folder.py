@@ -57,7 +57,8 @@ def find_images(folder):
 
     What is hidden, or lies in a hidden folder below it, is in neither.
     """
-    images, others = [], Counter()
+    images: list[Path] = []
+    others: Counter[str] = Counter()
     for path in sorted(Path(folder).rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if hidden or not path.is_file():
@@ -134,8 +135,9 @@ def scan_folder(path):
         names = checked_names(_ordered(found))
     except ValueError as error:
         raise DataError(f"Sub-folders of {path} name classes. {error}") from error
-    files = [(file, label) for label, name in enumerate(names) for file in found[name]]
-    return ImageFolder(path, names, *map(tuple, zip(*files, strict=True)), dict(left_out))
+    files = tuple(file for name in names for file in found[name])
+    labels = tuple(label for label, name in enumerate(names) for _ in found[name])
+    return ImageFolder(path, names, files, labels, dict(left_out))
 
 
 def _ordered(names):
