@@ -38,6 +38,8 @@ def main(args: list[str] | None = None) -> None:
         from keras_wrn import __version__
 
         return print(f"keras-wrn {__version__}")
+    if hasattr(sys.stdout, "reconfigure"):  # a name that a terminal has no letters for ends nothing
+        sys.stdout.reconfigure(errors="backslashreplace")
     verb, rest = args[0], args[1:]
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, 1)

@@ -194,6 +194,15 @@ def test_images_of_a_dataset_are_marked(tmp_path, capsys):
     assert all("(true: " in line and line.endswith(("right", "wrong")) for line in out[:3])
 
 
+def test_a_terminal_without_the_letters_of_a_name_ends_nothing(tmp_path, run_python):
+    model = grey_model(tmp_path / "grey.keras", ("caf\u00e9", "\u732b", "white"))
+    save(tmp_path / "a.png", "grey")
+    code = "import sys; from keras_wrn import cli; cli.main(sys.argv[1:])"
+    args = ["predict", tmp_path / "a.png", "--model", model]
+    out = run_python(code, *args, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert r"\u732b 0." in out
+
+
 def test_files_left_out_are_counted_in_one_line(tmp_path, capsys, model):
     save(tmp_path / "photos" / "a.png", "white")
     for name in ("b.jfif", "c.tif", ".hidden", ".ipynb_checkpoints/a.png"):

@@ -6,10 +6,15 @@ from keras_wrn.training.recipe import Recipe
 
 
 def recipe_of(model):
-    """The recipe of a run directory or of the model file in one, None elsewhere."""
+    """The recipe of a run directory, of the model file in one or of what it exported, or None."""
     path = Path(model)
-    path = (path if path.is_dir() else path.parent) / "recipe.json"
-    return Recipe.from_json(path.read_text()) if path.is_file() else None
+    places = [path if path.is_dir() else path.parent]
+    if path.parent.name == "export":
+        places.append(path.parents[1])
+    for recipe in (place / "recipe.json" for place in places):
+        if recipe.is_file():
+            return Recipe.from_json(recipe.read_text())
+    return None
 
 
 def dataset_of(model):

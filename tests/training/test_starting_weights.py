@@ -70,8 +70,11 @@ def test_a_folder_is_trained_on_evaluated_and_exported(photos, tmp_path, capsys)
     )
     card = (out / "1" / "README.md").read_text()
     assert "24 images. A folder of images" in card and "blue, red" in card
-    cli.main(["evaluate", str(run_dir)])
-    assert "accuracy  100.00 %" in capsys.readouterr().out
+    for model in (run_dir, run_dir / "export" / "saved_model", run_dir / "export" / "model.tflite"):
+        cli.main(["evaluate", str(model)])
+        out = capsys.readouterr().out
+        assert "images    8" in out and "accuracy  100.00 %" in out
+        assert ("measured  the " in out) == (model != run_dir)
 
 
 def test_a_run_starts_from_the_weights_of_another(trained, photos, tmp_path):
