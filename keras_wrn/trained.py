@@ -75,7 +75,7 @@ def open_classifier(model_or_name, preprocessing=None) -> Classifier:
     ```
     """
     if isinstance(model_or_name, Classifier):
-        if preprocessing not in (None, model_or_name.preprocessing):
+        if preprocessing is not None and preprocessing is not model_or_name.preprocessing:
             raise ValueError(
                 f"{model_or_name.name!r} is open with its preprocessing. Expected no other. "
                 f"Received: preprocessing={preprocessing!r}"

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import shutil
+import sys
 from pathlib import Path
 
 import keras
@@ -114,3 +115,16 @@ def test_a_file_without_a_preprocessing_is_given_one(tmp_path, photos, expected)
         open_classifier(tmp_path / "1", dataclasses.replace(own, size=16))
     with pytest.raises(ValueError, match=r"name the model's 10 classes.* 1 class names"):
         open_classifier(tmp_path / "1", dataclasses.replace(own, class_names=("cat",)))
+
+
+def test_a_missing_runtime_is_said(monkeypatch, photos):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(keras_wrn.export.ExportError, match="which comes with the extra `onnx`"):
+        keras_wrn.inference_model(SHIPPED / "model.onnx", photos[0])
+
+
+def test_an_open_classifier_keeps_its_preprocessing(photos):
+    classifier = open_classifier(SHIPPED / "model.keras")
+    assert open_classifier(classifier) is classifier
+    with pytest.raises(ValueError, match="Expected no other"):
+        keras_wrn.inference_model(classifier, photos[0], preprocessing=keras_wrn.Preprocessing(32))

@@ -38,7 +38,7 @@ class ImageFolder:
     class_names: tuple[str, ...]
     files: tuple[Path, ...]
     labels: tuple[int, ...]
-    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict, hash=False)
 
     def __len__(self):
         return len(self.files)
@@ -294,7 +294,6 @@ def _decoded(files, preprocessing, batch_size=256):
 
 def _raise_unreadable(path, problems):
     if problems:
+        images = "1 image" if len(problems) == 1 else f"{len(problems)} images"
         more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
-        raise DataError(
-            f"{len(problems)} images of {path} cannot be read: {'; '.join(problems[:NAMED])}{more}"
-        )
+        raise DataError(f"{images} of {path} cannot be read: {'; '.join(problems[:NAMED])}{more}")

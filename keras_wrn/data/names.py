@@ -17,6 +17,7 @@ def checked_names(names):
         ValueError: they are no list of names, or one is blank or has a line break, a control
             character or what is no Unicode in it: files of labels hold a name a line.
     """
+    names = names if isinstance(names, str) else tuple(names)
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise ValueError(
             f"`class_names` should be a list of names. Received: class_names={names!r}"

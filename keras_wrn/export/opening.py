@@ -67,9 +67,8 @@ def _naming(path, kind):
     except (ExportError, OSError, MemoryError):
         raise
     except ImportError as error:
-        raise ExportError(
-            f"{path} cannot be run here: {error}. The extra `onnx` or `openvino` has what runs it"
-        ) from error
+        hint = ", which comes with the extra `onnx`" if path.suffix == ".onnx" else ""
+        raise ExportError(f"{path} cannot be run here: {error}{hint}") from error
     except Exception as error:  # the runtimes raise what they like of a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
