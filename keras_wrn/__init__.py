@@ -19,6 +19,7 @@ from keras_wrn.client import ServingClient, ServingError
 from keras_wrn.data import Preprocessing, decode_predictions, preprocess_input
 from keras_wrn.evaluation import evaluate
 from keras_wrn.export import export_litert, export_saved_model, export_serving
+from keras_wrn.inference import inference_model, prediction_figure
 from keras_wrn.models import (
     WideResNet,
     WideResNet18,
@@ -30,7 +31,6 @@ from keras_wrn.models import (
     list_models,
     reset_classifier,
 )
-from keras_wrn.predict import inference_model, prediction_figure
 from keras_wrn.training import SGD, Recipe
 from keras_wrn.training.run import run
 from keras_wrn.weights import load_torch_weights, save_torch_weights

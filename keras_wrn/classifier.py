@@ -76,12 +76,17 @@ def resolve_preprocessing(model, preprocessing=None, class_names=None):
             f"`preprocessing` should whiten the {pixels} values of the model's images. "
             f"Received: ZCA of {len(preprocessing.zca.mean)} values"
         )
-    if names and len(names) != model.output_shape[-1]:
+    check_names(names, model.output_shape[-1])
+    return preprocessing
+
+
+def check_names(names, classes):
+    """Raise a ValueError unless there are names for so many classes, or none."""
+    if names and len(names) != classes:
         raise ValueError(
-            f"`preprocessing` should name the model's {model.output_shape[-1]} classes, or none. "
+            f"`preprocessing` should name the model's {classes} classes, or none. "
             f"Received: {len(names)} class names"
         )
-    return preprocessing
 
 
 def input_shape(model, preprocessing):

@@ -38,6 +38,8 @@ def main(args: list[str] | None = None) -> None:
         from keras_wrn import __version__
 
         return print(f"keras-wrn {__version__}")
+    if hasattr(sys.stdout, "reconfigure"):  # a name that a terminal has no letters for ends nothing
+        sys.stdout.reconfigure(errors="backslashreplace")
     verb, rest = args[0], args[1:]
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, 1)
@@ -64,7 +66,8 @@ class TrainOptions:
 
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     run_dir: Path | None = None
-    """Where the run is kept; by default runs/<recipe>-seed<seed>."""
+    """Where the run is kept; by default runs/<recipe>-seed<seed>, of a folder of images
+    runs/<recipe>-<folder>-seed<seed>."""
     resume: bool = False
     """Continue the run in that directory from its newest checkpoint."""
     allow_changes: bool = False

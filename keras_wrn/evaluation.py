@@ -1,5 +1,6 @@
 """How good a trained classifier is: accuracy, loss, calibration and confusion."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,28 +10,25 @@ from keras_wrn.checks import check_count
 from keras_wrn.data.datasets import DATASETS, load_arrays
 from keras_wrn.data.evaluation import check_images, check_labels
 from keras_wrn.data.folder import HELD_OUT, ImageFolder, scan_folder, stream_folder
-from keras_wrn.data.imagenet import (
-    imagenet_classes,
-    imagenet_names,
-    stream_imagenet,
-    with_id,
-)
+from keras_wrn.data.imagenet import imagenet_names, stream_imagenet
 from keras_wrn.data.images import check_array
+from keras_wrn.data.labels import labels_of_folders
 from keras_wrn.data.tfds_source import DataError
 from keras_wrn.data.views import check_views
 from keras_wrn.files import write_json
-from keras_wrn.predict import class_name, log_probabilities, open_classifier
+from keras_wrn.trained import open_classifier
 
 RESULTS_FILE = "results.json"
 CONFUSION_FILE = "confusion.png"
 CALIBRATION_BINS = 15
 STREAMED_BATCH = 64
+RARE = 30.0  # seconds between lines of progress outside of a terminal
 LABELLED = 40  # classes of a confusion matrix whose names can be read
 
 
 def evaluate(
     model_or_name, data, *, split="test", data_dir=None, batch_size=None, preprocessing=None,
-    views=1, directory=None, progress=False,
+    views=1, directory=None, progress=True,
 ):  # fmt: skip
     """Measure a classifier on labelled images, no image dropped.
 
@@ -39,7 +37,8 @@ def evaluate(
         data: a dataset's name ("cifar10", "cifar100", "svhn_cropped", "digits", or "imagenet2012"
             for its 50,000 validation images, which TFDS has prepared); or the path of a folder of
             images with one sub-folder for each class, called as the classes of the model are (or
-            by WordNet ids), or of a folder that holds such a one as val/, validation/ or test/;
+            by WordNet ids, or where the classes have no names by their numbers, from 0), or of a
+            folder that holds such a one as val/, validation/ or test/;
             or an `ImageFolder`; or a tuple of images, uint8 or float (n, height, width, channels)
             of 0..255 and of the model's size, and labels, int (n,).
         split: str, "test" or "train", of a dataset by name or a folder that holds train/ and val/.
@@ -49,7 +48,8 @@ def evaluate(
         views: int, 1, 2 (image and mirror) or 6 (both, also moved by a pixel along the diagonal),
             whose logits are averaged; see `keras_wrn.data.views_of`.
         directory: path, where results.json and confusion.png are written, or None.
-        progress: bool, show a progress bar.
+        progress: bool, whether to show on the error output how far it is: a bar on a terminal,
+            elsewhere a line every half minute.
 
     Returns:
         dict of `views` and `images` (int), `accuracy` and `error` (percent), `loss` (mean negative
@@ -57,7 +57,8 @@ def evaluate(
         calibration error in percent, 15 bins of equal width), `per_class`, a list of {"class",
         "images", "accuracy"} in the order of the labels, the accuracy None for a class without
         images, and `confusion`, a list of lists: how often the row's class was taken for the
-        column's.
+        column's. Of a folder that has other files too, `left_out`, a dict from their endings to
+        their numbers.
 
     Raises:
         ValueError: no such model, images of another shape, or labels that are no classes.
@@ -71,22 +72,24 @@ def evaluate(
     keras_wrn.evaluate("wrn_16_2.cifar10", "cifar10")["error"]   # 6.92
     ```
     """
-    model, preprocessing = open_classifier(model_or_name, preprocessing)
+    classifier = open_classifier(model_or_name, preprocessing)
     if batch_size is not None:
         batch_size = check_count("batch_size", batch_size)
     check_views(views)
-    classes = model.output_shape[-1]
+    classes, preprocessing = classifier.classes, classifier.preprocessing
+    data = _as_folder(data, split)
     batches, count = _batches(data, split, data_dir, batch_size, preprocessing, classes)
-    names = [class_name(preprocessing.class_names, label) for label in range(classes)]
     scores = _Scores(classes)
     size = 0
     for images, labels in _shown(batches, count, progress):
         # A short last batch is filled up: another shape would be compiled anew.
         size = max(size, len(images))
         filled = np.pad(images, [(0, size - len(images)), (0, 0), (0, 0), (0, 0)])
-        logs = log_probabilities(model, preprocessing, filled, views)[: len(images)]
+        logs = classifier.log_probabilities(filled, views)[: len(images)]
         scores.add(logs, np.asarray(labels))
-    results = {"views": views, **scores.results(names)}
+    results = {"views": views, **scores.results(classifier.class_names)}
+    if isinstance(data, ImageFolder) and data.left_out:
+        results["left_out"] = data.left_out
     if directory is not None:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -149,27 +152,14 @@ class _Scores:
         return results
 
 
-def _batches(data, split, data_dir, batch_size, preprocessing, classes):
-    """The batches of images and labels of any kind of data, and the number of images."""
-    if isinstance(data, ImageFolder):
-        return _folder_batches(data, batch_size, preprocessing, classes)
-    if isinstance(data, tuple | list):
-        return _array_batches(data, batch_size, preprocessing, classes)
+def _as_folder(data, split):
+    """The `ImageFolder` of a path; anything else as it is."""
+    if isinstance(data, ImageFolder | tuple | list):
+        return data
     if split not in ("test", "train"):
         raise ValueError(f"`split` should be 'test' or 'train'. Received: split={split!r}")
-    if str(data) in DATASETS:
-        arrays = load_arrays(str(data), split, data_dir=data_dir)
-        return _array_batches(arrays, batch_size, preprocessing, classes)
-    if str(data) == "imagenet2012":
-        if split != "test":
-            raise ValueError("Of imagenet2012 the validation images are read. Received: 'train'")
-        if preprocessing.class_names != imagenet_names():
-            raise ValueError(
-                "Expected a model of ImageNet's 1,000 classes, with their names in its "
-                f"preprocessing. Received: {classes} classes, the first of them "
-                f"{', '.join(preprocessing.class_names[:3]) or 'without names'}"
-            )
-        return stream_imagenet(preprocessing, batch_size or STREAMED_BATCH, data_dir)
+    if str(data) in (*DATASETS, "imagenet2012"):
+        return str(data)
     path = Path(data)
     if not path.is_dir():
         raise DataError(
@@ -180,12 +170,32 @@ def _batches(data, split, data_dir, batch_size, preprocessing, classes):
     inside = next((path / name for name in parts if (path / name).is_dir()), None)
     if inside is None and split == "train":
         raise DataError(f"Expected a folder that holds train/. Received: {path}")
-    path = inside or path
-    return _folder_batches(scan_folder(path), batch_size, preprocessing, classes)
+    return scan_folder(inside or path)
+
+
+def _batches(data, split, data_dir, batch_size, preprocessing, classes):
+    """The batches of images and labels of any kind of data, and the number of images."""
+    if isinstance(data, ImageFolder):
+        return _folder_batches(data, batch_size, preprocessing, classes)
+    if isinstance(data, tuple | list):
+        return _array_batches(data, batch_size, preprocessing, classes)
+    if data in DATASETS:
+        arrays = load_arrays(data, split, data_dir=data_dir)
+        return _array_batches(arrays, batch_size, preprocessing, classes)
+    if split != "test":
+        raise ValueError("Of imagenet2012 the validation images are read. Received: 'train'")
+    if preprocessing.class_names != imagenet_names():
+        raise ValueError(
+            "Expected a model of ImageNet's 1,000 classes, with their names in its "
+            f"preprocessing. Received: {classes} classes, the first of them "
+            f"{', '.join(preprocessing.class_names[:3]) or 'without names'}"
+        )
+    return stream_imagenet(preprocessing, batch_size or STREAMED_BATCH, data_dir)
 
 
 def _folder_batches(folder, batch_size, preprocessing, classes):
-    places = _places(folder.class_names, preprocessing.class_names, classes, folder.path)
+    names = preprocessing.class_names
+    places = labels_of_folders(folder.class_names, names, classes, folder.path)
     batches = (
         (images, places[labels])
         for images, labels in stream_folder(folder, preprocessing, batch_size or STREAMED_BATCH)
@@ -209,34 +219,12 @@ def _array_batches(data, batch_size, preprocessing, classes):
     return batches, len(images)
 
 
-def _places(folders, names, classes, path):
-    """The model's label of each class sub-folder."""
-    if not names and len(folders) == classes:
-        return np.arange(classes)
-    known = {name: label for label, name in enumerate(names)}
-    ambiguous = {name for name in names if names.count(name) > 1}
-    if names == imagenet_names():
-        known |= {wnid: label for label, (wnid, _) in enumerate(imagenet_classes())}
-    else:  # classes called by WordNet ids have readable names in a fine-tuned model
-        for wnid, name in imagenet_classes():
-            for readable in (with_id(wnid, name), name):
-                if readable in known:
-                    known.setdefault(wnid, known[readable])
-    unknown = [name for name in folders if name not in known or name in ambiguous]
-    if unknown:
-        raise DataError(
-            f"Expected sub-folders of {path} that are called as one of the model's classes, such "
-            f"as {', '.join(names[:3]) or f'{classes} sub-folders'}. Received: "
-            f"{', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}"
-        )
-    return np.array([known[name] for name in folders])
-
-
 def _shown(batches, count, progress):
     from tqdm import tqdm
 
-    # None: only where somebody looks.
-    with tqdm(total=count, unit="img", disable=None if progress else True) as bar:
+    # Where nobody looks, as in the log of a job, a short evaluation writes nothing.
+    rare = {} if sys.stderr.isatty() else {"delay": RARE, "mininterval": RARE, "maxinterval": RARE}
+    with tqdm(total=count, unit="img", disable=not progress, **rare) as bar:
         for images, labels in batches:
             yield images, labels
             bar.update(len(images))

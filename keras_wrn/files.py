@@ -18,6 +18,18 @@ except ImportError:  # on Windows
 DAY = 24 * 60 * 60  # seconds
 ASIDE = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # the directories of `written_aside`
 TEMPORARY = ".*.tmp.*"  # matches what a killed process leaves
+# Control characters, line breaks, and the bytes of a file's name that are not UTF-8.
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def printable(text):
+    """A text for a line of a terminal or of a file in UTF-8: what breaks either is escaped."""
+
+    def escape(match):
+        code = ord(match[0])
+        return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else repr(match[0])[1:-1]
+
+    return UNPRINTABLE.sub(escape, text)
 
 
 @contextlib.contextmanager

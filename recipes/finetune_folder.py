@@ -2,8 +2,11 @@
 
     python recipes/finetune_folder.py --data.dataset photos/ --model.name wide_resnet50_2.tv2_in1k
 
-`photos/` has train/ and val/ (or --data.validation N), and in each a folder of images for each
-class. Where to start from: a name with a tag of published weights, as above, or a run directory or
+`photos/` has train/ and val/, and in each a folder of images for each class. Or it has the folders
+of the classes itself, and --data.validation 0.2 holds out a fifth of the images of each class (or
+--data.validation 500 so many in all). The run is kept in runs/finetune_folder-photos-seed0.
+
+Where to start from: a name with a tag of published weights, as above, or a run directory or
 .keras file of your own with the name of its network,
 
     --model.name wrn_16_2 --model.weights runs/cifar10_wrn16_2-seed0 --data.image-size 64

@@ -10,7 +10,8 @@ from PIL import Image
 import keras_wrn
 from keras_wrn.data import DataError
 from keras_wrn.data.imagenet import imagenet_classes, imagenet_names, readable_names
-from keras_wrn.evaluation import _places, evaluate
+from keras_wrn.data.labels import labels_of_folders
+from keras_wrn.evaluation import evaluate
 from keras_wrn.verbs.predicting import summary_lines
 
 CLASSES = 7
@@ -136,9 +137,9 @@ def test_both_cranes_are_told_apart(three, tmp_path):
     assert names[:2] == tuple(f"crane ({wnid})" for wnid in wnids[:2]) and names[2][:5] == "tench"
     three.preprocessing = keras_wrn.Preprocessing(4, std=(1 / 255,) * 3, class_names=names)
     assert evaluate(three, folder(tmp_path / "x", wnids))["accuracy"] == 100
-    assert _places(wnids[:2], imagenet_names(), 1000, tmp_path).tolist() == cranes
+    assert labels_of_folders(wnids[:2], imagenet_names(), 1000, tmp_path).tolist() == cranes
     with pytest.raises(DataError, match="Received: crane"):
-        _places(["crane"], imagenet_names(), 1000, tmp_path)
+        labels_of_folders(["crane"], imagenet_names(), 1000, tmp_path)
 
 
 def test_classes_that_the_model_has_not_are_named(three, tmp_path):
@@ -146,11 +147,54 @@ def test_classes_that_the_model_has_not_are_named(three, tmp_path):
         evaluate(three, folder(tmp_path, ["cat", "cow"]))
 
 
-def test_a_model_without_names_takes_as_many_folders_in_order(tmp_path):
-    model = known_model(np.eye(3).clip(1e-3))
-    assert evaluate(model, folder(tmp_path / "x", ["a", "b", "c"]))["accuracy"] == 100
-    with pytest.raises(DataError, match="3 sub-folders"):
-        evaluate(model, folder(tmp_path / "y", ["a", "b"]))
+def test_folders_of_a_model_without_names_are_called_by_its_labels(tmp_path):
+    model = known_model(np.eye(12).clip(1e-3))
+    root = folder(tmp_path / "x", map(str, range(12)))
+    assert evaluate(model, root)["accuracy"] == 100
+    (root / "9").rename(root / "09")
+    assert evaluate(model, root)["accuracy"] == 100
+    (root / "09").rename(root / "12")
+    with pytest.raises(DataError, match=r"the model's labels, 0 to 11, as it has no names.* 12"):
+        evaluate(model, root)
+    part = folder(tmp_path / "part", ["0", "1", "02"])
+    assert evaluate(model, part)["confusion"] == np.diag([1] * 3 + [0] * 9).tolist()
+    for i, names in enumerate((["a", "b", "c"], ["1", "01"], ["0", "cat"], ["0", "\u0661"])):
+        with pytest.raises(DataError, match="as it has no names"):
+            evaluate(model, folder(tmp_path / f"y{i}", names))
+
+
+def test_numbers_are_labels_of_a_model_with_names_where_none_of_them_is_a_name(three, tmp_path):
+    names = ("cat", "dog", "owl")
+    three.preprocessing = keras_wrn.Preprocessing(4, std=(1 / 255,) * 3, class_names=names)
+    assert evaluate(three, folder(tmp_path / "x", ["0", "1", "2"]))["accuracy"] == 100
+    with pytest.raises(DataError, match="Received: 0, 1"):
+        evaluate(three, folder(tmp_path / "y", ["0", "1"]))
+    three.preprocessing = keras_wrn.Preprocessing(
+        4, std=(1 / 255,) * 3, class_names=("1", "10", "2")
+    )
+    assert evaluate(three, folder(tmp_path / "z", ["1", "10", "2"]))["accuracy"] == 100
+    with pytest.raises(DataError, match="Received: 0"):
+        evaluate(three, folder(tmp_path / "w", ["0", "1", "2"]))
+
+
+def test_names_are_compared_in_one_unicode_form(three, tmp_path):
+    for i, (own, theirs) in enumerate([("caf\u00e9", "cafe\u0301"), ("cafe\u0301", "caf\u00e9")]):
+        three.preprocessing = keras_wrn.Preprocessing(
+            4, std=(1 / 255,) * 3, class_names=("bar", own, "owl")
+        )
+        assert evaluate(three, folder(tmp_path / str(i), ["bar", theirs]))["accuracy"] == 100
+
+
+def test_files_left_out_are_in_the_results(three, tmp_path):
+    three.preprocessing = keras_wrn.Preprocessing(
+        4, std=(1 / 255,) * 3, class_names=("cat", "dog", "owl")
+    )
+    folder(tmp_path, ["cat", "dog"])
+    assert "left_out" not in evaluate(three, tmp_path)
+    (tmp_path / "dog" / "b.tif").write_text("")
+    results = evaluate(three, tmp_path)
+    assert results["left_out"] == {".tif": 1}
+    assert "left out  1 .tif" in "\n".join(summary_lines(results))
 
 
 def test_data_that_is_not_there_is_refused(three):
@@ -196,3 +240,19 @@ def test_views_average_the_logits():
 def test_an_impossible_number_of_views_is_refused_before_any_image_is_seen(setting):
     with pytest.raises(ValueError, match="`views` should be one of"):
         evaluate(setting[0], "nowhere", views=4)
+
+
+def test_how_far_it_is_is_shown_to_those_who_look_or_wait(setting, capsys, monkeypatch):
+    model, images, labels, _ = setting
+
+    def shown(**settings):
+        evaluate(model, (images, labels), batch_size=20, **settings)
+        return capsys.readouterr().err
+
+    assert "img" not in shown()
+    monkeypatch.setattr("keras_wrn.evaluation.RARE", 0)  # as after half a minute
+    assert "20/60" in shown() and "60/60" in shown()
+    assert "img" not in shown(progress=False)
+    monkeypatch.undo()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert "60/60" in shown()

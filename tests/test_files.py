@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_wrn.files import replacing, write_json, written_aside
+from keras_wrn.files import printable, replacing, write_json, written_aside
 from keras_wrn.training.checkpoint import Checkpoints
 
 
@@ -95,3 +95,14 @@ with written_aside(sys.argv[1], overwrite=False, is_ours=Path.is_dir, kind="") a
     new.mkdir()
     body.__exit__(None, None, None)
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+def test_a_name_that_cannot_be_shown_is_escaped():
+    for name, shown in (
+        ("Café ☕.png", "Café ☕.png"),
+        ("two\nlines\x1b[2J.png", r"two\nlines\x1b[2J.png"),
+        (b"caf\xe9.png".decode("utf-8", "surrogateescape"), r"caf\xe9.png"),
+        ("\ud800\u2028", r"\ud800\u2028"),
+    ):
+        assert printable(name) == shown
+        shown.encode()

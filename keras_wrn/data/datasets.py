@@ -116,6 +116,20 @@ def check_dataset(name: str) -> bool:
     )
 
 
+def held_out_count(validation, count):
+    """How many of so many images `validation` holds out: it is their number or, below 1, a share.
+
+    Raises:
+        ValueError: it is a broken number.
+    """
+    if validation >= 1 and validation != int(validation):
+        raise ValueError(
+            "`validation` should be a number of images, or a share of them below 1. "
+            f"Received: validation={validation!r}"
+        )
+    return round(validation * count) if 0 < validation < 1 else int(validation)
+
+
 def load_arrays(name, split, *, data_dir=None, extra=True, validation=0, seed=0):
     """Load a split into memory.
 
@@ -128,8 +142,8 @@ def load_arrays(name, split, *, data_dir=None, extra=True, validation=0, seed=0)
             there is downloaded into it. Or a directory that `save_array_files` wrote into.
         extra: bool, whether the training split of SVHN has the `extra` images too, as in the
             paper.
-        validation: int, how many training images to hold out as the "validation" split; chosen
-            by `seed`, the same for every recipe seed.
+        validation: how many training images to hold out as the "validation" split, int, or which
+            share of them, float below 1; chosen by `seed`, the same for every recipe seed.
         seed: int, of the choice of the held-out images.
 
     Returns:
@@ -161,10 +175,11 @@ def load_arrays(name, split, *, data_dir=None, extra=True, validation=0, seed=0)
             info, splits, data_dir
         )
     if split != "test" and validation:
+        given, validation = validation, held_out_count(validation, len(images))
         if not 0 < validation < len(images):
             raise ValueError(
                 f"`validation` should be between 1 and {len(images) - 1}, fewer than the training "
-                f"images of {name}. Received: validation={validation!r}"
+                f"images of {name}, or a share of them. Received: validation={given!r}"
             )
         order = np.random.default_rng(seed).permutation(len(images))
         chosen = np.sort(order[:validation] if split == "validation" else order[validation:])

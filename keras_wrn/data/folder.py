@@ -2,13 +2,18 @@
 
 import dataclasses
 import os
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from keras_wrn.data.datasets import held_out_count
 from keras_wrn.data.images import image_pixels
+from keras_wrn.data.labels import label_numbers
+from keras_wrn.data.names import checked_names, one_form
 from keras_wrn.data.tfds_source import DataError
+from keras_wrn.files import printable
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 HELD_OUT = "val", "validation", "test"
@@ -22,15 +27,18 @@ class ImageFolder:
 
     Args:
         path: the folder.
-        class_names: tuple of str, the sub-folders' names, sorted.
+        class_names: tuple of str, the sub-folders' names: by number where they are called by all
+            the numbers from 0, else sorted.
         files: tuple of paths, sorted within each class.
         labels: tuple of int, the class of each file.
+        left_out: dict of other files that are not hidden: their number by ending, in lower case.
     """
 
     path: Path
     class_names: tuple[str, ...]
     files: tuple[Path, ...]
     labels: tuple[int, ...]
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict, hash=False)
 
     def __len__(self):
         return len(self.files)
@@ -44,36 +52,73 @@ class ImageFolder:
         )
 
 
-def is_image(path):
-    """Whether a path looks like that of an image file."""
-    return path.suffix.lower() in ENDINGS and not path.name.startswith(".")
+def find_images(folder):
+    """The image files below a folder, sorted, and the number of others by their endings.
+
+    What is hidden, or lies in a hidden folder below it, is in neither.
+    """
+    images: list[Path] = []
+    others: Counter[str] = Counter()
+    for path in sorted(Path(folder).rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if hidden or not path.is_file():
+            continue
+        ending = path.suffix.lower()
+        if ending in ENDINGS:
+            images.append(path)
+        else:
+            others[ending] += 1
+    return images, others
 
 
-def image_files(folder):
-    """The image files below a folder, sorted, hidden ones left out."""
-    return sorted(path for path in Path(folder).rglob("*") if is_image(path) and path.is_file())
+def left_out_text(others):
+    """A line on files that were left out, by the numbers of their endings; "" where there are none.
+
+    Example:
+
+    ```python
+    left_out_text({".jfif": 2, "": 1})   # "3 files were left out: 2 .jfif, 1 without ending; ..."
+    ```
+    """
+    if not others:
+        return ""
+    count = sum(others.values())
+    kinds = ", ".join(kinds_of_files(others))
+    were = "file was" if count == 1 else "files were"
+    return f"{count:,} {were} left out: {kinds}; images end in {', '.join(ENDINGS)}"
+
+
+def kinds_of_files(others):
+    """Numbers of files by ending in words, a list of str, the most of them first."""
+    kinds = sorted(others.items(), key=lambda item: (-item[1], item[0]))
+    words = [f"{count} {printable(ending) or 'without ending'}" for ending, count in kinds]
+    return words[:NAMED] + ["..."] * (len(words) > NAMED)
 
 
 def scan_folder(path):
     """List the images of a folder that has one sub-folder for each class.
 
     Args:
-        path: the folder. Hidden files and files that are no images by their ending are left out.
+        path: the folder. Hidden files and folders, and files that are no images by their ending,
+            are left out. Sub-folders whose names are one in another Unicode form are one class.
 
     Returns:
         `ImageFolder`.
 
     Raises:
-        DataError: no such folder, fewer than two classes, or a class without images.
+        DataError: no such folder, fewer than two classes, a class without images, or one whose
+            name cannot be that of a class.
     """
     path = Path(path)
     if not path.is_dir():
         raise DataError(f"Expected a folder with one sub-folder for each class. Received: {path}")
-    found = {
-        child.name: image_files(child)
-        for child in sorted(path.iterdir())
-        if child.is_dir() and not child.name.startswith(".")
-    }
+    found: dict = {}
+    left_out: Counter = Counter()
+    for child in sorted(path.iterdir()):
+        if child.is_dir() and not child.name.startswith("."):
+            files, others = find_images(child)
+            found.setdefault(one_form(child.name), []).extend(files)
+            left_out += others
     if len(found) < 2:
         raise DataError(
             f"Expected at least 2 sub-folders of {path}, one for each class, with images inside. "
@@ -81,19 +126,39 @@ def scan_folder(path):
         )
     empty = [name for name, files in found.items() if not files]
     if empty:
+        more = f". {text}" if (text := left_out_text(left_out)) else ""
         raise DataError(
             f"Expected images ({', '.join(ENDINGS)}) in each class of {path}. Received: none in "
-            f"{', '.join(empty)}"
+            f"{', '.join(empty)}{more}"
         )
-    files = [(file, label) for label, files in enumerate(found.values()) for file in files]
-    return ImageFolder(path, tuple(found), *map(tuple, zip(*files, strict=True)))
+    try:
+        names = checked_names(_ordered(found))
+    except ValueError as error:
+        raise DataError(f"Sub-folders of {path} name classes. {error}") from error
+    files = tuple(file for name in names for file in found[name])
+    labels = tuple(label for label, name in enumerate(names) for _ in found[name])
+    return ImageFolder(path, names, files, labels, dict(left_out))
+
+
+def _ordered(names):
+    """The names of classes in the order of their labels."""
+    numbers = label_numbers(names)
+    if numbers and sorted(numbers) == list(range(len(numbers))):
+        return sorted(names, key=int)
+    return sorted(names)
 
 
 def scan_splits(path, validation=0, seed=0):
     """The training and the held-out images of a folder.
 
-    It has train/ and one of val/, validation/ and test/. Without the second, `validation` images
-    of the first are held out, of each class its share, by `seed`.
+    It has train/ and one of val/, validation/ and test/. Without the second, or without both, where
+    it has the sub-folders of the classes itself, `validation` of the images are held out, of each
+    class its share, by `seed`.
+
+    Args:
+        path: the folder.
+        validation: int, a number of images, or float below 1, a share of them.
+        seed: int.
 
     Returns:
         Two `ImageFolder`s with the same classes.
@@ -104,9 +169,17 @@ def scan_splits(path, validation=0, seed=0):
     """
     path = Path(path)
     if not path.is_dir():
-        raise DataError(f"Expected a folder that holds train/ and val/. Received: {path}")
-    train = scan_folder(path / "train")
+        raise DataError(
+            "Expected a folder that holds train/ and val/, or one sub-folder for each class. "
+            f"Received: {path}"
+        )
     held_out = next((path / name for name in HELD_OUT if (path / name).is_dir()), None)
+    if not (path / "train").is_dir():
+        if held_out is not None:
+            raise DataError(f"Expected a folder that holds train/ beside {held_out.name}/: {path}")
+        where = f"train/ and val/ in {path}"
+        return _hold_out(scan_folder(path), validation, seed, where)
+    train = scan_folder(path / "train")
     if held_out is not None and not validation:
         test = scan_folder(held_out)
         missing = sorted(set(train.class_names) - set(test.class_names))
@@ -121,22 +194,23 @@ def scan_splits(path, validation=0, seed=0):
                 f"{' and '.join(problems)}"
             )
         return train, test
-    return _hold_out(train, validation, seed)
+    return _hold_out(train, validation, seed, f"one of {', '.join(HELD_OUT)} beside {train.path}")
 
 
-def _hold_out(train, validation, seed):
+def _hold_out(train, validation, seed, otherwise):
     classes = len(train.class_names)
-    if not classes <= validation < len(train):
+    count = held_out_count(validation, len(train))
+    if not classes <= count < len(train):
         raise DataError(
-            f"Expected one of {', '.join(HELD_OUT)} beside {train.path}, or `data.validation`, at "
-            f"least one image of each of the {classes} classes and fewer than {len(train)}. "
-            f"Received: data.validation={validation}"
+            f"Expected {otherwise}, or `data.validation`, a share of the images such as 0.2 or "
+            f"their number: at least one of each of the {classes} classes and fewer than "
+            f"{len(train)}. Received: data.validation={validation}"
         )
     from sklearn.model_selection import train_test_split
 
     try:
         kept, held = train_test_split(
-            np.arange(len(train)), test_size=validation, stratify=train.labels, random_state=seed
+            np.arange(len(train)), test_size=count, stratify=train.labels, random_state=seed
         )
     except ValueError as error:
         raise DataError(f"{train.path} cannot be split: {error}") from error
@@ -220,7 +294,6 @@ def _decoded(files, preprocessing, batch_size=256):
 
 def _raise_unreadable(path, problems):
     if problems:
+        images = "1 image" if len(problems) == 1 else f"{len(problems)} images"
         more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
-        raise DataError(
-            f"{len(problems)} images of {path} cannot be read: {'; '.join(problems[:NAMED])}{more}"
-        )
+        raise DataError(f"{images} of {path} cannot be read: {'; '.join(problems[:NAMED])}{more}")

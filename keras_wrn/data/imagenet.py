@@ -3,6 +3,7 @@
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import keras
@@ -171,7 +172,8 @@ def stream_imagenet(preprocessing, batch_size, data_dir=None):
     def batches():
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             for batch in tfds.as_numpy(dataset.batch(batch_size).prefetch(2)):
-                images = pool.map(lambda data: image_pixels(data, preprocessing), batch["image"])
+                files = [name.decode() for name in batch["file_name"]]
+                images = pool.map(image_pixels, batch["image"], repeat(preprocessing), files)
                 yield np.stack(list(images)), batch["label"].astype("int32")
 
     return batches(), builder.info.splits["validation"].num_examples

@@ -1,5 +1,6 @@
 """One image as people hold it (a file, bytes, a PIL image, an array) -> the network's pixels."""
 
+import contextlib
 import io
 import os
 import warnings
@@ -9,7 +10,9 @@ import keras
 import numpy as np
 
 from keras_wrn.data.preprocess import MAX_PIXELS
+from keras_wrn.files import printable
 
+FORMATS = "JPEG", "PNG", "GIF", "BMP", "WEBP"  # of files, as Pillow calls them
 MAX_BYTES = 2**26  # of an image at a URL
 TIMEOUT = 30  # seconds without an answer
 
@@ -19,8 +22,9 @@ def image_pixels(image, preprocessing, what="the image"):
 
     Args:
         image: the path of an image file, a URL (http or https), its bytes, a `PIL.Image`, or an
-            array (height, width, channels) of 0..255. An array of the network's size is returned
-            as it is; any other image is resized and cropped by `preprocessing`.
+            array (height, width, channels) of 0..255; of grey also (height, width), and with one
+            channel where the network takes three. An array of the network's size is returned as it
+            is; any other image is resized and cropped by `preprocessing`.
         preprocessing: `keras_wrn.Preprocessing`.
         what: str, the image's name in messages.
 
@@ -28,9 +32,9 @@ def image_pixels(image, preprocessing, what="the image"):
         An array (size, size, channels) of 0..255, uint8 unless it was given otherwise.
 
     Raises:
-        ValueError: an image that cannot be fetched or decoded, or an array of another rank,
-            number of channels or range.
-        FileNotFoundError: no such file.
+        ValueError: an image that cannot be fetched or decoded, whatever is wrong with it, or an
+            array of another rank, number of channels or range.
+        OSError: the file cannot be read: there is none (`FileNotFoundError`), for one.
 
     Example:
 
@@ -41,8 +45,10 @@ def image_pixels(image, preprocessing, what="the image"):
     ```
     """
     size, channels = preprocessing.size, preprocessing.channels
-    image = _read(image, what)
+    image, what = _read(image, what)
     if isinstance(image, np.ndarray):
+        if image.shape[2] == 1 and channels == 3:
+            image = np.repeat(image, 3, axis=2)  # as files of grey
         if image.shape[2] != channels:
             raise ValueError(
                 f"Expected {what} with the model's {channels} channels. "
@@ -55,15 +61,18 @@ def image_pixels(image, preprocessing, what="the image"):
             "Only images of 1 or 3 channels can be read from files or resized. Expected "
             f"{what} as an array ({size}, {size}, {channels})."
         )
-    return preprocessing.prepare(_to_pil(image) if isinstance(image, np.ndarray) else image)
+    image = _to_pil(image) if isinstance(image, np.ndarray) else image
+    with _decoding(what):
+        return preprocessing.prepare(image)
 
 
 def picture(image):
     """Any image that `image_pixels` takes as a uint8 array to look at, in its own size."""
-    image = _read(image, "the image")
+    image, what = _read(image, "the image")
     if isinstance(image, np.ndarray):
         image = _to_pil(image)
-    return np.asarray(image.convert("RGB"))
+    with _decoding(what):
+        return np.asarray(image.convert("RGB"))
 
 
 def check_array(image, what, rank=3):
@@ -93,16 +102,22 @@ def check_array(image, what, rank=3):
 
 
 def _read(image, what):
-    """A PIL image of a path, bytes or PIL image; a checked array of anything else."""
+    """A PIL image of a path, bytes or PIL image, a checked array of anything else; its name."""
     from PIL import Image
 
     if isinstance(image, str) and image.startswith(("http://", "https://")):
-        return _decode(_fetch(image), image)
+        return _decode(_fetch(image), image), image
     if isinstance(image, str | os.PathLike):
-        return _decode(Path(image).read_bytes(), f"the file {os.fspath(image)}")
+        what = f"the file {printable(os.fspath(image))}"
+        return _decode(Path(image).read_bytes(), what), what
     if isinstance(image, bytes | bytearray | memoryview):
-        return _decode(bytes(image), what)
-    return _to_8_bits(image, what) if isinstance(image, Image.Image) else check_array(image, what)
+        return _decode(bytes(image), what), what
+    if isinstance(image, Image.Image):
+        with _decoding(what):
+            image.load()
+        return _to_8_bits(image, what), what
+    grey = getattr(image, "ndim", None) == 2
+    return check_array(image[..., None] if grey else image, what), what
 
 
 def _fetch(url):
@@ -125,19 +140,28 @@ def _fetch(url):
 
 
 def _decode(data, what):
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    try:
-        image = Image.open(io.BytesIO(data))
+    with _decoding(what):
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} is above {MAX_PIXELS:,} pixels")
         image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    return _to_8_bits(image, what)
+
+
+@contextlib.contextmanager
+def _decoding(what):
+    """Say of any failure to decode whose it is."""
+    from PIL import UnidentifiedImageError
+
+    try:
+        yield
+    except Exception as error:  # decoders of damaged files raise what they like
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if isinstance(error, UnidentifiedImageError):  # whose text names an object in memory
             reason = "no known image format"
         raise ValueError(f"Expected an image for {what}; it cannot be decoded: {reason}") from error
-    return _to_8_bits(image, what)
 
 
 def _to_8_bits(image, what):

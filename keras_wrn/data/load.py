@@ -25,7 +25,8 @@ def load_dataset(
         seed: int, of order and augmentation.
         data_dir: path or None, where TFDS keeps its data; see `load_arrays`.
         extra: bool, whether the training split of SVHN has the `extra` images.
-        validation: int, training images held out as the "validation" split.
+        validation: training images held out as the "validation" split: int, their number, or float
+            below 1, their share.
         preprocessing: `Preprocessing`, None for the authors' constants. One with ZCA has to be
             the one fitted on the training split, see `default_preprocessing`.
         padding: int, of the reflect-pad crop, None for the dataset's own (CIFAR 4, SVHN 0).

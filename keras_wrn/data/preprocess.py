@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_wrn.checks import check_count
+from keras_wrn.data.names import checked_names
 from keras_wrn.data.zca import UNREADABLE, ZCA
 
 KINDS = ("meanstd", "scale", "zca")
@@ -31,7 +32,8 @@ class Preprocessing:
         std: tuple of floats, a channel's standard deviation, of pixels in 0..1.
         zca: `ZCA` or None. When given, images are contrast normalised (GCN) and whitened with
             it, and mean and std are not used.
-        class_names: tuple of str, the names of the classes in the order of the outputs.
+        class_names: tuple of str, the names of the classes in the order of the outputs, each a
+            line of text; they are kept in the Unicode form NFC.
         in_model: bool, whether the network takes pixels of 0..255 and normalises them by itself
             (`include_preprocessing=True`). `normalize` leaves that to it. A model sets this in
             the preprocessing that it is given.
@@ -57,14 +59,8 @@ class Preprocessing:
     in_model: bool = False
 
     def __post_init__(self):
-        if isinstance(self.class_names, str) or not all(
-            isinstance(name, str) for name in self.class_names
-        ):
-            raise ValueError(
-                "`class_names` should be a list of names. "
-                f"Received: class_names={self.class_names!r}"
-            )
-        for field in ("mean", "std", "class_names"):
+        object.__setattr__(self, "class_names", checked_names(self.class_names))
+        for field in ("mean", "std"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         object.__setattr__(self, "size", check_count("size", self.size))
         # Not NumPy's, which JSON does not know.

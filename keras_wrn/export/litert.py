@@ -143,7 +143,7 @@ def convert(model, preprocessing, precision="float32", images=None, integer_io=F
             return converter.convert()
 
 
-def open_interpreter(path):
+def open_interpreter(path, threads=1):
     """An interpreter of the file: of the package ai-edge-litert, or TensorFlow's where absent."""
     try:
         from ai_edge_litert.interpreter import Interpreter
@@ -152,7 +152,7 @@ def open_interpreter(path):
 
         Interpreter = tf.lite.Interpreter
     with _no_word_of_the_old_interpreter():
-        return Interpreter(str(path), num_threads=1)
+        return Interpreter(str(path), num_threads=threads)
 
 
 @contextlib.contextmanager

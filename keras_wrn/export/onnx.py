@@ -5,7 +5,6 @@ import ctypes
 import gc
 import os
 import tempfile
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +104,7 @@ def export_onnx(
         metadata = metadata_json(plain, preprocessing, precision=precision)
         onnx.helper.set_model_props(graph, {"keras_wrn": metadata})
         onnx.save(graph, new)
-        verify_file(partial(run_onnx, new), plain, preprocessing, images, "The ONNX file")
+        verify_file(open_onnx(new)[0], plain, preprocessing, images, "The ONNX file")
 
 
 @contextlib.contextmanager
@@ -163,10 +162,16 @@ def _quantized(graph, images):
         return onnx.load(after)
 
 
-def run_onnx(path, images):
-    """The outputs of an ONNX file by name, computed by ONNX Runtime on the CPU."""
+def open_onnx(path):
+    """A function from images to the outputs of an ONNX file by name, computed by ONNX Runtime on
+    the CPU; and what the file says of itself, JSON, or None."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {"image": images.astype("float32")}), strict=True))
+
+    def run(images):
+        answer = session.run(names, {"image": np.asarray(images, "float32")})
+        return dict(zip(names, answer, strict=True))
+
+    return run, session.get_modelmeta().custom_metadata_map.get("keras_wrn")

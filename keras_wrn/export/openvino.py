@@ -5,8 +5,9 @@ import logging
 import os
 import tempfile
 import threading
-from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from keras_wrn.export.head import (
     check_calibration,
@@ -105,7 +106,7 @@ def export_openvino(
         metadata = metadata_json(plain, preprocessing, precision=precision)
         converted.set_rt_info(metadata, ["keras_wrn"])
         openvino.save_model(converted, new, compress_to_fp16=False)
-        verify_file(partial(run_openvino, new), plain, preprocessing, images, "The OpenVINO model")
+        verify_file(open_openvino(new)[0], plain, preprocessing, images, "The OpenVINO model")
         os.replace(new.with_suffix(".bin"), new_weights)
         # From here to the end there is no model to load, rather than one with others' weights.
         if overwrite:
@@ -150,10 +151,18 @@ def _silent():
             console.quiet = quiet
 
 
-def run_openvino(path, images):
-    """The outputs of an OpenVINO model by name, computed in float32 on the CPU."""
+def open_openvino(path):
+    """A function from images to the outputs of an OpenVINO model by name, computed in float32 on
+    the CPU; and what the model says of itself, JSON, or None."""
+    require_extra("openvino")
     import openvino
 
-    compiled = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    answer = compiled(images.astype("float32"))
-    return {output.any_name: value for output, value in answer.items()}
+    model = openvino.Core().read_model(path)
+    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(images):
+        answer = compiled(np.asarray(images, "float32"))
+        return {output.any_name: value for output, value in answer.items()}
+
+    known = model.has_rt_info(["keras_wrn"])
+    return run, model.get_rt_info(["keras_wrn"]).astype(str) if known else None

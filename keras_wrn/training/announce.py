@@ -3,7 +3,10 @@
 from keras_wrn.models.announce import random_line
 from keras_wrn.training.devices import lacks_onednn, overlooked_gpu
 from keras_wrn.training.outcome import size_of
+from keras_wrn.training.recipe import SMOKE
 from keras_wrn.training.schedules import WARM_UP_EPOCHS
+
+FEW_STEPS = 100
 
 
 def opening_lines(recipe, model, data, place):
@@ -17,6 +20,14 @@ def opening_lines(recipe, model, data, place):
     start = "" if recipe.model.weights else random_line(recipe.model.name)
     if start:
         lines.append(start)
+    lines += data.notes
+    per_epoch = len(data.train[0]) // recipe.batch_size
+    steps = recipe.epochs * per_epoch
+    if steps < FEW_STEPS and not recipe.name.endswith(SMOKE):
+        lines.append(
+            f"Warning: {steps} steps of training ({recipe.epochs} x {per_epoch}) are few to learn "
+            "from: take more --epochs or a smaller --batch-size"
+        )
     scale = recipe.batch_size / recipe.rate_batch
     if recipe.scale_lr and scale != 1:
         lines.append(

@@ -38,13 +38,15 @@ class DataConfig:
     """The images and what is done to them."""
 
     dataset: str = "cifar10"
-    """cifar10, cifar100, svhn_cropped, digits, or a folder of images: train/CLASS/*.jpg, val/..."""
+    """cifar10, cifar100, svhn_cropped, digits, or a folder of images: train/CLASS/*.jpg, val/...,
+    or CLASS/*.jpg and `validation`."""
     image_size: int = 0
     """A folder's images, side in pixels; 0: that of the weights the network starts from."""
     extra: bool = True
     """SVHN: train on the `extra` images too, as the paper does."""
-    validation: int = 0
-    """Training images held out and evaluated on in place of the test split, to choose settings."""
+    validation: int | float = 0
+    """Training images held out and evaluated on in place of the test split, to choose settings:
+    their number, or below 1 their share. Of a folder each class gives its part."""
     preprocessing: Literal["meanstd", "scale", "zca"] = "meanstd"
     """meanstd: the authors' constants, or those of the weights the network starts from; scale:
     divide by 255; zca: GCN and ZCA whitening."""

@@ -7,9 +7,11 @@ import os
 import platform
 import shutil
 from importlib import metadata
+from pathlib import Path
 
 import keras
 
+from keras_wrn.data.datasets import DATASETS
 from keras_wrn.distribution import VERSION
 from keras_wrn.files import TEMPORARY, write_json
 from keras_wrn.training.devices import cpu_facts
@@ -31,6 +33,14 @@ FIXED = tuple(
 )
 CHANGES = "changes.jsonl"
 LOCK = ".lock"
+
+
+def default_directory(recipe):
+    """Where a run is kept unless told otherwise: by its recipe, its folder of images, its seed."""
+    parts = [recipe.name]
+    if recipe.data.dataset not in DATASETS:
+        parts.append(os.path.basename(os.path.abspath(recipe.data.dataset)))
+    return Path("runs", "-".join([*filter(None, parts), f"seed{recipe.seed}"]))
 
 
 def open_directory(run_dir, recipe, resume, allow_changes=False):

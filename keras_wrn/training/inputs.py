@@ -2,13 +2,14 @@
 
 import dataclasses
 import hashlib
+from collections import Counter
 
 import keras
 import numpy as np
 
 from keras_wrn.data import datasets
 from keras_wrn.data.evaluation import EvalBatches, eval_dataset
-from keras_wrn.data.folder import check_memory, read_folder, scan_splits
+from keras_wrn.data.folder import check_memory, left_out_text, read_folder, scan_splits
 from keras_wrn.data.imagenet import readable_names
 from keras_wrn.data.pipeline import Batches
 from keras_wrn.data.preprocess import Preprocessing, default_preprocessing
@@ -30,12 +31,14 @@ class Inputs:
         classes: int.
         preprocessing: `Preprocessing` of the network. The training images may be larger than its
             size: the crop is cut out of them.
+        notes: tuple of str, lines on how a folder was read.
     """
 
     train: tuple[np.ndarray, np.ndarray]
     test: tuple[np.ndarray, np.ndarray]
     classes: int
     preprocessing: Preprocessing
+    notes: tuple[str, ...] = ()
 
 
 def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inputs:
@@ -130,11 +133,22 @@ def _folder_inputs(recipe, own):
     # The random crops are cut out of what the central crop of the evaluation leaves.
     whole = dataclasses.replace(preprocessing, size=preprocessing.short_side, crop=1.0)
     check_memory((len(train), whole.size), (len(test), size))
+    notes, left_out = [], Counter(train.left_out)
+    if train.path == test.path:
+        notes.append(
+            f"{len(test):,} of the {len(train) + len(test):,} images of {train.path} are held out, "
+            f"of each class its part: --data.validation {recipe.data.validation}"
+        )
+    else:
+        left_out += Counter(test.left_out)
+    if left_out:
+        notes.append(left_out_text(left_out))
     return Inputs(
         read_folder(train, whole),
         read_folder(test, preprocessing),
         len(train.class_names),
         preprocessing,
+        tuple(notes),
     )
 
 

@@ -42,7 +42,7 @@ class Recipe:
     """
 
     name: str
-    """The run's directory is runs/<name>-seed<seed>."""
+    """The run's directory is runs/<name>-seed<seed>, or runs/<name>-<folder>-seed<seed>."""
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
@@ -180,7 +180,9 @@ class Recipe:
         yield from check(0 <= schedule.warmup < 1, "schedule.warmup", "in [0, 1)", schedule.warmup)
         data = self.data
         validation, padding = data.validation, data.crop_padding
-        yield from check(validation >= 0, "data.validation", "0 or more", validation)
+        whole = validation >= 0 and (validation < 1 or validation == int(validation))
+        expected = "a number of images, or a share of them below 1"
+        yield from check(whole, "data.validation", expected, validation)
         yield from check(padding >= 0, "data.crop_padding", "0 or more", padding)
         try:
             Heavy(

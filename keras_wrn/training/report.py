@@ -12,13 +12,23 @@ from keras_wrn.training.scripts import load_recipe, recipe_paths
 
 USUAL = 0.75  # of the rows of a recipe: what so many have is not named in them
 OWN_COLUMN = "epochs", "changes", "data.dataset"
+MARKED = 10  # epochs whose points are marked in curves.png
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
-def plot_curves(run_dir):
-    """Draw error, loss and learning rate over the epochs of a run into its curves.png."""
+def plot_curves(run_dir, test_error):
+    """Draw error, loss and learning rate over the epochs of a run into its curves.png.
+
+    Args:
+        run_dir: path, with log.jsonl, whose numbers are of the precision that was trained in.
+        test_error: float, percent, that of the summary: the finished network's, in float32.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     run_dir = Path(run_dir)
     lines = read_log(run_dir / "log.jsonl")
@@ -26,6 +36,7 @@ def plot_curves(run_dir):
     figure = Figure(figsize=(12, 3.6))
     FigureCanvasAgg(figure)
     errors, losses, rates = figure.subplots(1, 3)
+    marker = "." if len(epochs) <= MARKED else None
     for axes, key, label in (
         (errors, "accuracy", "training (augmented)"),
         (errors, "val_accuracy", "held out"),
@@ -36,8 +47,10 @@ def plot_curves(run_dir):
         values = [line[key] for line in lines]
         if key.endswith("accuracy"):
             values = [100 * (1 - value) for value in values]
-        axes.plot(epochs, values, label=label, marker="." if len(epochs) < 4 else None)
-    errors.set_title(f"Error in %: {100 * (1 - lines[-1]['val_accuracy']):.2f} at the end")
+        axes.plot(epochs, values, label=label, marker=marker, clip_on=False)
+    finished = {"color": "black", "linestyle": "none", "clip_on": False}
+    errors.plot(epochs[-1:], [test_error], marker="x", label="finished network", **finished)
+    errors.set_title(f"Error in %: {test_error:.2f} of the finished network")
     errors.set_ylim(0, None)
     losses.set_title("Loss")
     rates.set_title("Learning rate")
@@ -45,10 +58,13 @@ def plot_curves(run_dir):
         axes.legend()
     for axes in (errors, losses, rates):
         axes.set_xlabel("epoch")
+        axes.set_xlim(0.5, epochs[-1] + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
     figure.suptitle(run_dir.name)
     figure.tight_layout()
     figure.savefig(run_dir / "curves.png", dpi=100)
+    return figure
 
 
 def results_table(paths, start=".") -> str:

@@ -21,6 +21,7 @@ from keras_wrn.training.directory import (
     check_disk,
     check_unchanged,
     clear_smoke,
+    default_directory,
     locked,
     note_changes,
     open_directory,
@@ -62,8 +63,8 @@ def run(
 
     Args:
         recipe: `keras_wrn.Recipe`.
-        run_dir: path, by default runs/<name>-seed<seed>. It must be absent or empty, unless
-            `resume`.
+        run_dir: path, by default runs/<name>-seed<seed>, or runs/<name>-<folder>-seed<seed> for a
+            folder of images. It must be absent or empty, unless `resume`.
         resume: bool, go on from the newest checkpoint in the directory; starts when there is
             none.
         allow_changes: bool, go on also where the directory was started with another recipe, as far
@@ -96,7 +97,7 @@ def run(
     """
     recipe = smoke(recipe) if made_up else recipe
     own_place = run_dir is None
-    run_dir = Path(run_dir or f"runs/{recipe.name}-seed{recipe.seed}")
+    run_dir = Path(run_dir or default_directory(recipe))
     share = join(recipe.strategy, hosts or Hosts())
     if made_up and own_place and not resume:
         on_chief(lambda: clear_smoke(run_dir), share)
@@ -142,7 +143,7 @@ def _finish(recipe, run_dir, model, teacher, data, place):
     final.save(run_dir / "model.keras")
     data.preprocessing.save(run_dir)
     summary = summarize(recipe, run_dir, final, model, teacher, data, place, renewed)
-    report.plot_curves(run_dir)
+    report.plot_curves(run_dir, summary["test_error"])
     export_artifacts(recipe, final, run_dir / "export")
     write_json(run_dir / "summary.json", summary)
     split = "validation" if recipe.data.validation else "test"

@@ -1,17 +1,19 @@
 """`keras-wrn evaluate` and `keras-wrn predict`."""
 
-import csv
-import json
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from keras_wrn.files import replacing
+from keras_wrn.data.datasets import DATASETS, dataset_info
+from keras_wrn.data.folder import kinds_of_files
+from keras_wrn.export.opening import is_artifact
+from keras_wrn.files import printable
+from keras_wrn.verbs.images import images_below, images_of, with_true_classes
 from keras_wrn.verbs.runs import own_data
+from keras_wrn.verbs.table import line_of, written
 
 PICTURED = 64
 
@@ -27,7 +29,8 @@ def evaluate(
     """Evaluate a trained network on a dataset or a folder of images.
 
     Args:
-        model: A run directory, a .keras file, or a name with published weights.
+        model: A run directory, a .keras file, a name with published weights, or an exported file:
+            the directory of a SavedModel, or what ends in .tflite, .onnx or .xml.
         data: cifar10, cifar100, svhn_cropped, digits, imagenet2012, or a folder of images with one
             sub-folder for each class; by default the run's own.
         split: The split to evaluate on; of a folder val/ (validation/, test/) or train/ in it.
@@ -37,14 +40,16 @@ def evaluate(
         out: A directory to write results.json and confusion.png into.
     """
     from keras_wrn import evaluation
-    from keras_wrn.weights import load_model
+    from keras_wrn.trained import open_classifier
 
-    network = load_model(model)
+    classifier = open_classifier(model)
     data = data or own_data(model)
-    _note_other_classes(network, data)
+    _note_other_classes(classifier, data)
     results = evaluation.evaluate(
-        network, data, split=split, data_dir=data_dir, views=views, directory=out, progress=True
+        classifier, data, split=split, data_dir=data_dir, views=views, directory=out
     )
+    if is_artifact(model):
+        print(f"measured  {classifier.name}")
     print("\n".join(summary_lines(results)))
     if out is not None:
         print(f"Wrote {out / evaluation.RESULTS_FILE} and {out / evaluation.CONFUSION_FILE}")
@@ -60,6 +65,8 @@ def summary_lines(results):
     if "top5_accuracy" in results:
         lines.append(f"top-5     {results['top5_accuracy']:.2f} %")
     lines += [f"loss      {results['loss']:.4f}", f"ECE       {results['ece']:.2f} %"]
+    if "left_out" in results:
+        lines.append(f"left out  {', '.join(kinds_of_files(results['left_out']))}")
     seen = [entry for entry in results["per_class"] if entry["images"]]
     worst = sorted(seen, key=lambda entry: entry["accuracy"])[: min(3, math.ceil(len(seen) / 3))]
     texts = [f"{entry['class'].split(', ')[0]} {entry['accuracy']:.1f} %" for entry in worst]
@@ -80,18 +87,21 @@ def predict(
     """Classify images, folders of them, or held-out images of a dataset.
 
     Args:
-        images: Image files, folders of them, and URLs.
-        model: A run directory, a .keras file, or a name with published weights.
+        images: Image files, folders of them, and URLs. Where sub-folders of a folder, or folders,
+            are called as the model's classes are, right and wrong answers are marked.
+        model: A run directory, a .keras file, a name with published weights, or an exported file:
+            the directory of a SavedModel, or what ends in .tflite, .onnx or .xml.
         data: Classify the first test images of this dataset instead.
         count: How many of them.
         data_dir: Where TFDS keeps its data.
         top_k: How many classes to give for each image.
-        out: A .json or .csv file to write the predictions into.
+        out: A .json or .csv file to write the predictions into, as they come: into one that ends in
+            .part first. Texts that a spreadsheet would compute have ' before them in the .csv.
         show_dir: A directory to write a picture of the images (at most 64) and their classes into.
     """
-    from keras_wrn import predict as predicting
-    from keras_wrn.data import dataset_info, load_arrays
-    from keras_wrn.weights import load_model
+    from tqdm import tqdm
+
+    from keras_wrn.trained import open_classifier
 
     if bool(images) == bool(data):
         raise ValueError("Give either images or --data")
@@ -99,122 +109,81 @@ def predict(
         raise ValueError(f"--count should be 1 or more. Received: {count}")
     if out is not None and out.suffix not in (".json", ".csv"):
         raise ValueError(f"--out should be a file that ends in .json or .csv. Received: {out}")
-    truth = None
+    found = images_of(data, count, data_dir) if data else images_below(images)
+    classifier = open_classifier(model)
     if data:
-        arrays, labels = load_arrays(data, "test", data_dir=data_dir)
-        inputs = list(arrays[:count])
-        truth = [dataset_info(data).class_names[label] for label in labels[:count]]
-        names = [f"{data} test {i}" for i in range(len(inputs))]
+        _note_other_classes(classifier, data)
     else:
-        inputs = names = _image_paths(images)
-    network = load_model(model)
-    if data:
-        _note_other_classes(network, data)
-    rows = _classified(network, inputs, names, top_k)
-    _print_table(rows, truth)
+        found = list(with_true_classes(found, classifier))
+    width = max(len(item.name) for item in found)
+    rows = []
+    with (
+        written(out, any(item.true for item in found)) as write,
+        # None: the bar is shown only where somebody looks.
+        tqdm(total=len(found), unit="img", disable=len(found) < 2 or None) as bar,
+    ):
+        for row in _classified(classifier, found, top_k):
+            bar.write(line_of(row, width))
+            write(row)
+            rows.append(row)
+            bar.update()
+    marks = [row["right"] for row in rows if "right" in row]
+    if marks:
+        share = 100 * sum(marks) / len(marks)
+        print(f"{sum(marks):,} of {len(marks):,} right ({share:.1f} %)")
     if out is not None:
-        _write(rows, out)
         print(f"Wrote {out}")
-    known = [i for i, row in enumerate(rows) if "top_k" in row][:PICTURED]
-    if show_dir is not None and known:
-        path = Path(show_dir) / "predictions.png"
-        predicting.prediction_figure(
-            [inputs[i] for i in known],
-            [rows[i] for i in known],
-            path,
-            true_labels=[truth[i] for i in known] if truth else None,
-        )
-        print(f"Picture: {path}")
-    failed = [row for row in rows if "error" in row]
+    if show_dir is not None:
+        _draw(found, rows, Path(show_dir) / "predictions.png")
+    failed = sum("error" in row for row in rows)
     if failed:
-        raise OSError(f"{len(failed)} of {len(rows)} images cannot be classified")
+        raise OSError(f"{failed} of {len(rows)} images cannot be classified")
 
 
-def _image_paths(images):
-    """The files and URLs of what was given, folders replaced by the images in them."""
-    from keras_wrn.data.folder import image_files
-
-    found = []
-    for image in images:
-        if os.path.isdir(image):
-            inside = [str(path) for path in image_files(image)]
-            if not inside:
-                raise ValueError(f"There are no image files below {image}")
-            found += inside
-        else:
-            if "://" not in image and not os.path.exists(image):
-                raise FileNotFoundError(2, "No such file or directory", image)
-            found.append(image)
-    return found
-
-
-def _classified(network, inputs, names, top_k):
-    """A dict for each image: `image`, its name, and the prediction or an `error`."""
-    from tqdm import tqdm
-
-    from keras_wrn import predict as predicting
+def _classified(classifier, found, top_k):
+    """Yield a dict for each image: see `table.written`."""
+    from keras_wrn import inference
     from keras_wrn.data.images import image_pixels
 
-    network, preprocessing = predicting.open_classifier(network)
-    rows = []
-    # None: the bar is shown only where somebody looks.
-    with tqdm(total=len(inputs), unit="img", disable=len(inputs) < 2 or None) as bar:
-        for start in range(0, len(inputs), predicting.BATCH):
-            batch = inputs[start : start + predicting.BATCH]
-            pixels, positions = [], []
-            for i, image in enumerate(batch, start=start):
-                rows.append({"image": names[i]})
-                try:
-                    pixels.append(image_pixels(image, preprocessing))
-                    positions.append(i)
-                except (ValueError, OSError) as error:
-                    if len(inputs) == 1:
-                        raise
-                    rows[i]["error"] = str(error)
-            if pixels:
-                results = predicting.inference_model(network, pixels, top_k=top_k)
-                for i, result in zip(positions, results, strict=True):
-                    rows[i].update(result)
-            bar.update(len(batch))
-    return rows
+    for start in range(0, len(found), inference.BATCH):
+        rows, pixels = [], {}
+        for i, item in enumerate(found[start : start + inference.BATCH]):
+            rows.append({"image": item.name, **({"true": item.true} if item.true else {})})
+            try:
+                pixels[i] = image_pixels(item.image, classifier.preprocessing)
+            except (ValueError, OSError) as error:
+                if len(found) == 1:
+                    raise
+                rows[i]["error"] = printable(str(error))
+        if pixels:
+            results = inference.inference_model(classifier, list(pixels.values()), top_k=top_k)
+            for i, result in zip(pixels, results, strict=True):
+                rows[i].update(result)
+                label = found[start + i].label
+                if label is not None:
+                    rows[i]["right"] = label == result["pred_label"]
+        yield from rows
 
 
-def _print_table(rows, truth):
-    width = max(len(row["image"]) for row in rows)
-    for i, row in enumerate(rows):
-        text = f"cannot be classified: {row.get('error')}"
-        if "top_k" in row:
-            text = "  ".join(f"{top['class']} {top['score']:.3f}" for top in row["top_k"])
-        print(f"{row['image']:{width}}  {text}" + (f"  (true: {truth[i]})" if truth else ""))
+def _draw(found, rows, path):
+    """Write the picture of the first images that could be classified."""
+    from keras_wrn.inference import prediction_figure
+
+    known = [i for i, row in enumerate(rows) if "top_k" in row][:PICTURED]
+    if known:
+        true = [found[i].label if rows[i].get("right") else found[i].true or None for i in known]
+        images, results = [found[i].image for i in known], [rows[i] for i in known]
+        prediction_figure(images, results, path, true)
+        print(f"Picture: {path}")
 
 
-def _write(rows, path):
-    """Write the predictions as JSON or CSV: aside, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept = [{key: value for key, value in row.items() if key != "pred_scores"} for row in rows]
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        if path.suffix == ".json":
-            json.dump(kept, file, indent=1)
-        else:
-            table = csv.writer(file)
-            table.writerow(["image", "rank", "label", "class", "score", "error"])
-            for row in kept:
-                for rank, top in enumerate(row.get("top_k", ()), start=1):
-                    values = [rank, top["label"], top["class"], f"{top['score']:.6f}", ""]
-                    table.writerow([row["image"], *values])
-                if "error" in row:
-                    table.writerow([row["image"], "", "", "", "", row["error"]])
-
-
-def _note_other_classes(network, dataset):
+def _note_other_classes(classifier, dataset):
     """Say so where a model's classes have other names than a dataset's."""
-    from keras_wrn.data import DATASETS, dataset_info
-
     if str(dataset) not in DATASETS:  # a folder is matched by names, or refused
         return
-    known = getattr(getattr(network, "preprocessing", None), "class_names", ())
+    known = classifier.preprocessing.class_names
     names = dataset_info(dataset).class_names
-    if known and tuple(known) != names:
+    if known and known != names:
         print(
             f"keras-wrn: note: the model's classes are {', '.join(known[:3])}, ..., and those of "
             f"{dataset} are {', '.join(names[:3])}, ...",

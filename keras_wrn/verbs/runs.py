@@ -6,10 +6,15 @@ from keras_wrn.training.run_files import read_recipe
 
 
 def recipe_of(model):
-    """The recipe of a run directory or of the model file in one, None elsewhere."""
+    """The recipe of a run directory, of the model file in one or of what it exported, or None."""
     path = Path(model)
-    run_dir = path if path.is_dir() else path.parent
-    return read_recipe(run_dir) if (run_dir / "recipe.json").is_file() else None
+    places = [path if path.is_dir() else path.parent]
+    if path.parent.name == "export":
+        places.append(path.parents[1])
+    for run_dir in places:
+        if (run_dir / "recipe.json").is_file():
+            return read_recipe(run_dir)
+    return None
 
 
 def dataset_of(model):

@@ -84,3 +84,14 @@ def test_cifar_from_tfds(name, classes, tfds_dir):
     first = next(iter(tfds.as_numpy(builder.as_dataset(split="test", shuffle_files=False))))
     np.testing.assert_array_equal(images[0], first["image"])
     assert labels[0] == first["label"]
+
+
+def test_a_share_of_the_training_images_is_held_out():
+    share, number = (
+        load_arrays("digits", "validation", validation=value) for value in (0.1, round(143.7))
+    )
+    np.testing.assert_array_equal(share[0], number[0])
+    assert len(load_arrays("digits", "train", validation=0.1)[0]) == 1437 - 144
+    for wrong in (-1, 2.5, 1437, 1e-5):
+        with pytest.raises(ValueError, match=f"`validation` .* Received: validation={wrong}"):
+            load_arrays("digits", "train", validation=wrong)

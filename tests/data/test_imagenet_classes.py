@@ -125,6 +125,13 @@ def test_validation_images_are_streamed(prepared):
         np.testing.assert_array_equal(found[example["label"]], expected)
 
 
+def test_an_image_that_cannot_be_decoded_is_named(prepared, monkeypatch):
+    monkeypatch.setattr("keras_wrn.data.images.MAX_PIXELS", 100)
+    batches, _ = stream_imagenet(keras_wrn.Preprocessing(16), 4, prepared[0])
+    with pytest.raises(ValueError, match=r"image for \d\.JPEG; it cannot be decoded: 50 x 40 is"):
+        next(batches)
+
+
 def test_a_model_is_evaluated_on_them(prepared):
     model = keras_wrn.WideResNet18(0.125, input_shape=(32, 32, 3))
     model.preprocessing = keras_wrn.Preprocessing(32, class_names=imagenet_names())

@@ -8,6 +8,7 @@ import pytest
 from data.helpers import made_up
 from PIL import Image
 
+import keras_wrn
 from keras_wrn.data import ZCA, Preprocessing, dataset_info, default_preprocessing
 
 
@@ -155,3 +156,28 @@ def test_numpy_numbers_are_numbers(tmp_path):
 def test_a_size_that_is_none_is_refused(size):
     with pytest.raises(ValueError, match="`size` should be a positive integer"):
         Preprocessing(size)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "back\r", "tab\tbed", "\x1b[2J", "\u2028", "", " ",
+                                  "caf\udce9"])  # fmt: skip
+def test_a_class_name_is_a_line_of_text(name):
+    with pytest.raises(ValueError, match=r"line of text.*Received: "):
+        Preprocessing(8, class_names=("cat", name))
+    config = {**Preprocessing(8).get_config(), "class_names": ["cat", name]}
+    with pytest.raises(ValueError, match="line of text"):
+        Preprocessing.from_config(config)
+
+
+def test_class_names_have_one_unicode_form():
+    assert Preprocessing(8, class_names=["cafe\u0301", "+", "=1"]).class_names == (
+        "caf\u00e9", "+", "=1",
+    )  # fmt: skip
+
+
+def test_names_are_checked_where_a_classifier_is_renamed(tmp_path):
+    model = keras_wrn.WideResNet(10, 1, input_shape=(8, 8, 3))
+    model.preprocessing = Preprocessing(8)
+    with pytest.raises(ValueError, match="line of text"):
+        keras_wrn.reset_classifier(model, 2, class_names=("cat", "d\nog"))
+    with pytest.raises(ValueError, match="line of text"):
+        keras_wrn.export_litert(model, tmp_path / "m.tflite", class_names=["d\nog"] * 10)

@@ -6,15 +6,19 @@ from keras_wrn.export import export_onnx, export_openvino
 from keras_wrn.export import onnx as onnx_export
 from keras_wrn.export import openvino as openvino_export
 from keras_wrn.export.head import require_extra
-from keras_wrn.export.onnx import run_onnx
-from keras_wrn.export.openvino import run_openvino
+from keras_wrn.export.onnx import open_onnx
+from keras_wrn.export.openvino import open_openvino
 
 
 class Onnx:
-    export, run, module = staticmethod(export_onnx), staticmethod(run_onnx), onnx_export
+    export, module = staticmethod(export_onnx), onnx_export
     files, weights, packages = ["m.onnx"], "m.onnx", ["onnx", "onnxruntime", "tf2onnx"]
     needed = pytest.mark.extra(*packages)
     form, converter = "onnx", "pixel_function"
+
+    @staticmethod
+    def run(path, images):
+        return open_onnx(path)[0](images)
 
     @staticmethod
     def metadata(path):
@@ -54,10 +58,14 @@ class Onnx:
 
 
 class OpenVino:
-    export, run, module = staticmethod(export_openvino), staticmethod(run_openvino), openvino_export
+    export, module = staticmethod(export_openvino), openvino_export
     files, weights, packages = ["m.bin", "m.xml"], "m.bin", ["openvino", "nncf"]
     needed = pytest.mark.extra(*packages)
     form, converter = "openvino", "write_plain_saved_model"
+
+    @staticmethod
+    def run(path, images):
+        return open_openvino(path)[0](images)
 
     @staticmethod
     def _model(path):

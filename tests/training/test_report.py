@@ -6,7 +6,7 @@ import json
 import pytest
 
 from keras_wrn.training import OptimizerConfig, Recipe
-from keras_wrn.training.report import results_table, write_between_markers
+from keras_wrn.training.report import plot_curves, results_table, write_between_markers
 from keras_wrn.training.scripts import load_recipe
 
 
@@ -257,3 +257,24 @@ def test_nothing_to_report_is_said(tmp_path):
     (tmp_path / "README.md").write_text("no markers")
     with pytest.raises(ValueError, match="markers"):
         write_between_markers(tmp_path / "README.md", "table")
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 12])
+def test_the_curves_have_the_numbers_of_the_summary(tmp_path, epochs):
+    keys = "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate"
+    lines = [{"epoch": i + 1, **dict.fromkeys(keys, 1 - i / 20)} for i in range(epochs)]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    figure = plot_curves(tmp_path, 22.5)
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+    errors = figure.axes[0]
+    assert "22.50" in errors.get_title()
+    assert [line.get_ydata()[-1] for line in errors.lines[1:]] == pytest.approx(
+        [5 * (epochs - 1), 22.5]
+    )
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert shown and all(tick == round(tick) for tick in shown)
+        # The first point, an error of 0, is on the edge and whole.
+        assert low < 1 and all(not line.get_clip_on() for line in axes.lines)
+        assert (axes.lines[0].get_marker() == ".") == (epochs < 12)

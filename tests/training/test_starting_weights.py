@@ -72,8 +72,11 @@ def test_a_folder_is_trained_on_evaluated_and_exported(photos, tmp_path, capsys)
     )
     card = (out / "1" / "README.md").read_text()
     assert "24 images. A folder of images" in card and "blue, red" in card
-    cli.main(["evaluate", str(run_dir)])
-    assert "accuracy  100.00 %" in capsys.readouterr().out
+    for model in (run_dir, run_dir / "export" / "saved_model", run_dir / "export" / "model.tflite"):
+        cli.main(["evaluate", str(model)])
+        out = capsys.readouterr().out
+        assert "images    8" in out and "accuracy  100.00 %" in out
+        assert ("measured  the " in out) == (model != run_dir)
 
 
 def test_a_run_starts_from_the_weights_of_another(trained, photos, tmp_path):
@@ -191,6 +194,49 @@ def test_images_held_out_of_the_training_folder(photos, tmp_path, capsys):
     assert model.preprocessing.mean == (0.0, 0.0, 0.0)
 
 
+def test_a_folder_without_splits_is_split_and_has_a_run_directory_of_its_own(
+    photos, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("flat", "more"):
+        shutil.copytree(photos / "train", tmp_path / name)
+    (tmp_path / "flat" / "red" / "x.jfif").write_text("")
+    settings = {"image_size": 16, "crop_padding": 0, "validation": 0.25}
+    recipes = [
+        dataclasses.replace(recipe_for(photos), data=DataConfig(dataset=name, **settings), epochs=2)
+        for name in ("./flat", "more/")
+    ]
+    for recipe in recipes:
+        summary = run(recipe)
+        assert (summary["data"]["train_images"], summary["data"]["test_images"]) == (18, 6)
+        assert summary["data"]["split"] == "validation"
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "photos-flat-seed0", "photos-more-seed0",
+    ]  # fmt: skip
+    out = capsys.readouterr().out
+    assert "6 of the 24 images of flat are held out, of each class its part: --data.val" in out
+    assert "1 file was left out: 1 .jfif; images" in out
+    assert "Warning: 4 steps of training (2 x 2) are few" in out
+    assert run(recipes[0], resume=True)["test_error"] >= 0
+    cli.main(["evaluate", "runs/photos-flat-seed0"])
+    assert "images    6\n" in capsys.readouterr().out
+    data = dataclasses.replace(recipes[0].data, validation=0)
+    with pytest.raises(DataError, match=r"or `data\.validation`, a share of the images"):
+        run(dataclasses.replace(recipes[0], data=data), run_dir=tmp_path / "unsplit")
+
+
+def test_a_share_is_a_flag(monkeypatch):
+    received = []
+    monkeypatch.setattr("keras_wrn.training.run.run", lambda recipe, **_: received.append(recipe))
+    for value in ("0.2", "500"):
+        cli.main(["train", "finetune_folder", "--data.validation", value])
+    assert [recipe.data.validation for recipe in received] == [0.2, 500]
+    assert isinstance(received[1].data.validation, int)
+    assert Recipe.from_json(received[0].to_json()) == received[0]
+    with pytest.raises(ValueError, match=r"`data\.validation` should be a number of images"):
+        Recipe("r", data=DataConfig(validation=1.5))
+
+
 def test_a_run_is_not_resumed_on_other_images_or_weights(trained, photos, tmp_path):
     copy = tmp_path / "photos"
     shutil.copytree(photos, copy)
@@ -243,10 +289,11 @@ def test_a_recipe_of_an_earlier_version_is_read():
     assert Recipe.from_json(json.dumps(fields)) == Recipe("r")
 
 
-def test_the_folder_recipe_has_a_smoke_run(tmp_path):
+def test_the_folder_recipe_has_a_smoke_run(tmp_path, capsys):
     recipe = load_recipe("finetune_folder")
     model = dataclasses.replace(recipe.model, frozen_stages=4)
     optimizer = dataclasses.replace(recipe.optimizer, lr_multipliers={"stage3": 0.1})
     small = smoke(dataclasses.replace(recipe, model=model, optimizer=optimizer))
     assert small.data.dataset == "cifar10" and small.model.name == ""
     run(small, run_dir=tmp_path / "run", made_up=True)
+    assert "steps of training" not in capsys.readouterr().out

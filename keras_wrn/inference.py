@@ -3,14 +3,12 @@
 import math
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from keras_wrn.checks import check_count
-from keras_wrn.classifier import find_classifier, resolve_preprocessing
 from keras_wrn.data.images import image_pixels, picture
-from keras_wrn.data.views import views_of
-from keras_wrn.weights.opening import load_model
+from keras_wrn.data.names import one_form
+from keras_wrn.trained import open_classifier
 
 BATCH = 32
 RIGHT, WRONG = "#1a7f37", "#cf222e"
@@ -22,12 +20,14 @@ def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=No
     Args:
         model_or_name: a `keras.Model` that ends in a `Dense` layer, the path of a `.keras` file or
             of a run directory (which holds model.keras), or a name with published weights, such
-            as "wide_resnet50_2.tv2_in1k" (see `keras_wrn.list_models(pretrained=True)`).
+            as "wide_resnet50_2.tv2_in1k" (see `keras_wrn.list_models(pretrained=True)`). Or what
+            was exported: the directory of a SavedModel, or a .tflite, .onnx or .xml file.
         image_or_images: one image or a list of them. An image is the path of an image file, a
             URL (http or https), its bytes, a `PIL.Image`, or an array (height, width, channels)
-            of 0..255, uint8 or float, in the order red, green, blue. An array (batch, height,
-            width, channels) is a list of images. Arrays of the model's size are taken as they are;
-            any other image is resized and cropped.
+            of 0..255, uint8 or float, in the order red, green, blue, or grey, (height, width) or
+            (height, width, 1). An array (batch, height, width, channels) is a list of images.
+            Arrays of the model's size are taken as they are; any other image is resized and
+            cropped.
         top_k: int, how many classes `top_k` lists at most.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
 
@@ -52,30 +52,33 @@ def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=No
     ```
     """
     top_k = check_count("top_k", top_k)
-    model, preprocessing = open_classifier(model_or_name, preprocessing)
+    classifier = open_classifier(model_or_name, preprocessing)
     several = isinstance(image_or_images, list | tuple) or getattr(image_or_images, "ndim", 0) == 4
     images = list(image_or_images) if several else [image_or_images]
     pixels = [
-        image_pixels(image, preprocessing, f"image {index}" if several else "the image")
+        image_pixels(image, classifier.preprocessing, f"image {index}" if several else "the image")
         for index, image in enumerate(images)
     ]
     results = []
     for start in range(0, len(pixels), BATCH):
-        logs = log_probabilities(model, preprocessing, np.stack(pixels[start : start + BATCH]))
-        results += [_result(np.exp(row), preprocessing.class_names, top_k) for row in logs]
+        logs = classifier.log_probabilities(np.stack(pixels[start : start + BATCH]))
+        results += [_result(np.exp(row), classifier.class_names, top_k) for row in logs]
     return results if several else results[0]
 
 
-def prediction_figure(images, results, path, true_labels=None):
-    """Write a PNG of images, each under its predicted class and score.
+def prediction_figure(images, results, path=None, true_labels=None):
+    """Draw images, each under its predicted class and score.
 
     Args:
         images: list of images, of the kinds that `inference_model` takes.
         results: list of what `inference_model` returned for them.
-        path: the PNG file to write; its directory is made when needed.
+        path: the PNG file to write, its directory made when needed; None to write none.
         true_labels: list of int labels or str class names, or None. Where known, the title is
             green when the prediction is right, else red with the true class below (by its name,
             when it is given so or is among the result's `top_k`).
+
+    Returns:
+        The `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: the lists are empty, or their lengths differ.
@@ -110,45 +113,15 @@ def prediction_figure(images, results, path, true_labels=None):
         axes.imshow(picture(image), interpolation="nearest")
         title, color = _title(result, label)
         axes.set_title(title, color=color, fontsize=9)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=120)
-
-
-def open_classifier(model_or_name, preprocessing=None):
-    """The model, which ends in a classifier, and the preprocessing that fits it."""
-    model = load_model(model_or_name)
-    find_classifier(model)
-    return model, resolve_preprocessing(model, preprocessing)
-
-
-def log_probabilities(model, preprocessing, images, views=1):
-    """Logarithms of the probabilities, float64 (batch, classes), of images of the model's size.
-
-    With several `views` the logits are averaged over them.
-    """
-    if views == 1:
-        return _single_view(model, preprocessing, images)
-    parts = views_of(images, views)
-    return _normalized(sum(w * _single_view(model, preprocessing, view) for w, view in parts))
-
-
-def _single_view(model, preprocessing, images):
-    outputs = model.predict_on_batch(preprocessing.normalize(images)).astype("float64")
-    if not np.isfinite(outputs).all():
-        raise ValueError(f"The model {model.name!r} answers with NaN or infinity.")
-    if find_classifier(model).activation is keras.activations.softmax:
-        return np.log(np.maximum(outputs, np.finfo("float32").tiny))
-    return _normalized(outputs)
-
-
-def _normalized(logits):
-    logits = logits - logits.max(axis=-1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, format="png", dpi=120)
+    return figure
 
 
 def _result(scores, names, top_k):
     best = [int(label) for label in np.argsort(-scores, kind="stable")[:top_k]]
-    top = [{"label": i, "class": class_name(names, i), "score": float(scores[i])} for i in best]
+    top = [{"label": i, "class": names[i], "score": float(scores[i])} for i in best]
     return {
         "pred_label": top[0]["label"],
         "pred_score": top[0]["score"],
@@ -158,17 +131,12 @@ def _result(scores, names, top_k):
     }
 
 
-def class_name(names, label):
-    """The name of a class, its number where classes have no names."""
-    return names[label] if names else str(label)
-
-
 def _title(result, label):
     title = f"{result['pred_class']}: {100 * result['pred_score']:.1f} %"
     if label is None:
         return title, "black"
     if isinstance(label, str):
-        right, name = label == result["pred_class"], label
+        right, name = one_form(label) == result["pred_class"], label
     else:
         right = int(label) == result["pred_label"]
         known = {entry["label"]: entry["class"] for entry in result["top_k"]}

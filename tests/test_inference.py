@@ -11,7 +11,7 @@ from PIL import Image
 
 import keras_wrn
 from keras_wrn.evaluation import evaluate
-from keras_wrn.predict import inference_model, prediction_figure
+from keras_wrn.inference import inference_model, prediction_figure
 from keras_wrn.weights import load_model
 
 NAMES = tuple("zero one two three four five six seven eight nine".split())
@@ -111,6 +111,37 @@ def test_other_sizes_are_resized_as_the_preprocessing_says(model):
         np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
+def test_grey_arrays_are_as_grey_files(model):
+    for size in (32, 50):
+        grey = np.random.default_rng(0).integers(0, 256, (size, size), dtype="uint8")
+        expected = inference_model(model, png(grey))["pred_scores"]
+        kinds = [grey, grey[..., None], grey.astype("float32"), Image.fromarray(grey)]
+        kinds += [keras.ops.convert_to_tensor(grey), keras.ops.convert_to_tensor(grey[..., None])]
+        for kind in kinds:
+            scores = inference_model(model, kind)["pred_scores"]
+            np.testing.assert_allclose(scores, expected, atol=1e-6)
+        for several in (kinds, np.stack([grey, grey])[..., None]):
+            for result in inference_model(model, several):
+                np.testing.assert_allclose(result["pred_scores"], expected, atol=1e-6)
+    prediction_figure([grey, grey[..., None]], inference_model(model, [grey] * 2))
+
+
+def test_no_module_is_called_as_what_users_call():
+    assert not hasattr(keras_wrn, "predict")
+
+
+def test_a_figure_is_returned_and_needs_no_path(model, digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = list(digits[0][:2])
+    results = inference_model(model, images)
+    figure = prediction_figure(images, results, true_labels=[results[0]["pred_label"], "two"])
+    assert list(tmp_path.iterdir()) == []
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[0].startswith(f"{results[0]['pred_class']}: ") and "(is two)" in titles[1]
+    figure = prediction_figure(images, results, tmp_path / "new" / "p.png")
+    assert (tmp_path / "new" / "p.png").is_file() and len(figure.axes) == 2
+
+
 def test_a_grey_model_and_classes_without_names(digits):
     model = keras_wrn.WideResNet(10, 1, input_shape=(32, 32, 1), classes=4)
     model.preprocessing = keras_wrn.Preprocessing(size=32, mean=(0.0,), std=(1.0,))
@@ -170,7 +201,9 @@ def test_an_image_that_is_none_is_said(model, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.png"):
         inference_model(model, tmp_path / "absent.png")
     for wrong, match in (
-        (np.zeros((32, 32)), r"\(height, width, channels\).*shape \(32, 32\)"),
+        (np.zeros(32), r"\(height, width, channels\).*shape \(32,\)"),
+        (np.zeros((32, 32, 2)), r"3 channels.*\(32, 32, 2\)"),
+        (np.zeros((32, 32), bool), "type bool"),
         (np.zeros((2, 2, 32, 32, 3)), r"shape \(2, 2, 32, 32, 3\)"),
         (np.zeros((32, 32, 4)), r"3 channels.*\(32, 32, 4\)"),
         (np.zeros((0, 32, 3)), r"shape \(0, 32, 3\)"),

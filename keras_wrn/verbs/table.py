@@ -1,0 +1,100 @@
+"""Predictions -> a line of the terminal, and a CSV or JSON file that is written as they come."""
+
+import contextlib
+import csv
+import json
+import os
+import sys
+
+COLUMNS = "image", "rank", "label", "class", "score", "error"
+FORMULA = "=", "+", "-", "@"  # what a spreadsheet takes for the beginning of one
+
+
+def line_of(row, width):
+    """The line of one prediction; see `written` for the row."""
+    text = f"cannot be classified: {row.get('error')}"
+    if "top_k" in row:
+        text = "  ".join(f"{top['class']} {top['score']:.3f}" for top in row["top_k"])
+    if "true" in row:
+        text += f"  (true: {row['true']})"
+    if "right" in row:
+        text += "  right" if row["right"] else "  wrong"
+    return f"{row['image']:{width}}  {text}"
+
+
+@contextlib.contextmanager
+def written(path, with_true=False):
+    """Give a function that writes one prediction after the other.
+
+    They go into a file beside `path`, which takes its place at the end. When the body raises, the
+    file beside it remains, with what came until then.
+
+    Args:
+        path: a .csv or .json file, or None, for nothing to be written.
+        with_true: bool, whether a CSV file has a column for the true class.
+
+    A row is a dict: `image`, its name; what `inference_model` returns, or `error`; and where the
+    true class is known, `true`, its name, and `right`.
+    """
+    if path is None:
+        yield lambda row: None
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    writer = _csv_rows if path.suffix == ".csv" else _json_rows
+    count = 0
+    try:
+        with open(part, "w", newline="", encoding="utf-8") as file, writer(file, with_true) as add:
+
+            def write(row):
+                nonlocal count
+                add(row)
+                file.flush()
+                count += 1
+
+            yield write
+    except BaseException:
+        if count:
+            print(f"keras-wrn: note: the results so far are in {part}", file=sys.stderr)
+        else:
+            part.unlink(missing_ok=True)
+        raise
+    os.replace(part, path)
+
+
+@contextlib.contextmanager
+def _csv_rows(file, with_true):
+    table = csv.writer(file)
+    table.writerow(COLUMNS + ("true",) * with_true)
+
+    def add(row):
+        image, error, true = (_harmless(row.get(key, "")) for key in ("image", "error", "true"))
+        ends = [true] * with_true
+        for rank, top in enumerate(row.get("top_k", ()), start=1):
+            values = [rank, top["label"], _harmless(top["class"]), f"{top['score']:.6f}", ""]
+            table.writerow([image, *values, *ends])
+        if error:
+            table.writerow([image, "", "", "", "", error, *ends])
+
+    yield add
+
+
+@contextlib.contextmanager
+def _json_rows(file, _):
+    separator = "["
+
+    def add(row):
+        nonlocal separator
+        kept = {key: value for key, value in row.items() if key != "pred_scores"}
+        file.write(f"{separator}\n{json.dumps(kept, indent=1)}")
+        separator = ","
+
+    try:
+        yield add
+    finally:  # also of some rows it is JSON
+        file.write("\n]\n" if separator == "," else "[]\n")
+
+
+def _harmless(text):
+    """A text that no spreadsheet computes: behind an apostrophe, where it looks like a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text
