@@ -34,11 +34,14 @@ def decode_images(image_bytes, preprocessing, max_pixels=CLASSIFIED_PIXELS):
     count = tf.size(image_bytes, out_type=tf.int64)
     shape = preprocessing.size, preprocessing.size, preprocessing.channels
 
+    @tf.function(input_signature=[tf.TensorSpec((), tf.int64)], autograph=False)
     def declared(index):
         height, width = tf.unstack(tf.cast(image_size(image_bytes[index]), tf.float64))
         with tf.control_dependencies([check_size(height, width, max_pixels)]):
             return index, height * width
 
+    # Of its own, so that it is traced once; nothing here is for AutoGraph, which takes long.
+    @tf.function(input_signature=[tf.TensorSpec((), tf.int64)], autograph=False)
     def prepared(index):
         image = prepare(decode(image_bytes[index]), preprocessing)
         return index, tf.ensure_shape(image, shape)
