@@ -54,19 +54,24 @@ def test_a_costly_image_is_refused_in_a_moment_and_alone(decode_by_default, name
     assert valid.tolist() == [True, False, True]
 
 
-def test_the_limit_is_that_of_an_image_as_declared(decode):
+@pytest.fixture(scope="module")
+def decode_small(decode):
+    return decode(max_pixels=10_000)
+
+
+def test_the_limit_is_that_of_an_image_as_declared(decode_small):
     images = [png(100, 100), png(101, 100), png(10_000, 1), png(10_001, 1)]
-    _, valid = decode(max_pixels=10_000)(images)
+    _, valid = decode_small(images)
     assert valid.tolist() == [True, False, True, False]
 
 
-def test_a_batch_of_too_many_pixels_keeps_its_smaller_images(decode):
+def test_a_batch_of_too_many_pixels_keeps_its_smaller_images(decode_small):
     images = [png(100, 100)] * 10 + [PNG] + [png(100, 100)] * 10
-    pixels, valid = decode(max_pixels=10_000)(images)
+    pixels, valid = decode_small(images)
     assert valid.tolist() == [True] * 10 + [True] + [True] * 5 + [False] * 5  # PNG: 97 x 61
-    alone, _ = decode(max_pixels=10_000)([PNG])
+    alone, _ = decode_small([PNG])
     np.testing.assert_array_equal(pixels[10], alone[0])
-    _, valid = decode(max_pixels=10_000)([png(100, 100)] * 17)
+    _, valid = decode_small([png(100, 100)] * 17)
     assert valid.tolist() == [True] * 16 + [False]
 
 

@@ -64,6 +64,7 @@ def decode(data):
         check((end == total) & (total <= tf.size(octets, tf.int64)), "whole chunks"),
         check(image > 0, "an image"),
         # Animation, and what has no meaning.
+        check(~extended | starts(data, 16, b"\x0a\0\0\0"), "a header of 10 bytes"),
         check(~extended | (octets[20] & 0b11000011 == 0), "a still image"),
     ]
 
