@@ -4,7 +4,8 @@
 
 The SavedModel runs in TensorFlow's C library, in a process without Python's TensorFlow, as it does
 in TensorFlow Serving. Each caller sends batches to `classify`; every answer on a valid image has to
-be the one it got alone, and every broken image has to be said to be so.
+be the one it got alone, that one has to be what `inference_model` says of the Keras file beside it,
+and every broken image has to be said to be so.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 GROWTH_MB = 50  # allocators keep what the first minutes took
+SCORE = 0.01  # what the rounding of the resize may do to a score
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "tests" / "export"))
@@ -92,7 +94,12 @@ def soak(request, answer):
     for name, encoded in data.items():
         found = ask([encoded])
         alone[name] = bool(found["valid"][0]), found["indices"][0, 0], found["scores"][0, 0]
-        assert alone[name][0] == (name in asked["valid"]), name
+    expected = asked["expected"]
+    assert {name: answer[:2] for name, answer in alone.items()} == {
+        name: answer[:2] for name, answer in expected.items()
+    }
+    scores = {name: abs(alone[name][2] - expected[name][2]) for name in expected}
+    assert max(scores.values()) < SCORE, scores
     stop, callers = threading.Event(), []
     counts = [
         {"requests": 0, "images": 0, "wrong": [], "errors": []} for _ in range(asked["callers"])
@@ -121,7 +128,7 @@ def soak(request, answer):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("artifact", type=Path, help="a SavedModel with the signature classify")
+    parser.add_argument("artifact", type=Path, help="a version with SavedModel and model.keras")
     parser.add_argument("--callers", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=120)
     # Not at the top: the measuring process imports this file, and is to stay without Keras.
@@ -131,8 +138,14 @@ def main():
     args = parser.parse_args()
     from test_c_api import tensor_names
 
+    import keras_wrn
+
     package = Path(importlib.util.find_spec("tensorflow").origin).parent
     valid, broken = images()
+    expected = dict.fromkeys(broken, (False, -1, 0.0))
+    results = keras_wrn.inference_model(str(args.artifact / "model.keras"), [*valid.values()])
+    for name, result in zip(valid, results, strict=True):
+        expected[name] = True, result["pred_label"], result["pred_score"]
     with tempfile.TemporaryDirectory() as folder:
         request, answer = Path(folder, "request.pkl"), Path(folder, "answer.pkl")
         asked = {
@@ -141,6 +154,7 @@ def main():
             "names": tensor_names(args.artifact)["classify"],
             "valid": valid,
             "broken": broken,
+            "expected": expected,
             "callers": args.callers,
             "seconds": args.seconds,
         }
@@ -154,6 +168,7 @@ def main():
     result = {
         "what": f"{args.callers} callers of classify for {args.seconds:g} s, {args.artifact}",
         "kinds_of_images": {"valid": len(valid), "broken": len(broken)},
+        "compared_with": "inference_model of model.keras",
         **found,
         "growth_mb_second_half": round(max(memory[half:]) - max(memory[:half]), 1),
     }

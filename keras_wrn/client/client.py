@@ -1,7 +1,6 @@
 """Ask a TensorFlow Serving that serves one of our SavedModels."""
 
 import contextlib
-import io
 import math
 import os
 import time
@@ -13,7 +12,7 @@ from keras_wrn.client.answers import WrongAnswer, classified, predicted
 from keras_wrn.client.grpc import GrpcProtocol
 from keras_wrn.client.rest import RestProtocol
 from keras_wrn.client.target import ServingError, Target
-from keras_wrn.data.images import check_array
+from keras_wrn.data.images import check_array, png_bytes
 
 
 class ServingClient:
@@ -91,7 +90,7 @@ class ServingClient:
 
         Raises:
             FileNotFoundError: no such image file.
-            ValueError: an array of another type or rank.
+            ValueError: an array of another type or rank, or a PIL image of floats.
         """
         several = isinstance(image_or_images, list | tuple)
         several = several or getattr(image_or_images, "ndim", 0) == 4
@@ -190,8 +189,4 @@ def _encoded(image):
                 f"1 or 3). Received: {type(image).__name__}, {array.dtype} of shape {array.shape}"
             )
         image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
-        image = image.convert("RGB")
-    data = io.BytesIO()
-    image.save(data, "PNG")
-    return data.getvalue()
+    return png_bytes(image)

@@ -75,6 +75,16 @@ def picture(image):
         return np.asarray(image.convert("RGB"))
 
 
+def png_bytes(image, what="the image"):
+    """A PIL image as the bytes of a PNG, of the pixels that `image_pixels` has of it."""
+    image = _to_8_bits(image, what)
+    image = image.convert("L" if image.mode in ("1", "L") else "RGB")
+    image.info = {}  # a profile and the like, which Pillow would write too
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return data.getvalue()
+
+
 def check_array(image, what, rank=3):
     """Return a NumPy array of images, of 0..255, or say what is wrong with it.
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from keras_wrn.export import litert, onnx, openvino
+from keras_wrn.export.decode import CLASSIFIED_PIXELS
 from keras_wrn.export.head import EXTRAS, require_extra
 from keras_wrn.export.litert import export_litert
 from keras_wrn.export.onnx import export_onnx
@@ -20,7 +21,7 @@ ENDINGS = {"litert": "tflite", "onnx": "onnx", "openvino": "xml"}
 
 def export_version(
     model, directory, formats=FORMATS[:2], *, precisions=("float32",), calibration=None,
-    integer_io=False, top_k=5, fold_batch_norm=True, card=None,
+    integer_io=False, top_k=5, fold_batch_norm=True, max_pixels=CLASSIFIED_PIXELS, card=None,
 ):  # fmt: skip
     """Write a model's artifacts into `directory`/N, N the next free integer.
 
@@ -38,9 +39,8 @@ def export_version(
             files, of which there are "float32" and "int8": "float32" where none of them is given.
         calibration: for "int8"; see `export_litert`.
         integer_io: of the LiteRT file in int8.
-        top_k, fold_batch_norm: of the SavedModel; see `export_saved_model`. The other formats are
-            folded by their converter or runtime.
-
+        top_k, fold_batch_norm, max_pixels: of the SavedModel; see `export_saved_model`. The other
+            formats are folded by their converter or runtime.
         card: str, the contents of README.md in the version, such as `model_card` returns; or None.
 
     Returns:
@@ -69,7 +69,9 @@ def export_version(
     version = Path(directory) / str(next_version(directory))
     with written_aside(version, overwrite=False, is_ours=Path.is_dir, kind="a version") as new:
         if "saved_model" in formats:
-            export_saved_model(model, new, top_k=top_k, fold_batch_norm=fold_batch_norm)
+            export_saved_model(
+                model, new, top_k=top_k, fold_batch_norm=fold_batch_norm, max_pixels=max_pixels
+            )
         new.mkdir(exist_ok=True)
         for form, writer in WRITERS.items():
             has = [precision for precision in precisions if precision in PRECISIONS[form]]

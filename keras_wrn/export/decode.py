@@ -1,182 +1,86 @@
 """Encoded images to a network's pixels inside a TensorFlow graph, as Pillow would have it."""
 
 from keras_wrn.data.preprocess import MAX_PIXELS
+from keras_wrn.export.codecs import decode, image_size
+
+CLASSIFIED_PIXELS = 2**24  # of an image, unless the export says otherwise: 4096 x 4096
+FULL_SIZED = 16  # images of the most pixels that a batch may have
 
 
-def decode_images(image_bytes, preprocessing):
+def decode_images(image_bytes, preprocessing, max_pixels=CLASSIFIED_PIXELS):
     """Decode, resize and crop encoded images, each on its own.
 
     JPEG, PNG (8 and 16 bits), GIF (its first frame), BMP and WebP, grey, with palette or alpha,
-    as far as this TensorFlow decodes them. Alpha is dropped, 16 bits are scaled to 8. The pixels
-    are those of `Preprocessing.prepare`, up to the rounding of the resize.
+    as far as this TensorFlow decodes them as Pillow does. Alpha is dropped, 16 bits of grey are
+    scaled to 8, the orientation that EXIF tells is not applied. The pixels are those of
+    `Preprocessing.prepare`, up to the rounding of the resize and, of a JPEG in CMYK, one level.
 
     Args:
         image_bytes: str tensor (batch,), each an encoded image.
         preprocessing: `keras_wrn.Preprocessing` of 1 or 3 channels.
+        max_pixels: int, the most pixels that an image may have. A batch may have sixteen times as
+            many; where it has more, its largest images are not decoded.
 
     Returns:
         Pixels, float32 (batch, size, size, channels) of 0..255, and `valid`, bool (batch,). An
-        image that cannot be decoded, or that has more than `MAX_PIXELS` as declared or once
-        resized, is black and not valid; it does nothing to the others.
+        image is black and not valid, and does nothing to the others, if Pillow cannot decode it,
+        if it would be other pixels here, if it has too many as declared or once resized
+        (`MAX_PIXELS`), or if it is made of more pieces than are looked at: see `codecs`. Animated
+        PNG and WebP, GIF with a first frame smaller than the screen, and BMP that is packed, has
+        masks, or fewer than 8 bits are among those.
     """
     import tensorflow as tf
 
     count = tf.size(image_bytes, out_type=tf.int64)
     shape = preprocessing.size, preprocessing.size, preprocessing.channels
 
+    @tf.function(input_signature=[tf.TensorSpec((), tf.int64)], autograph=False)
+    def declared(index):
+        height, width = tf.unstack(tf.cast(image_size(image_bytes[index]), tf.float64))
+        with tf.control_dependencies([check_size(height, width, max_pixels)]):
+            return index, height * width
+
+    # Of its own, so that it is traced once; nothing here is for AutoGraph, which takes long.
+    @tf.function(input_signature=[tf.TensorSpec((), tf.int64)], autograph=False)
     def prepared(index):
         image = prepare(decode(image_bytes[index]), preprocessing)
         return index, tf.ensure_shape(image, shape)
 
-    images = tf.data.Dataset.range(count).map(prepared, num_parallel_calls=tf.data.AUTOTUNE)
-    # One image more than came: there is always something to batch, and it is cut off again.
-    last = tf.data.Dataset.from_tensors((count, tf.zeros(shape)))
-    batch = images.ignore_errors().concatenate(last).batch(count + 1)
-    indices, pixels = batch.get_single_element()
-    indices = indices[:, tf.newaxis]
-    pixels = tf.scatter_nd(indices, pixels, tf.stack([count + 1, *shape]))
-    found = tf.scatter_nd(indices, tf.ones(tf.shape(indices)[:1], tf.int32), [count + 1])
-    return pixels[:count], found[:count] > 0
+    def rows(datasets, shape, dtype):
+        """What datasets of (index, value) have, in its row; zeros where they failed."""
+        # One row more than there are images: there is always something to batch.
+        found = tf.data.Dataset.from_tensors((count, tf.zeros(shape, dtype)))
+        for dataset in datasets:
+            found = found.concatenate(dataset.ignore_errors())
+        indices, values = found.batch(count + 1).get_single_element()
+        sizes = tf.stack([count + 1, *shape])
+        return indices, tf.scatter_nd(indices[:, tf.newaxis], values, sizes)[:count]
 
+    def together(indices, function, at_once=None):
+        return tf.data.Dataset.from_tensor_slices(indices).map(function, at_once)
 
-def decode(data):
-    """Decode one image to uint8 (height, width, 3); fails when it is none, or too large."""
-    import tensorflow as tf
-
-    def starts(*magic):
-        return tf.reduce_any([tf.strings.substr(data, 0, len(m)) == m for m in magic])
-
-    def jpeg():
-        height, width = tf.unstack(tf.io.extract_jpeg_shape(data)[:2])
-        with tf.control_dependencies([check_size(height, width)]):
-            # The accurate DCT is what Pillow uses.
-            return tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE")
-
-    def png():
-        width, height = number(data, 16, 4, big=True), number(data, 20, 4, big=True)
-
-        def deep():
-            image = tf.cast(tf.io.decode_png(data, 3, dtype=tf.uint16), tf.int32)
-            return tf.cast((image + 128) // 257, tf.uint8)
-
-        with tf.control_dependencies([check_size(height, width)]):
-            is_deep = number(data, 24, 1) == 16
-            return tf.cond(is_deep, deep, lambda: tf.io.decode_png(data, 3))
-
-    magic = [
-        (starts(b"\xff\xd8\xff"), jpeg),
-        (starts(b"\x89PNG"), png),
-        (starts(b"GIF8"), lambda: gif(data)),
-        (starts(b"BM"), lambda: bmp(data)),
+    _, pixels = rows([together(tf.range(count), declared, FULL_SIZED)], (), tf.float64)
+    order = tf.argsort(pixels, stable=True)
+    pixels = tf.gather(pixels, order)
+    within = (pixels > 0) & (tf.cumsum(pixels) <= FULL_SIZED * max_pixels)
+    order = tf.cast(order, tf.int64)
+    # Sixteen at once take as much room as one of the largest, which are decoded one by one.
+    small = pixels <= max_pixels / FULL_SIZED
+    datasets = [
+        together(order[within & small], prepared, FULL_SIZED),
+        together(order[within & ~small], prepared),
     ]
-    image = tf.case(magic, default=lambda: webp(data))
-    image.set_shape((None, None, 3))
-    return image
+    indices, images = rows(datasets, shape, tf.float32)
+    found = tf.scatter_nd(indices[:, tf.newaxis], tf.ones_like(indices, tf.int32), [count + 1])
+    return images, found[:count] > 0
 
 
-def gif(data):
-    """Decode the first frame of a GIF; TensorFlow alone would take room for all of them."""
+def check_size(height, width, most):
+    """Fail when an image has no pixels, or more than allowed."""
     import tensorflow as tf
 
-    octets = tf.cast(tf.io.decode_raw(data, tf.uint8), tf.int64)
-
-    def table(flags):
-        return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
-
-    def skip_blocks(at):
-        (at,) = tf.while_loop(lambda at: octets[at] > 0, lambda at: (at + octets[at] + 1,), (at,))
-        return at + 1
-
-    start = 13 + table(octets[10])
-    (start,) = tf.while_loop(
-        lambda at: octets[at] == 0x21, lambda at: (skip_blocks(at + 2),), (start,)
-    )
-    left, top, width, height = (number(data, start + i, 2) for i in (1, 3, 5, 7))
-    end = skip_blocks(start + 11 + table(octets[start + 9]))
-    screen = number(data, 6, 2), number(data, 8, 2)
-    checks = [
-        check_size(screen[1], screen[0]),
-        tf.debugging.Assert(octets[start] == 0x2C, ["no image in the GIF"]),
-        tf.debugging.Assert(
-            (left + width <= screen[0]) & (top + height <= screen[1]), ["a frame beyond the GIF"]
-        ),
-    ]
-    with tf.control_dependencies(checks):
-        first = tf.strings.substr(data, tf.constant(0, tf.int64), end) + b";"
-    return tf.io.decode_image(first, 3, expand_animations=False)
-
-
-def bmp(data):
-    """Decode a BMP of 8 bits with its palette, which TensorFlow takes for grey, or 24 or 32."""
-    import tensorflow as tf
-
-    width, height = number(data, 18, 4), number(data, 22, 4)
-    height = tf.minimum(height, 2**32 - height)  # negative: the rows come from above
-    bits, packed, colors = number(data, 28, 2), number(data, 30, 4), number(data, 46, 4)
-
-    def palette():
-        start = tf.cast(14 + number(data, 14, 4), tf.int32)
-        count = tf.where(colors == 0, tf.constant(256, tf.int64), colors)
-        table = tf.strings.substr(data, start, tf.cast(4 * count, tf.int32))
-        table = tf.reshape(tf.io.decode_raw(table, tf.uint8), (-1, 4))
-        index = tf.io.decode_bmp(data)[..., 0]
-        return tf.gather(table[:, 2::-1], tf.cast(index, tf.int32))
-
-    checks = [
-        check_size(height, width),
-        tf.debugging.Assert((bits > 8) | (packed == 0), ["a packed BMP"]),
-    ]
-    with tf.control_dependencies(checks):
-        return tf.cond(bits == 8, palette, lambda: tf.io.decode_bmp(data)[..., :3])
-
-
-def webp(data):
-    """Decode a WebP image, the only format of those that come last."""
-    import tensorflow as tf
-
-    chunk = tf.strings.substr(data, 8, 8)
-    lossless, extended = chunk == b"WEBPVP8L", chunk == b"WEBPVP8X"
-    known = tf.debugging.Assert(lossless | extended | (chunk == b"WEBPVP8 "), ["not an image"])
-
-    def of_bits():
-        word = number(data, 21, 4)
-        return word % 2**14 + 1, word // 2**14 % 2**14 + 1, word // 2**28 % 2
-
-    def of_canvas():
-        return number(data, 24, 3) + 1, number(data, 27, 3) + 1, number(data, 20, 1) // 16 % 2
-
-    def of_frame():
-        none = tf.constant(0, tf.int64)
-        return number(data, 26, 2) % 2**14, number(data, 28, 2) % 2**14, none
-
-    with tf.control_dependencies([known]):
-        cases = [(lossless, of_bits), (extended, of_canvas)]
-        width, height, alpha = tf.case(cases, default=of_frame)
-
-    def decoded(channels):
-        return tf.io.decode_image(data, channels, expand_animations=False)[..., :3]
-
-    with tf.control_dependencies([check_size(height, width)]):
-        return tf.cond(alpha == 1, lambda: decoded(4), lambda: decoded(3))
-
-
-def number(data, start, length, big=False):
-    """An unsigned number in the bytes of a string tensor, as int64."""
-    import tensorflow as tf
-
-    start, count = tf.cast(start, tf.int64), tf.constant(length, tf.int64)
-    digits = tf.io.decode_raw(tf.strings.substr(data, start, count), tf.uint8)
-    weights = [256 ** (length - 1 - i if big else i) for i in range(length)]
-    digits = tf.ensure_shape(digits, (length,))
-    return tf.reduce_sum(tf.cast(digits, tf.int64) * tf.constant(weights, tf.int64))
-
-
-def check_size(height, width):
-    """Fail when an image has more than `MAX_PIXELS`."""
-    import tensorflow as tf
-
-    height, width = tf.cast(height, tf.float64), tf.cast(width, tf.float64)
-    return tf.debugging.Assert(height * width <= MAX_PIXELS, ["too many pixels", height, width])
+    pixels = tf.cast(height, tf.float64) * tf.cast(width, tf.float64)
+    return tf.debugging.Assert((pixels > 0) & (pixels <= most), ["so many pixels", height, width])
 
 
 def prepare(image, preprocessing):
@@ -186,22 +90,34 @@ def prepare(image, preprocessing):
     if preprocessing.channels == 1:
         image = grey(image)
     size = preprocessing.size
-    shape = tf.shape(image)[:2]
-    sides = tf.cast(shape, tf.int64)
-    new = preprocessing.short_side * sides // tf.reduce_min(sides)
-    with tf.control_dependencies([check_size(new[0], new[1])]):
-        new = tf.cast(new, tf.int32)
-    if preprocessing.interpolation == "nearest":
-        for axis in (1, 0):
-            image = tf.gather(image, nearest(shape[axis], new[axis]), axis=axis)
-    else:
-        # Pillow rounds after each of the two directions.
-        for target in (tf.stack([shape[0], new[1]]), new):
-            image = tf.image.resize(image, target, preprocessing.interpolation, antialias=True)
-            image = tf.clip_by_value(tf.round(image), 0, 255)
-    offsets = tf.round(tf.cast(new - size, tf.float32) / 2)
-    top, left = tf.unstack(tf.cast(offsets, tf.int32))
-    return tf.image.crop_to_bounding_box(tf.cast(image, tf.float32), top, left, size, size)
+    old = tf.cast(tf.shape(image)[:2], tf.int64)
+    new = preprocessing.short_side * old // tf.reduce_min(old)
+    with tf.control_dependencies([check_size(new[0], new[1], MAX_PIXELS)]):
+        start = tf.cast(tf.round(tf.cast(new - size, tf.float32) / 2), tf.int32)
+    # Of a long image only the middle is made. Pillow resizes the width first and then rounds;
+    # TensorFlow the height, so that the image is swapped before each.
+    for axis in (1, 0):
+        image = tf.transpose(image, (1, 0, 2))
+        image = resize_rows(image, new[axis], start[axis], size, preprocessing.interpolation)
+    return tf.cast(image, tf.float32)
+
+
+def resize_rows(image, new, start, size, interpolation):
+    """Rows `start` to `start + size` of an image resized to `new` rows: (size, width, channels)."""
+    import tensorflow as tf
+
+    old, width = tf.unstack(tf.shape(image)[:2])
+    if interpolation == "nearest":
+        return tf.gather(image, nearest(old, tf.cast(new, tf.int32))[start : start + size])
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=image[tf.newaxis],
+        size=tf.stack([size, width]),
+        scale=tf.stack([tf.cast(new, tf.float32) / tf.cast(old, tf.float32), 1.0]),
+        translation=tf.stack([-tf.cast(start, tf.float32), 0.0]),
+        kernel_type={"bilinear": "triangle", "bicubic": "keyscubic"}[interpolation],
+        antialias=True,
+    )
+    return tf.clip_by_value(tf.round(resized[0]), 0, 255)
 
 
 def nearest(old, new):
@@ -218,6 +134,6 @@ def grey(image):
     """Luma of ITU-R 601-2, in whole numbers as Pillow computes it: uint8 (h, w, 3) to (h, w, 1)."""
     import tensorflow as tf
 
-    weights = tf.constant([19595, 38470, 7471])
-    luma = tf.reduce_sum(tf.cast(image, tf.int32) * weights, axis=-1, keepdims=True)
-    return tf.cast((luma + 2**15) // 2**16, tf.uint8)
+    weights = 19595, 38470, 7471
+    parts = [w * tf.cast(image[..., i], tf.int32) for i, w in enumerate(weights)]
+    return tf.cast((tf.add_n(parts) + 2**15) // 2**16, tf.uint8)[..., tf.newaxis]

@@ -4,7 +4,8 @@ import numpy as np
 
 from keras_wrn.checks import check_count
 from keras_wrn.classifier import input_shape
-from keras_wrn.export.decode import decode_images
+from keras_wrn.data.preprocess import MAX_PIXELS
+from keras_wrn.export.decode import CLASSIFIED_PIXELS, decode_images
 from keras_wrn.export.fold import fold_batch_norm as fold
 from keras_wrn.export.head import (
     LABELS_FILE,
@@ -23,7 +24,7 @@ CONTENTS = {"assets", EXTRAS, "fingerprint.pb", "saved_model.pb", "variables"}
 
 def export_saved_model(
     model, path, *, preprocessing=None, class_names=None, top_k=5, fold_batch_norm=True,
-    overwrite=False,
+    max_pixels=CLASSIFIED_PIXELS, overwrite=False,
 ):  # fmt: skip
     """Write a model as a TensorFlow SavedModel that takes pixels.
 
@@ -32,10 +33,11 @@ def export_saved_model(
     `logits`, float32 (batch, classes), whatever the model's precision.
 
     `classify` takes `image_bytes`, str (batch,), encoded images of any size and of the kinds that
-    `decode_images` names. It returns, best first, `classes`, str (batch, k), the names or, without
+    `decode_images` names; the orientation that their EXIF tells is not applied, nor is it by
+    `inference_model`. It returns, best first, `classes`, str (batch, k), the names or, without
     names, the numbers of the classes; `scores`, float32 (batch, k); `indices`, int32 (batch, k);
-    and `valid`, bool (batch,). An image that cannot be decoded gets "", 0, -1 and False, and the
-    others their answers. A model of neither 1 nor 3 channels has no `classify`.
+    and `valid`, bool (batch,). An image that is not decoded, as Pillow decodes it, gets "", 0, -1
+    and False, and the others their answers. A model of neither 1 nor 3 channels has no `classify`.
 
     An empty batch is answered with empty outputs. The directory `assets.extra` inside holds
     preprocessing.json, and labels.txt with a class a line where the classes have names.
@@ -52,6 +54,9 @@ def export_saved_model(
         top_k: int, how many classes `classify` lists, at most all.
         fold_batch_norm: bool, whether batch norms move into the convolutions before them; see
             `fold_batch_norm`.
+        max_pixels: int, the most pixels of an image that `classify` decodes, at most 8192 x 8192;
+            a batch may have sixteen times as many. Sixteen of the default, 4096 x 4096, take less
+            than 1 GB of memory.
         overwrite: bool, whether a SavedModel at `path`, with nothing beside it, may be replaced.
 
     Raises:
@@ -76,9 +81,10 @@ def export_saved_model(
     """
     preprocessing = exportable(model, preprocessing, class_names)
     top_k = check_count("top_k", top_k)
+    check_max_pixels(max_pixels, preprocessing)
     with written_aside(path, overwrite=overwrite, is_ours=_is_ours, kind="a SavedModel") as new:
         served = fold(model) if fold_batch_norm else model
-        write_saved_model(served, preprocessing, new, top_k)
+        write_saved_model(served, preprocessing, new, top_k, max_pixels)
         preprocessing.save(new / EXTRAS)
         if preprocessing.class_names:
             (new / EXTRAS / LABELS_FILE).write_text(labels_text(preprocessing))
@@ -86,7 +92,17 @@ def export_saved_model(
             _verify(new, model, preprocessing)
 
 
-def write_saved_model(model, preprocessing, directory, top_k):
+def check_max_pixels(max_pixels, preprocessing):
+    """Raise a ValueError unless images of the network's size fit into so many pixels."""
+    least = preprocessing.short_side**2
+    if not isinstance(max_pixels, int) or not least <= max_pixels <= MAX_PIXELS:
+        raise ValueError(
+            f"`max_pixels` should be an integer of {least:,}, an image of the network's size, to "
+            f"{MAX_PIXELS:,}. Received: max_pixels={max_pixels!r}"
+        )
+
+
+def write_saved_model(model, preprocessing, directory, top_k, max_pixels):
     """Write the SavedModel itself, without a check."""
     import tensorflow as tf
 
@@ -113,7 +129,7 @@ def write_saved_model(model, preprocessing, directory, top_k):
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
     def classify(image_bytes):
-        pixels, valid = decode_images(image_bytes, preprocessing)
+        pixels, valid = decode_images(image_bytes, preprocessing, max_pixels)
         probabilities = serve(pixels)["probabilities"]
         scores, indices = tf.math.top_k(probabilities, min(top_k, len(names)))
         classes = tf.gather(tf.constant(names), indices)

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_wrn.classifier import input_shape
 from keras_wrn.export.bundle import next_version, versions
+from keras_wrn.export.decode import CLASSIFIED_PIXELS
 from keras_wrn.export.head import exportable, require_extra
 from keras_wrn.export.saved_model import export_saved_model
 from keras_wrn.export.warmup import encoded, write_warmup
@@ -55,7 +56,7 @@ class _Template(string.Template):
 
 def export_serving(
     model, directory, *, name, preprocessing=None, class_names=None, top_k=5,
-    fold_batch_norm=True, max_batch_size=None,
+    fold_batch_norm=True, max_pixels=CLASSIFIED_PIXELS, max_batch_size=None,
 ):  # fmt: skip
     """Write a model as the next version in a directory for TensorFlow Serving.
 
@@ -76,7 +77,7 @@ def export_serving(
             activation, such as `keras_wrn.WideResNet(16, 2)`.
         directory: path, made when needed, or that of an earlier `export_serving`.
         name: str, under which the model is asked for: a letter, then letters, digits, "-" and "_".
-        preprocessing, class_names, top_k, fold_batch_norm: see `export_saved_model`.
+        preprocessing, class_names, top_k, fold_batch_norm, max_pixels: see `export_saved_model`.
         max_batch_size: int, a power of two, the most images that the server computes at once; None
             for what two CPU cores compute in a fifth of a second, 64 at most. A request may have
             1024 images: the server divides it.
@@ -123,7 +124,12 @@ def export_serving(
     version = directory / "models" / name / str(next_version(directory / "models" / name))
     with written_aside(version, overwrite=False, is_ours=Path.is_dir, kind="a version") as new:
         export_saved_model(
-            model, new, preprocessing=preprocessing, top_k=top_k, fold_batch_norm=fold_batch_norm
+            model,
+            new,
+            preprocessing=preprocessing,
+            top_k=top_k,
+            fold_batch_norm=fold_batch_norm,
+            max_pixels=max_pixels,
         )
         write_warmup(new, name, image_shape, sizes)
         if macs:

@@ -22,6 +22,7 @@ def export(
     data_dir: Path | None = None,
     top_k: int = 5,
     fold_batch_norm: bool = True,
+    max_pixels: int = 2**24,
     name: str | None = None,
     max_batch_size: int | None = None,
 ):
@@ -39,6 +40,8 @@ def export(
         data_dir: Where TFDS keeps its data.
         top_k: How many classes the SavedModel's classify lists.
         fold_batch_norm: Fold batch norms into convolutions in the SavedModel.
+        max_pixels: The most pixels of an image that the SavedModel's classify decodes; a batch may
+            have sixteen times as many.
         name: The model's name on the server, for serving; by default the recipe's.
         max_batch_size: The most images the server computes at once, for serving; by default what
             suits the model.
@@ -71,6 +74,7 @@ def export(
             integer_io=integer_io,
             top_k=top_k,
             fold_batch_norm=fold_batch_norm,
+            max_pixels=max_pixels,
             card=card,
         )
         print(f"Exported {', '.join(versioned)} to {version}")
@@ -82,6 +86,7 @@ def export(
             name=name or name_of(model),
             top_k=top_k,
             fold_batch_norm=fold_batch_norm,
+            max_pixels=max_pixels,
             max_batch_size=max_batch_size,
         )
         print(f"Exported serving to {served}: version {version.name} of {version.parent.name}")

@@ -100,11 +100,54 @@ def test_classify_says_what_inference_model_says(connect, models, tmp_path):
         assert found["score"] == pytest.approx(wanted["score"], abs=2e-3)  # 2 grey levels of resize
 
 
-@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "F", "L", "1", "RGBA"])
-def test_images_of_any_mode(connect, mode):
-    image = Image.fromarray(pixels(1, 48)[0]).convert(mode)
+def in_mode(mode):
+    """An image of no more than the model's side: no resize makes a difference."""
+    image = Image.fromarray(pixels(1)[0])
+    if mode.startswith("I"):  # 16 bits
+        deep = np.asarray(image.convert("L")).astype("int32") * 257
+        return Image.fromarray(deep.astype({"I": "i4", "I;16": "<u2", "I;16B": ">u2"}[mode]))
+    if mode == "P and alpha":
+        image = image.quantize(50)
+        image.info["transparency"] = bytes(range(50))
+        return image
+    return image.convert(mode)
+
+
+MODES = [
+    "CMYK",
+    "YCbCr",
+    "HSV",
+    "L",
+    "LA",
+    "1",
+    "P",
+    "P and alpha",
+    "RGBA",
+    "RGBa",
+    "I",
+    "I;16",
+    "I;16B",
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_image_of_any_mode_is_what_inference_model_says(connect, models, mode):
+    image = in_mode(mode)
     with connect() as client:
-        assert client.classify(image)["valid"]
+        found = client.classify(image)
+    expected = keras_wrn.inference_model(models[1], image)
+    assert found["valid"]
+    for one, other in zip(found["top_k"], expected["top_k"], strict=True):
+        assert one["label"] == other["label"]
+        assert one["score"] == pytest.approx(other["score"], abs=1e-5)
+
+
+def test_an_image_of_floats_is_refused_as_inference_model_refuses_it(connect, models):
+    image = Image.fromarray(pixels(1)[0]).convert("F")
+    with connect() as client, pytest.raises(ValueError, match="floats, whose range nobody knows"):
+        client.classify(image)
+    with pytest.raises(ValueError, match="floats, whose range nobody knows"):
+        keras_wrn.inference_model(models[1], image)
 
 
 def test_an_image_that_cannot_be_decoded_spoils_only_its_row(connect):

@@ -1,0 +1,92 @@
+"""JPEG, as far as TensorFlow and Pillow read it alike."""
+
+from keras_wrn.export.codecs.octets import (
+    BLOCKS,
+    check,
+    cut,
+    integer,
+    number,
+    octets_of,
+    starts,
+)
+
+SCANS = 32  # of a progressive JPEG, each of which costs as much as the image; encoders write ten
+
+
+def size(data):
+    import tensorflow as tf
+
+    return tf.cast(tf.io.extract_jpeg_shape(data)[:2], tf.int64)
+
+
+def decode(data):
+    """Segments up to the first scan, no more scans than allowed, and nothing after the end."""
+    import tensorflow as tf
+
+    octets = octets_of(data)
+    known = [*b"\xc0\xc1\xc2\xc4\xc9\xca\xcc\xdb\xdd\xfe", *range(0xE0, 0xF0)]
+
+    def segment(at, count, adobe, frame):
+        marker = octets[at + 1]
+        length = number(octets, at + 2, 2, big=True)
+        is_adobe = (marker == 0xEE) & starts(data, at + 4, b"Adobe") & (length >= 14)
+        checks = [
+            check(octets[at] == 0xFF, "a marker"),
+            check(tf.reduce_any(marker == tf.constant(known, tf.uint8)), "a known marker"),
+            check(length >= 2, "a length"),
+        ]
+        with tf.control_dependencies(checks):
+            is_frame = tf.reduce_any(marker == tf.constant([*b"\xc0\xc1\xc2\xc9\xca"], tf.uint8))
+        frame = tf.where(is_frame, at, frame)
+        return at + 2 + length, count + 1, adobe | is_adobe, frame
+
+    at, _, adobe, frame = tf.while_loop(
+        lambda at, count, *_: (octets[at + 1] != 0xDA) & (count < BLOCKS),
+        segment,
+        (integer(2), 0, False, integer(0)),
+    )
+    first, second = octets[at:-1], octets[at + 1 :]
+    marked = first == 0xFF
+    length = tf.where(marked & (second == 0xD9))[0, 0]
+    scans = tf.where((marked & (second == 0xDA))[:length])[:, 0] + at
+    channels = tf.io.extract_jpeg_shape(data)[2]
+    checks = [
+        check(octets[at] == 0xFF, "a marker"),
+        check(octets[at + 1] == 0xDA, "few segments"),
+        check(tf.size(scans) <= SCANS, "few scans"),
+        # Pillow takes every image of four inks as Adobe's, which are inverted.
+        check((channels == 1) | (channels == 3) | (channels == 4) & adobe, "grey, RGB or CMYK"),
+    ]
+    with tf.control_dependencies(checks):
+        marker = octets[frame + 1]
+        progressive = (marker == 0xC2) | (marker == 0xCA)
+        whole = tf.cond(
+            progressive, lambda: _are_whole(octets, frame, channels, scans), lambda: True
+        )
+    with tf.control_dependencies([check(whole, "all scans")]):
+        whole = cut(data, 0, at + length + 2)
+        # The accurate DCT is what Pillow uses.
+        return tf.io.decode_jpeg(whole, 3, dct_method="INTEGER_ACCURATE")
+
+
+def _are_whole(octets, frame, channels, scans):
+    """Whether the scans of a progressive JPEG give each component's first frequencies in full.
+
+    Where they do not, libjpeg smooths the blocks, each of its versions in a way of its own.
+    """
+    import tensorflow as tf
+
+    names = octets[frame + 10 : frame + 10 + 3 * tf.cast(channels, tf.int64) : 3]
+    # Frequencies come in scans of one component: its name, first and last frequency, and how many
+    # bits are still to come.
+    _, _, _, _, single, name, _, first, last, bits = tf.unstack(
+        tf.gather(octets, scans[:, tf.newaxis] + tf.range(10, dtype=tf.int64)), axis=-1
+    )
+    frequencies = tf.range(1, 10)
+    covered = (
+        (tf.cast(first, tf.int32)[:, tf.newaxis] <= frequencies)
+        & (frequencies <= tf.cast(last, tf.int32)[:, tf.newaxis])
+        & ((single == 1) & (bits % 16 == 0))[:, tf.newaxis]
+    )
+    found = (name[:, tf.newaxis] == names)[..., tf.newaxis] & covered[:, tf.newaxis]
+    return tf.reduce_all(tf.reduce_any(found, axis=0))

@@ -1,0 +1,101 @@
+"""The artifacts that ship answer as `inference_model` does, on files of odd sizes and formats."""
+
+import importlib.util
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from encoded import BROKEN, ENCODED, encode, photo
+
+import keras_wrn
+from keras_wrn.data.images import image_pixels
+from keras_wrn.export.litert import dequantize, open_interpreter
+from keras_wrn.export.onnx import run_onnx
+from keras_wrn.export.openvino import run_openvino
+from keras_wrn.weights import load_model
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"
+)
+ROOT = Path(__file__).resolve().parents[2] / "saved_models"
+VERSIONS = sorted(path.parent for path in ROOT.glob("*/*/model.keras"))
+
+
+def run_litert(path, images):
+    run = open_interpreter(path).get_signature_runner()
+    images = images.astype(run.get_input_details()["image"]["dtype"])
+    found = [run(image=image[np.newaxis])["probabilities"] for image in images]
+    return {
+        "probabilities": dequantize(
+            np.concatenate(found), run.get_output_details()["probabilities"]
+        )
+    }
+
+
+RUN = {
+    ".tflite": (run_litert, "ai_edge_litert"),
+    ".onnx": (run_onnx, "onnxruntime"),
+    ".xml": (run_openvino, "openvino"),
+}
+FILES = [path for version in VERSIONS for path in sorted(version.iterdir()) if path.suffix in RUN]
+
+
+def named(path):
+    return str(path.relative_to(ROOT))
+
+
+def odd_images():
+    """Encoded images by name, of random sizes, none of them square."""
+    draw = np.random.default_rng(0)
+    found = dict(ENCODED)
+    kinds = ["JPEG", "PNG", "GIF", "BMP", "WEBP"]
+    for number in range(40):
+        width, height = (int(side) for side in draw.integers(20, 300, 2))
+        kind = kinds[number % len(kinds)]
+        found[f"{kind} {width} x {height}"] = encode(photo((width, height)), kind)
+    return found
+
+
+IMAGES = odd_images()
+
+
+@pytest.fixture(scope="module", params=VERSIONS, ids=named)
+def version(request):
+    return request.param
+
+
+def test_something_ships():
+    assert VERSIONS and FILES
+
+
+def test_the_saved_model_answers_as_inference_model(version):
+    import tensorflow as tf
+
+    network = load_model(version / "model.keras")
+    classify = tf.saved_model.load(str(version)).signatures["classify"]
+    batch = [*IMAGES.values(), *BROKEN.values()]
+    found = {k: v.numpy() for k, v in classify(image_bytes=tf.constant(batch)).items()}
+    assert found["valid"].tolist() == [True] * len(IMAGES) + [False] * len(BROKEN)
+    results = keras_wrn.inference_model(network, list(IMAGES.values()))
+    for row, (name, result) in enumerate(zip(IMAGES, results, strict=True)):
+        expected = result["pred_scores"][found["indices"][row]]
+        np.testing.assert_allclose(found["scores"][row], expected, atol=0.03, err_msg=name)
+        if result["top_k"][0]["score"] - result["top_k"][1]["score"] > 0.03:
+            assert found["classes"][row, 0].decode() == result["pred_class"], name
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_a_file_answers_as_inference_model(path):
+    run, package = RUN[path.suffix]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    network = load_model(path.parent / "model.keras")
+    pixels = np.stack([image_pixels(data, network.preprocessing) for data in IMAGES.values()])
+    found = run(path, pixels)["probabilities"]
+    results = keras_wrn.inference_model(network, list(IMAGES.values()))
+    difference = np.abs(found - np.stack([result["pred_scores"] for result in results]))
+    if "int8" in path.stem:  # meant to differ a little
+        assert np.median(difference.max(axis=1)) < 0.1
+    else:
+        assert difference.max() < (0.01 if "float16" in path.stem else 1e-3)
