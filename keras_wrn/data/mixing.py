@@ -124,7 +124,7 @@ class Heavy:
             plan["amounts"] = generator.random((count, 2), dtype="float32")[order]
         if self.jitter:
             drawn = np.random.default_rng([seed, epoch, 3]).random((count, 2), dtype="float32")
-            plan["jitter"] = (self.jitter * (2 * drawn - 1) + np.float32([0, 1]))[order]
+            plan["jitter"] = (self.jitter * (2 * drawn - 1) + np.array([0, 1], "float32"))[order]
         return plan
 
     def layers(self):

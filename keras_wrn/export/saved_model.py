@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_wrn.checks import check_count
+from keras_wrn.checks import check_count, is_int
 from keras_wrn.classifier import input_shape
 from keras_wrn.data.preprocess import MAX_PIXELS
 from keras_wrn.export.decode import CLASSIFIED_PIXELS, decode_images
@@ -95,7 +95,7 @@ def export_saved_model(
 def check_max_pixels(max_pixels, preprocessing):
     """Raise a ValueError unless images of the network's size fit into so many pixels."""
     least = preprocessing.short_side**2
-    if not isinstance(max_pixels, int) or not least <= max_pixels <= MAX_PIXELS:
+    if not is_int(max_pixels) or not least <= max_pixels <= MAX_PIXELS:
         raise ValueError(
             f"`max_pixels` should be an integer of {least:,}, an image of the network's size, to "
             f"{MAX_PIXELS:,}. Received: max_pixels={max_pixels!r}"
