@@ -40,7 +40,8 @@ def evaluate(
             by WordNet ids, or where the classes have no names by their numbers, from 0), or of a
             folder that holds such a one as val/, validation/ or test/;
             or an `ImageFolder`; or a tuple of images, uint8 or float (n, height, width, channels)
-            of 0..255 and of the model's size, and labels, int (n,).
+            of 0..255 and of the model's size, of grey also (n, height, width), and labels, int
+            (n,).
         split: str, "test" or "train", of a dataset by name or a folder that holds train/ and val/.
         data_dir: path or None, where TFDS keeps its data.
         batch_size: int or None, for 500 images at once from memory, or 64 of files.
@@ -205,7 +206,10 @@ def _folder_batches(folder, batch_size, preprocessing, classes):
 
 def _array_batches(data, batch_size, preprocessing, classes):
     images, labels = (np.asarray(part) for part in data)
+    images = images[..., None] if images.ndim == 3 else images  # of grey
     check_array(images, "the images", rank=4)
+    if images.shape[3] == 1 and preprocessing.channels == 3:
+        images = np.broadcast_to(images, (*images.shape[:3], 3))  # as files of grey
     expected = preprocessing.size, preprocessing.size, preprocessing.channels
     if images.shape[1:] != expected:
         raise ValueError(f"Expected images of shape {expected}. Received: {images.shape[1:]}")

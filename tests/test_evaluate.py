@@ -77,6 +77,15 @@ def test_batches_do_not_change_the_figures(setting):
         assert other[key] == pytest.approx(value, rel=1e-6) if key == "loss" else value
 
 
+def test_grey_images_are_as_those_of_three_equal_channels(setting):
+    model, images, labels, _ = setting
+    expected = evaluate(model, (images, labels))
+    assert evaluate(model, (images[..., 0], labels)) == expected
+    assert evaluate(model, (images[..., :1].astype("float32"), labels)) == expected
+    with pytest.raises(ValueError, match=r"shape \(4, 4, 3\). Received: \(4, 4, 2\)"):
+        evaluate(model, (images[..., :2], labels))
+
+
 def test_few_classes_have_no_top5():
     model = known_model(np.full((3, 4), 0.25))
     results = evaluate(model, (np.zeros((2, 4, 4, 3), "uint8"), np.array([0, 1])))

@@ -56,19 +56,27 @@ def find_images(folder):
     """The image files below a folder, sorted, and the number of others by their endings.
 
     What is hidden, or lies in a hidden folder below it, is in neither.
+
+    Raises:
+        OSError: a folder below it cannot be read.
     """
+
+    def fail(error):
+        raise error
+
     images: list[Path] = []
     others: Counter[str] = Counter()
-    for path in sorted(Path(folder).rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if hidden or not path.is_file():
-            continue
-        ending = path.suffix.lower()
-        if ending in ENDINGS:
-            images.append(path)
-        else:
-            others[ending] += 1
-    return images, others
+    for place, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(place, name) for name in names if not name.startswith(".")):
+            ending = path.suffix.lower()
+            if not path.is_file():  # a link to nowhere, a pipe
+                continue
+            if ending in ENDINGS:
+                images.append(path)
+            else:
+                others[ending] += 1
+    return sorted(images), others
 
 
 def left_out_text(others):

@@ -261,8 +261,12 @@ def test_nothing_to_report_is_said(tmp_path):
 
 @pytest.mark.parametrize("epochs", [1, 2, 12])
 def test_the_curves_have_the_numbers_of_the_summary(tmp_path, epochs):
-    keys = "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate"
-    lines = [{"epoch": i + 1, **dict.fromkeys(keys, 1 - i / 20)} for i in range(epochs)]
+    keys = "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate", "seconds"
+    more = {"images_per_second": 9.0}
+    lines = [
+        {"epoch": i + 1, "step": 10 * i + 10, **dict.fromkeys(keys, 1 - i / 20), **more}
+        for i in range(epochs)
+    ]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     figure = plot_curves(tmp_path, 22.5)
     assert (tmp_path / "curves.png").stat().st_size > 10_000
