@@ -26,7 +26,8 @@ def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=No
             URL (http or https), its bytes, a `PIL.Image`, or an array (height, width, channels)
             of 0..255, uint8 or float, in the order red, green, blue. An array (batch, height,
             width, channels) is a list of images. Arrays of the model's size are taken as they are;
-            any other image is resized and cropped.
+            any other image is resized and cropped. The orientation that a file's EXIF tells is not
+            applied: a photo is classified as its pixels lie.
         top_k: int, how many classes `top_k` lists at most.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
 
