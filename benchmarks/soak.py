@@ -49,7 +49,9 @@ def images():
     ):
         pixels = generator.integers(0, 256, (side // 4, side // 4, 3), dtype="uint8")
         data = io.BytesIO()
-        Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC).save(data, kind)
+        Image.fromarray(pixels).resize((side, 2 * side // 3), Image.Resampling.BICUBIC).save(
+            data, kind
+        )
         valid[f"{kind}{i}"] = data.getvalue()
     jpeg, png = valid["JPEG1"], valid["PNG0"]
     broken["garbage"], broken["empty"] = generator.bytes(500), b""

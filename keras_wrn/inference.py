@@ -27,7 +27,8 @@ def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=No
             of 0..255, uint8 or float, in the order red, green, blue, or grey, (height, width) or
             (height, width, 1). An array (batch, height, width, channels) is a list of images.
             Arrays of the model's size are taken as they are; any other image is resized and
-            cropped.
+            cropped. The orientation that a file's EXIF tells is not applied: a photo is classified
+            as its pixels lie.
         top_k: int, how many classes `top_k` lists at most.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
 

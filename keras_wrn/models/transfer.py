@@ -41,7 +41,7 @@ def feature_extractor(model_or_name, stages=(2, 3), activated=False):
     | 4     | 2048, 32                   |           | `stage4`                      |
 
     Args:
-        model_or_name: a network of this package, or what `keras_wrn.inference_model` takes in its
+        model_or_name: a network of this package, or what `keras_wrn.weights.load_model` takes in its
             place: a path, or the name of a network with published weights.
         stages: ints of the table, in any order.
         activated: bool. In the CIFAR family a stage ends in a bare sum; True gives what the next
@@ -162,7 +162,7 @@ def reset_classifier(
 
     Args:
         model: a network of this package, with its classifier or without, or what
-            `keras_wrn.inference_model` takes in its place.
+            `keras_wrn.weights.load_model` takes in its place.
         classes: int, the number of classes; 0 for none, and the network ends in the pooled
             features (batch, channels), as timm has it.
         class_names: names of the classes in the order of the outputs, or none. They become those

@@ -85,8 +85,8 @@ def interlaced(pixels, color):
 
 def mutated(draw, data):
     """A file with some octets, parts or, with right check sums, chunks changed."""
-    if data.startswith(b"\x89PNG") and draw.random() < 0.5:
-        parts = chunks(data)
+    parts = chunks(data) if data.startswith(b"\x89PNG") and draw.random() < 0.5 else []
+    if parts:
         place = draw.randrange(len(parts))
         kind, contents = parts[place]
         change = draw.randrange(5)
@@ -111,7 +111,7 @@ def mutated(draw, data):
 def chunks(data):
     """The chunks of a PNG, (kind, contents)."""
     found, at = [], 8
-    while at < len(data):
+    while at + 8 <= len(data):
         (length,) = struct.unpack(">I", data[at : at + 4])
         found.append((data[at + 4 : at + 8], data[at + 8 : at + 8 + length]))
         at += 12 + length

@@ -9,6 +9,7 @@ from encoded import JPEG, PNG
 from hostile import largest, png, refused, webp
 
 import keras_wrn
+from keras_wrn.cli import main
 from keras_wrn.export import export_saved_model
 from keras_wrn.export.decode import CLASSIFIED_PIXELS, decode_images
 
@@ -75,11 +76,17 @@ def test_a_batch_of_too_many_pixels_keeps_its_smaller_images(decode_small):
     assert valid.tolist() == [True] * 16 + [False]
 
 
-def test_the_limit_is_the_exports(network, tmp_path):
+@pytest.mark.parametrize("way", ["function", "command"])
+def test_the_limit_is_the_exports(network, tmp_path, way):
     import tensorflow as tf
 
-    export_saved_model(network, tmp_path / "m", max_pixels=5000)
-    classify = tf.saved_model.load(str(tmp_path / "m")).signatures["classify"]
+    if way == "function":
+        export_saved_model(network, tmp_path / "1", max_pixels=5000)
+    else:
+        network.save(tmp_path / "m.keras")
+        settings = ["--format", "saved_model", "--max-pixels", "5000", "--out", str(tmp_path)]
+        main(["export", str(tmp_path / "m.keras"), *settings])
+    classify = tf.saved_model.load(str(tmp_path / "1")).signatures["classify"]
     valid = classify(image_bytes=tf.constant([png(50, 100), png(51, 100)]))["valid"]
     assert valid.numpy().tolist() == [True, False]
 

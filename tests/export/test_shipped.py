@@ -74,9 +74,10 @@ def test_the_saved_model_answers_as_inference_model(version):
 
     network = load_model(version / "model.keras")
     classify = tf.saved_model.load(str(version)).signatures["classify"]
-    batch = [*IMAGES.values(), *BROKEN.values()]
+    broken = [data for name, data in BROKEN.items() if name != "thin"]  # not so thin for 32 pixels
+    batch = [*IMAGES.values(), *broken]
     found = {k: v.numpy() for k, v in classify(image_bytes=tf.constant(batch)).items()}
-    assert found["valid"].tolist() == [True] * len(IMAGES) + [False] * len(BROKEN)
+    assert found["valid"].tolist() == [True] * len(IMAGES) + [False] * len(broken)
     results = keras_wrn.inference_model(network, list(IMAGES.values()))
     for row, (name, result) in enumerate(zip(IMAGES, results, strict=True)):
         expected = result["pred_scores"][found["indices"][row]]

@@ -107,7 +107,7 @@ def test_a_catalogue_name_says_what_is_trained(photos, tmp_path, capfd):
 
 def test_a_run_says_that_a_published_network_starts_at_random(photos):
     place = SimpleNamespace(replicas=1, precision="float32", idle_devices=lambda: 0)
-    data = SimpleNamespace(train=([],), test=([],))
+    data = SimpleNamespace(train=([],), test=([],), notes=())
     model = keras_wrn.WideResNet(10, 1)
     for config, said in (
         (ModelConfig(name="wrn_16_2"), True),

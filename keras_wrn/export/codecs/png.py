@@ -19,8 +19,8 @@ MAX_TEXT = 2**20  # bytes of a text or profile; Pillow refuses longer ones
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 IHDR = b"\x00\x00\x00\rIHDR"
 IEND = b"\x00\x00\x00\x00IEND\xaeB`\x82"
-# What Pillow asks of a chunk's length. It reads the size of an animated PNG's first frame
-# elsewhere, and TensorFlow does not.
+# What Pillow asks of a chunk's length. Those of an animated PNG, which TensorFlow does not know,
+# are never long enough.
 LEAST = {
     b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"iCCP": 3, b"zTXt": 3,
     b"acTL": 2**32, b"fcTL": 2**32, b"fdAT": 2**32,
@@ -93,9 +93,9 @@ def decode(data):
 
     def indexed():
         # Read as grey, the numbers of the colours; the header's check sum changes by a constant.
-        change = zlib.crc32(bytes(17)) ^ zlib.crc32(bytes(13) + b"\x03" + bytes(3))
-        change = [3] + [0] * 3 + [*change.to_bytes(4, "big")]
-        changed = tf.bitwise.bitwise_xor(octets[25:33], tf.constant(change, tf.uint8))
+        crc = zlib.crc32(bytes(17)) ^ zlib.crc32(bytes(13) + b"\x03" + bytes(3))
+        change = tf.constant([3, 0, 0, 0, *crc.to_bytes(4, "big")], tf.uint8)
+        changed = tf.bitwise.bitwise_xor(octets[25:33], change)
         grey = rebuilt(cut(data, 0, 25) + text_of(changed))
         step = 255 // (2 ** tf.cast(bits, tf.int32) - 1)
         index = tf.cast(tf.io.decode_png(grey, 1)[..., 0], tf.int32) // step
@@ -113,7 +113,10 @@ def decode(data):
 
 
 def check_sum(data, octets, start, length):
-    """Check the CRC of a PNG's chunk: gzip has the same, and TensorFlow reads gzip."""
+    """Check the CRC of a PNG's chunk: gzip has the same, and TensorFlow reads gzip.
+
+    Pillow checks what lies before the pixels, and libpng would go on without it.
+    """
     import tensorflow as tf
 
     starts = tf.range(start, start + length, 2**16 - 1)
