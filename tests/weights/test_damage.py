@@ -300,6 +300,16 @@ def test_a_file_of_keras_2s_kind_is_read(network, tmp_path, read_it):
         np.testing.assert_array_equal(weight, expected)
 
 
+def test_an_extractor_is_read_from_a_file_of_keras_2s_kind(network, tmp_path):
+    extractor = keras_wrn.feature_extractor(network)
+    extractor.save(tmp_path / "m.h5")
+    read_back = load_model(tmp_path / "m.h5")
+    assert read_back.feature_info == extractor.feature_info
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    for name, expected in extractor(x).items():
+        np.testing.assert_array_equal(read_back(x)[name], expected)
+
+
 def test_a_file_of_keras_2s_kind_runs_nothing(tmp_path):
     ran, path = tmp_path / "ran", tmp_path / "m.h5"
 
