@@ -29,6 +29,9 @@ class FeatureModel(ImageModel):
         return info
 
 
+keras.saving.get_custom_objects()["FeatureModel"] = FeatureModel  # in `.h5` files; see ImageModel
+
+
 def feature_extractor(model_or_name, stages=(2, 3), activated=False):
     """Return the part of a network that computes the feature maps of some stages.
 

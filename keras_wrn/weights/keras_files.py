@@ -12,6 +12,7 @@ from keras_wrn.weights.pickled import UNPACKED, check_archive
 
 MODEL = "what `model.save` writes"
 WEIGHTS = "what `model.save_weights` writes"
+HDF5 = b"\x89HDF\r\n\x1a\n"  # what such a file begins with
 MEMBER = "model.weights.h5"
 
 
@@ -58,8 +59,13 @@ def _check_model(path):
     if not zipfile.is_zipfile(path):
         raise WeightsError(f"{path} is damaged: it is not the archive that `model.save` writes.")
     with zipfile.ZipFile(path) as archive:
+        has_weights = MEMBER in archive.namelist()
+        if has_weights:
+            with archive.open(MEMBER) as member:
+                if member.read(len(HDF5)) != HDF5:
+                    raise WeightsError(f"{path} is damaged: its {MEMBER} is not of Keras.")
         check_archive(archive, path)
-        if MEMBER in archive.namelist():
+        if has_weights:
             with io.BytesIO(archive.read(MEMBER)) as member:  # in the archive each seek takes long
                 _check_h5(member, path)
 

@@ -201,17 +201,23 @@ def test_a_storage_that_is_larger_than_its_file_is_refused(tmp_path):
         read_state_dict(path)
 
 
-@pytest.mark.parametrize("packed", ["archive", "weights"])
-def test_a_model_that_unpacks_to_gigabytes_is_refused(whole, tmp_path, packed):
+@pytest.mark.parametrize(
+    ("packed", "message"),
+    [("zeros", "is damaged: its model.weights.h5 is not of Keras"), ("archive", "once unpacked"),
+     ("weights", "4,000,000,000 bytes of weights")],
+)  # fmt: skip
+def test_a_model_of_gigabytes_of_zeros_is_refused(whole, tmp_path, packed, message):
     path = tmp_path / "m.keras"
     with zipfile.ZipFile(whole / "m.keras") as source, zipfile.ZipFile(path, "w") as target:
         for name in source.namelist():
             if name != "model.weights.h5":
                 target.writestr(name, source.read(name))
-            elif packed == "archive":
+            elif packed != "weights":
                 info = zipfile.ZipInfo(name)
-                info.compress_type = zipfile.ZIP_DEFLATED
+                if packed == "archive":
+                    info.compress_type = zipfile.ZIP_DEFLATED
                 with target.open(info, "w") as file:
+                    file.write(source.read(name) if packed == "archive" else b"")
                     for _ in range(64):
                         file.write(bytes(2**20))
             else:
@@ -220,9 +226,12 @@ def test_a_model_that_unpacks_to_gigabytes_is_refused(whole, tmp_path, packed):
                         # Without a byte in the file until something is written.
                         weights.create_dataset("a", (10**9,), "float32", chunks=(10**6,))
                     target.writestr(name, file.getvalue())
-    expected = "once unpacked" if packed == "archive" else "4,000,000,000 bytes of weights"
-    with pytest.raises(ValueError, match=rf"m\.keras .*{expected}"):
-        load_model(path)
+
+    def refused():
+        with pytest.raises(ValueError, match=rf"m\.keras .*{message}"):
+            load_model(path)
+
+    assert peak(refused) < 2**24
 
 
 def test_a_pickle_that_contains_itself_ends(tmp_path):
@@ -298,6 +307,16 @@ def test_a_file_of_keras_2s_kind_is_read(network, tmp_path, read_it):
     assert [type(layer) for layer in model.layers] == [type(layer) for layer in network.layers]
     for weight, expected in zip(model.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
+
+
+def test_an_extractor_is_read_from_a_file_of_keras_2s_kind(network, tmp_path):
+    extractor = keras_wrn.feature_extractor(network)
+    extractor.save(tmp_path / "m.h5")
+    read_back = load_model(tmp_path / "m.h5")
+    assert read_back.feature_info == extractor.feature_info
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    for name, expected in extractor(x).items():
+        np.testing.assert_array_equal(read_back(x)[name], expected)
 
 
 def test_a_file_of_keras_2s_kind_runs_nothing(tmp_path):
