@@ -44,8 +44,8 @@ def feature_extractor(model_or_name, stages=(2, 3), activated=False):
     | 4     | 2048, 32                   |           | `stage4`                      |
 
     Args:
-        model_or_name: a network of this package, or what `keras_wrn.weights.load_model` takes in its
-            place: a path, or the name of a network with published weights.
+        model_or_name: a network of this package, or what `keras_wrn.weights.load_model` takes for
+            one: a path, or the name of a network with published weights.
         stages: ints of the table, in any order.
         activated: bool. In the CIFAR family a stage ends in a bare sum; True gives what the next
             batch norm and activation make of it. The ImageNet family's stages end in an
