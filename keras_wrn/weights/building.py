@@ -94,10 +94,10 @@ def convert(path, name, layout="auto", activation=None, preprocessing=None, weig
         layout, state = find_layout(state, layout)
         classifier = state.get(layout.tensor("predictions"))
         settings = {"include_top": False} if classifier is None else {"classes": len(classifier)}
-        activation = activation or layout.activation
-        settings.update(strided_padding=layout.strided_padding, activation=activation)
-        with unannounced():
-            model = create_model(name, **settings)
+    settings["activation"] = activation = activation or layout.activation
+    with unannounced():
+        model = create_model(name, strided_padding=layout.strided_padding, **settings)
+    with reading(path, OTHERWISE):
         assign(model, state, layout.name, among(path, taken, others))
         model.preprocessing = _preprocessing(state, layout, model, preprocessing, classifier)
     return Converted(model, layout.name, taken, others, _assumed(model, layout, activation))

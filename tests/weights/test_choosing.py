@@ -233,9 +233,13 @@ def test_converting_says_what_it_took_and_assumed(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("wrong", ["leaky_relu:steep", "leaky_relu:-1", "silu:0.1"])
-def test_an_activation_that_is_none_is_said(wrong):
+def test_an_activation_that_is_none_is_said(tmp_path, wrong):
     with pytest.raises(ValueError, match=wrong):
         model(activation=wrong)
+    path = saved(tmp_path / "w.pth", RAW.state)
+    with pytest.raises(ValueError, match=wrong) as error:  # and the file is not called damaged
+        from_checkpoint(path, "wrn_16_1", activation=wrong)
+    assert str(path) not in str(error.value)
 
 
 def test_a_slope_is_that_of_the_activation():
