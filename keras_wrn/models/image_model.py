@@ -40,8 +40,8 @@ class ImageModel(keras.Model):
     @property
     def preprocessing(self):
         """The `keras_wrn.Preprocessing` of the model's images, or None."""
-        handed_on = getattr(self.outputs[0], MARK, None)
-        return self.__dict__.get("_preprocessing", handed_on)
+        outputs = getattr(self, "outputs", None) or [None]
+        return self.__dict__.get("_preprocessing", getattr(outputs[0], MARK, None))
 
     @preprocessing.setter
     def preprocessing(self, value):

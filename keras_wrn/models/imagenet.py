@@ -110,7 +110,8 @@ def WideResNet101_2(
 ) -> keras.Model:
     """Build WRN-101-2: WRN-50-2 with 23 blocks in stage 3.
 
-    Arguments, result and errors are those of `WideResNet50_2`.
+    It takes images that were normalised, or pixels with `include_preprocessing=True`. Arguments,
+    result and errors are those of `WideResNet50_2`.
 
     Example:
 
@@ -141,6 +142,8 @@ def WideResNet18(
     include_preprocessing: bool = False,
 ) -> keras.Model:
     """Build WRN-18-k, ResNet-18 with k times the channels in every block (the paper's Table 7).
+
+    It takes images that were normalised, or pixels with `include_preprocessing=True`.
 
     Four stages of 2 blocks of two 3x3 convolutions, with 64 k, 128 k, 256 k and 512 k channels.
     The stem keeps its 64.
@@ -181,7 +184,8 @@ def WideResNet34(
 ) -> keras.Model:
     """Build WRN-34-k: WRN-18-k with 3, 4, 6 and 3 blocks in its stages (the paper's Table 7).
 
-    Arguments, result and errors are those of `WideResNet18`.
+    It takes images that were normalised, or pixels with `include_preprocessing=True`. Arguments,
+    result and errors are those of `WideResNet18`.
 
     Example:
 

@@ -1,5 +1,6 @@
 """SGD as Torch does it: coupled weight decay, and the learning rate outside the momentum."""
 
+import math
 import numbers
 
 import keras
@@ -77,7 +78,7 @@ class SGD(keras.optimizers.Optimizer):
             )
         multipliers = {} if lr_multipliers is None else lr_multipliers
         if not isinstance(multipliers, dict) or not all(
-            isinstance(f, numbers.Real) and 0 <= f < float("inf") for f in multipliers.values()
+            isinstance(f, numbers.Real) and 0 <= float(f) < math.inf for f in multipliers.values()
         ):
             raise ValueError(
                 "`lr_multipliers` should map prefixes of layer names to factors of 0 or more. "

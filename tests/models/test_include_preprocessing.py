@@ -1,6 +1,8 @@
 """Networks that normalise by themselves: pixels of 0..255 in, and nothing is done twice."""
 
 import dataclasses
+import os
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -35,6 +37,14 @@ def expected(plain):
 def test_it_takes_pixels_of_any_dtype(inside, expected):
     for images in (PIXELS, PIXELS.astype("float32")):
         np.testing.assert_allclose(inside.predict(images, verbose=0), expected, atol=1e-5)
+
+
+def test_images_of_cifar_are_recognised_as_they_are(inside):
+    if not (Path(os.environ.get("TFDS_DATA_DIR", ".")) / "cifar10").is_dir():
+        pytest.skip("TFDS_DATA_DIR does not say where CIFAR-10 is")
+    images, labels = keras_wrn.data.load_arrays("cifar10", "test")
+    answers = inside.predict(images[:1000], verbose=0).argmax(axis=-1)
+    assert (answers == labels[:1000]).mean() > 0.91
 
 
 def test_its_preprocessing_has_all_but_the_normalisation(plain, inside):
