@@ -137,8 +137,8 @@ def _call(function, args, prog, **settings):
             )
     except SystemExit as stop:
         if stop.code:
-            # Without the box, whose upper edge holds a title that the text repeats.
-            lines = [x for x in errors.getvalue().splitlines() if x[:1] not in ("╭", "┌", "+")]
+            # Without the box and its title, which the text repeats; in ASCII that is indented less.
+            lines = [x for x in errors.getvalue().splitlines() if not re.match(r"[╭┌]| \S", x)]
             words = " ".join(re.sub(r"[╰╯│─└┘├┤|]+|-{3,}", " ", " ".join(lines)).split())
             words = words.split(" For full helptext")[0].split(" see ")[0]
             _fail(_shortened(words), USE_ERROR)

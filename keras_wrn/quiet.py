@@ -25,9 +25,9 @@ def is_command():
     """
     if sys.argv[:1] == ["-m"]:  # Python is looking for the module, and so it is ours
         return True
-    main = sys.modules["__main__"]
-    path = getattr(main, "__file__", None)
-    return bool(path) and any("keras_wrn.cli" in x for x in linecache.getlines(path, vars(main)))
+    main = vars(sys.modules["__main__"])
+    lines = linecache.getlines(main["__file__"], main) if main.get("__file__") else []
+    return any("keras_wrn.cli" in line for line in lines)
 
 
 def begin():

@@ -45,7 +45,7 @@ def call(capsys, *args):
             "error: Unrecognized options: --epohcs, --optimizer.lr; did you mean --epochs or "
             "--optimizer.lr-multipliers?",
         ),
-        (("predict", "a", "--modle", "x"), "Unrecognized options: --modle. "),
+        (("predict", "a", "--modle", "x"), "Unrecognized options: --modle. Missing from"),
         (("list", "a", "b"), "Unrecognized options: b"),
         (("train", "digits_wrn10_1", "--optimizer.lr", "3"), "--optimizer.lr"),
         (("train", "digits_wrn10_1", "--epochs", "many"), "'many'"),

@@ -52,14 +52,13 @@ def classified(outputs, count):
     scores = _numbers(outputs, "scores", count)
     indices = _array(outputs, "indices", "iu", "integers")
     classes = _array(outputs, "classes", "USO", "strings")
-    names = [_text(name) for name in classes.ravel()]
     for name, found, shape in (
         ("valid", valid, (count,)), ("indices", indices, scores.shape),
         ("classes", classes, scores.shape),
     ):  # fmt: skip
         if found.shape != shape:
             raise WrongAnswer(f"Expected `{name}` of shape {shape}. Received: shape {found.shape}")
-    names = np.array(names, object).reshape(classes.shape)
+    names = np.array([_text(name) for name in classes.flat], object).reshape(classes.shape)
     return [_result(*row) for row in zip(valid, indices, names, scores, strict=True)]
 
 

@@ -151,8 +151,10 @@ def open_interpreter(path, threads=1):
         import tensorflow as tf
 
         Interpreter = tf.lite.Interpreter
-    with _no_word_of_the_old_interpreter():
-        return Interpreter(str(path), num_threads=threads)
+    with _no_word_of_the_old_interpreter(), remarks_hidden():
+        interpreter = Interpreter(str(path), num_threads=threads)
+        interpreter.allocate_tensors()  # which remarks on its kernels, once a process
+        return interpreter
 
 
 @contextlib.contextmanager
@@ -167,8 +169,7 @@ def _verify(path, verification, precision):
     interpreter = open_interpreter(path)
     run = interpreter.get_signature_runner(SIGNATURE)
     images = verification.images.astype(run.get_input_details()["image"]["dtype"])
-    with remarks_hidden():
-        outputs = run(image=images)
+    outputs = run(image=images)
     if precision == "float32":
         verification.check(outputs, "The LiteRT file")
         return
