@@ -14,7 +14,7 @@ from keras_wrn.export.codecs.octets import (
     text_of,
 )
 
-METADATA = 2**15  # bytes of a compressed text or profile: 30 MB at worst
+METADATA = 3 * 2**13  # bytes of a compressed text or profile: 25 MB at worst
 MAX_TEXT = 2**20  # bytes of a text or profile; Pillow refuses longer ones
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 IHDR = b"\x00\x00\x00\rIHDR"
