@@ -23,8 +23,8 @@ def is_command():
 
     Told while the package is being imported, which imports TensorFlow: later is too late.
     """
-    if sys.argv[:1] == ["-m"]:  # Python is looking for the module, and so it is ours
-        return True
+    if sys.argv[:1] == ["-m"]:  # Python still looks for the module: ours, or one that imports us
+        return any("keras_wrn" in word for word in sys.orig_argv)
     main = vars(sys.modules["__main__"])
     lines = linecache.getlines(main["__file__"], main) if main.get("__file__") else []
     return any("keras_wrn.cli" in line for line in lines)

@@ -65,10 +65,15 @@ def test_the_remarks_are_there_for_who_asks(setting):
 
 
 @needs_tensorflow
-def test_the_library_leaves_tensorflow_alone():
-    done = run("-c", "import os, keras_wrn; print(os.environ.get('TF_CPP_MIN_LOG_LEVEL'))")
-    assert done.stdout.strip() in ("None", "1")  # 1: JAX's, where it is installed
-    assert "All log messages" in done.stderr
+def test_the_library_leaves_tensorflow_alone(tmp_path):
+    code = "import os, keras_wrn; print(os.environ.get('TF_CPP_MIN_LOG_LEVEL'))"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "__init__.py").write_text(code)
+    (tmp_path / "other" / "__main__.py").write_text("")
+    for command in (("-c", code), ("-m", "other")):
+        done = run(*command, cwd=tmp_path)
+        assert done.stdout.strip() in ("None", "1")  # 1: JAX's, where it is installed
+        assert "All log messages" in done.stderr
 
 
 HIDING = """
