@@ -117,15 +117,22 @@ def locked(path, wait=True):
     Args:
         path: the file. Who deletes it takes the lock's meaning with it.
         wait: bool, whether to wait until no other process holds it.
+
+    Raises:
+        BlockingIOError: another process holds it, and `wait` is False.
     """
     with contextlib.ExitStack() as stack:
         held = False
-        with contextlib.suppress(OSError):
+        try:
             # Open for writing: network file systems lock nothing else.
             file = stack.enter_context(open(path, "a"))
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
                 held = True
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass
         yield held
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import keras
 
+from keras_wrn import files
 from keras_wrn.data.datasets import DATASETS
 from keras_wrn.distribution import VERSION
 from keras_wrn.files import TEMPORARY, write_json
@@ -18,11 +19,6 @@ from keras_wrn.training.devices import cpu_facts
 from keras_wrn.training.errors import RunError
 from keras_wrn.training.recipe import SMOKE
 from keras_wrn.training.run_files import read_changes, read_object, read_recipe, read_summary
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 # Fields of a recipe that may change on resume.
 NOT_TRAINING = "export", "paper_error", "source", "views"
@@ -121,29 +117,20 @@ def clear_smoke(run_dir):
 def locked(run_dir):
     """Keep other processes from running in the directory, until the end of the `with`.
 
-    The lock is the operating system's, and goes with the process however it ends.
-
     Raises:
         RunError: another process has it.
     """
-    if fcntl is None:
-        yield
-        return
-    # A file that is open for writing: network file systems lock nothing else.
-    descriptor = os.open(os.path.join(run_dir, LOCK), os.O_RDWR | os.O_CREAT)
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = stack.enter_context(files.locked(Path(run_dir, LOCK), wait=False))
         except BlockingIOError as error:
             raise RunError(
                 f"Another process is running in {run_dir}. Wait for its end, or give another "
                 "--run-dir."
             ) from error
-        except OSError as error:  # a file system without locks
-            print(f"{run_dir} cannot be locked ({error}): see to it that no other run uses it.")
+        if not held:
+            print(f"{run_dir} cannot be locked: see to it that no other run uses it.")
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _changes(before, now, prefix=""):
