@@ -194,6 +194,7 @@ def test_exports_take_the_same_pixels(inside, expected, tmp_path):
     np.testing.assert_allclose(serve(image=PIXELS)["probabilities"], expected, atol=1e-4)
 
 
+@pytest.mark.extra("safetensors")
 def test_torch_files_hold_the_network_without_it(inside, plain, tmp_path):
     keras_wrn.save_torch_weights(inside, tmp_path / "net.safetensors")
     twin = keras_wrn.WideResNet(16, 2)
