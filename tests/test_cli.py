@@ -162,8 +162,8 @@ def test_list_has_columns_and_no_empty_table(capsys, pattern):
             assert row.split()[0] not in ("", header)
 
 
+@pytest.mark.extra("tensorflow_serving")
 def test_a_command_names_the_directory_to_serve(capsys, tmp_path, monkeypatch):
-    pytest.importorskip("tensorflow_serving", reason="needs the extra `serving`")
     exported = []
 
     def export_serving(network, directory, **settings):

@@ -226,6 +226,7 @@ def test_numpy_integers_are_integers(three):
 
 
 def test_views_average_the_logits():
+    keras.utils.set_random_seed(0)
     model = keras_wrn.WideResNet(10, 1, input_shape=(8, 8, 3), classifier_activation=None)
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (40, 8, 8, 3), dtype="uint8")

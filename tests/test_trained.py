@@ -26,12 +26,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def shipped(name):
-    path = SHIPPED / name
-    package = RUNTIMES.get(path.suffix, "keras")
-    if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed")
-    return path
+def with_mark(name):
+    package = RUNTIMES.get(Path(name).suffix)
+    return pytest.param(name, marks=pytest.mark.extra(package)) if package else name
+
+
+NAMES = [with_mark(name) for name in ("", *FILES)]
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def expected(photos):
     return np.stack([result["pred_scores"] for result in results])
 
 
-@pytest.mark.parametrize("name", ["", *FILES])
+@pytest.mark.parametrize("name", NAMES)
 def test_an_exported_file_predicts_and_is_evaluated(photos, expected, name):
-    path = shipped(name)
+    path = SHIPPED / name
     classifier = open_classifier(str(path))
     assert classifier.name.endswith(str(path)) and classifier.class_names[0] == "airplane"
     results = keras_wrn.inference_model(classifier, photos)

@@ -246,10 +246,10 @@ def test_a_name_stays_one_part_of_the_path(serve):
     assert requests[0].startswith(b"GET /v1/models/..%2Fa%3Fb%23c/labels/d%2Fe%20f HTTP")
 
 
-@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+@pytest.mark.parametrize(
+    "protocol", ["rest", pytest.param("grpc", marks=pytest.mark.extra("tensorflow_serving"))]
+)
 def test_without_a_server_the_traceback_is_short(protocol):
-    if protocol == "grpc":
-        pytest.importorskip("tensorflow_serving", reason="needs the extra `serving`")
     with socket.create_server(("localhost", 0)) as free:
         url = f"localhost:{free.getsockname()[1]}"
     url = f"http://{url}" if protocol == "rest" else url

@@ -39,6 +39,7 @@ def test_it_takes_pixels_of_any_dtype(inside, expected):
         np.testing.assert_allclose(inside.predict(images, verbose=0), expected, atol=1e-5)
 
 
+@pytest.mark.extra
 def test_images_of_cifar_are_recognised_as_they_are(inside):
     if not (Path(os.environ.get("TFDS_DATA_DIR", ".")) / "cifar10").is_dir():
         pytest.skip("TFDS_DATA_DIR does not say where CIFAR-10 is")

@@ -13,7 +13,8 @@ from keras_wrn.weights import (
     save_torch_weights,
 )
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install .[parity]")
+torch = pytest.importorskip("torch", reason="needs torch, of the extra `parity`")
+pytestmark = pytest.mark.extra("torch", "safetensors")
 from networks import CIFAR  # noqa: E402
 
 RAW, AVERAGED = CIFAR["xternalz"](1, 7, seed=1), CIFAR["xternalz"](1, 7, seed=2)

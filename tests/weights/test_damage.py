@@ -22,8 +22,8 @@ from keras_wrn.weights import (
     save_torch_weights,
 )
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install .[parity]")
-pytest.importorskip("safetensors", reason="safetensors is not installed: pip install .[weights]")
+torch = pytest.importorskip("torch", reason="needs torch, of the extra `parity`")
+pytestmark = pytest.mark.extra("torch", "safetensors")
 SHAPE = {"depth": 10, "width": 1, "input_shape": (8, 8, 3)}
 KINDS = ("m.keras", "m.weights.h5", "m.safetensors", "new.pth", "old.pth")
 # What carries checksums: in the others a flipped bit in the middle is another weight.
