@@ -1,4 +1,4 @@
-"""What a number has to be, for all rooms."""
+"""Checks of numbers, used everywhere."""
 
 import numbers
 

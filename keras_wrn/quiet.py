@@ -1,4 +1,4 @@
-"""Keeps what native libraries remark off the terminal of our commands; as a library we let them."""
+"""Hides the log messages of native libraries in our commands, not where we are a library."""
 
 import contextlib
 import faulthandler

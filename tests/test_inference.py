@@ -303,7 +303,7 @@ def test_a_pil_image_of_16_bits_is_as_its_file(model, tmp_path):
     found = inference_model(model, Image.open(tmp_path / "deep.png"))["pred_scores"]
     expected = inference_model(model, tmp_path / "deep.png")["pred_scores"]
     np.testing.assert_array_equal(found, expected)
-    with pytest.raises(ValueError, match="Received: floats, whose range nobody knows"):
+    with pytest.raises(ValueError, match="Received: floats, whose range is unknown"):
         inference_model(model, Image.fromarray(pixels.astype("float32")))
 
 

@@ -94,7 +94,7 @@ def test_what_is_no_file_of_ours_is_said(tmp_path, photos):
         path = tmp_path / name
         path.write_bytes(b"no artifact")
         if importlib.util.find_spec(RUNTIMES.get(path.suffix, "keras")) is not None:
-            with pytest.raises(ValueError, match=rf"{name} cannot be read as a"):
+            with pytest.raises(ValueError, match=rf"{name} cannot be read as the"):
                 keras_wrn.inference_model(path, photos[0])
     (tmp_path / "saved_model.pb").write_bytes(b"no artifact")
     with pytest.raises((ValueError, OSError), match=str(tmp_path)):

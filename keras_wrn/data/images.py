@@ -179,7 +179,7 @@ def _to_8_bits(image, what):
 
     if image.mode == "F":
         raise ValueError(
-            f"Expected 8 or 16 bits a pixel in {what}. Received: floats, whose range nobody knows; "
+            f"Expected 8 or 16 bits a pixel in {what}. Received: floats, whose range is unknown; "
             "give an array of 0..255"
         )
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255

@@ -21,7 +21,7 @@ def label_numbers(folders):
 def labels_of_folders(folders, names, classes, path):
     """The model's label of each class sub-folder.
 
-    Folders are called as the model's classes are, or by their WordNet ids. Where the classes have
+    Folders are named after the model's classes, or by their WordNet ids. Where the classes have
     no names, or none of theirs is a folder's and there is a folder for each, the numbers from 0
     are the labels.
 

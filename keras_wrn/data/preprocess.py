@@ -190,12 +190,13 @@ class Preprocessing:
         try:
             config = json.loads(file.read_text())
             stored = config["zca"]
+            path = None if stored is None else directory / stored["file"]
             preprocessing = cls.from_config(config)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{file} is not what `Preprocessing.save` writes: {error}") from error
-        if stored is None:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else error
+            raise ValueError(f"{file} is not what `Preprocessing.save` writes: {reason}") from error
+        if path is None:
             return preprocessing
-        path = directory / stored["file"]
         try:
             zca = ZCA.load(path)
         except UNREADABLE as error:

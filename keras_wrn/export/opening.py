@@ -72,7 +72,7 @@ def _naming(path, kind):
     except Exception as error:  # the runtimes raise what they like of a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"{path} cannot be read as a {kind} of `keras-wrn export`: {reason}"
+            f"{path} cannot be read as the {kind} of a `keras-wrn export`: {reason}"
         ) from error
 
 

@@ -26,7 +26,9 @@ LARGEST_REQUEST = 1024
 MACS_PER_BATCH, MACS_PER_MILLISECOND = 20e9, 100e6
 # What needs no quotes in a shell, a URL, YAML and the text of protocol buffers.
 NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
-KIND_OF_NAME = "a letter and at most 62 letters, digits, '-' and '_', the last no '-' or '_'"
+KIND_OF_NAME = (
+    "1 to 63 letters, digits, '-' and '_', starting with a letter and ending with a letter or digit"
+)
 MARK = "Written by keras_wrn"
 FILES = (
     "README.md",

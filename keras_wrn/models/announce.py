@@ -14,7 +14,10 @@ def random_line(name: str) -> str:
     tag = DEFAULT_TAGS.get(name)
     if tag is None:
         return ""
-    return f"{name} starts at random; with published weights it is {name}.{tag}, or weights={tag!r}"
+    return (
+        f"{name} starts with random weights. For published ones, use the name {name}.{tag} or "
+        f"weights={tag!r}"
+    )
 
 
 def announce_random(name):

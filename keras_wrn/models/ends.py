@@ -77,7 +77,9 @@ def _preprocessing_of(weights, catalogue_name):
     if weights is None or path.endswith(".weights.h5"):
         return None
     if path.endswith(".keras"):
-        return getattr(keras.models.load_model(path, compile=False), "preprocessing", None)
+        from keras_wrn.weights.keras_files import read_model
+
+        return getattr(read_model(path), "preprocessing", None)
     from keras_wrn.weights.sources import tag_of, weights_info
 
     tag = tag_of(path, catalogue_name)

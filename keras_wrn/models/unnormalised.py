@@ -85,7 +85,7 @@ def _warn(model, what):
         return
     model.warned = True
     warnings.warn(
-        f"{model.name} takes images that were normalised, and received {what}. Give it "
+        f"{model.name} expects normalised images and received {what}. Pass "
         "`model.preprocessing.normalize(pixels)`, or build it with `include_preprocessing=True`, "
         "and it takes pixels of 0..255.",
         stacklevel=4,

@@ -80,9 +80,8 @@ def load_teacher(config: DistillConfig, preprocessing, classes):
                 f"The teacher {config.teacher!r} should take the student's images and classes. "
                 f"Expected preprocessing with {field}={ours!r}. Received: {field}={theirs!r}"
             )
-    if getattr(
-        own, "in_model", False
-    ):  # its normalisation is left out, for the student's images are normalised
+    if getattr(own, "in_model", False):
+        # The student's images are normalised: the teacher's own normalisation is left out.
         model = copied(keras.Model(model.get_layer(LAYER).output, model.output, name=model.name))
     name = f"{model.name}_teacher"
     teacher = reset_classifier(

@@ -88,7 +88,7 @@ def predict(
 
     Args:
         images: Image files, folders of them, and URLs. Where sub-folders of a folder, or folders,
-            are called as the model's classes are, right and wrong answers are marked.
+            are named after the model's classes, right and wrong answers are marked.
         model: A run directory, a .keras file, a name with published weights, or an exported file:
             the directory of a SavedModel, or what ends in .tflite, .onnx or .xml.
         data: Classify the first test images of this dataset instead.
@@ -96,7 +96,7 @@ def predict(
         data_dir: Where TFDS keeps its data.
         top_k: How many classes to give for each image.
         out: A .json or .csv file to write the predictions into, as they come: into one that ends in
-            .part first. Texts that a spreadsheet would compute have ' before them in the .csv.
+            .part first. Text that a spreadsheet would evaluate gets a leading ' in the .csv.
         show_dir: A directory to write a picture of the images (at most 64) and their classes into.
     """
     from tqdm import tqdm

@@ -125,7 +125,7 @@ def _assumed(model, layout, activation):
         "tf": "TensorFlow's padding (`same`) of strided convolutions",
     }
     return (
-        f"Assumed, for no tensor tells: the activation {activation} (--activation); "
+        f"Assumed, because the file does not say: the activation {activation} (--activation); "
         f"{SHORTCUTS[layout.family]}; epsilon {', '.join(f'{e:g}' for e in epsilons)} in batch "
         f"norms; {padding[layout.strided_padding]}"
     )

@@ -1,6 +1,7 @@
 """What is raised where weights cannot be read, with the file's name in it."""
 
 import contextlib
+import errno
 
 
 class WeightsError(ValueError):
@@ -11,12 +12,10 @@ class WeightsError(ValueError):
 def reading(path, otherwise):
     """Say of any failure to read a file which file it is, and that it is damaged or `otherwise`.
 
-    That this user may not read it stays what the system says of it.
+    What the system says, such as that this user may not read it, stays as it is.
     """
     try:
         yield
-    except PermissionError:
-        raise
     except WeightsError as error:
         raise error if str(path) in str(error) else WeightsError(f"{path}: {error}") from error
     except ImportError as error:
@@ -24,6 +23,8 @@ def reading(path, otherwise):
     except MemoryError as error:
         raise WeightsError(f"{path} asks for more memory than there is.") from error
     except Exception as error:  # readers of damaged files raise what they like
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+            raise
         reason = " ".join(str(error).split())[:500] or type(error).__name__
         raise WeightsError(
             f"{path} cannot be read: it is damaged or cut off, or {otherwise}. {reason}"

@@ -83,5 +83,5 @@ def _check_h5(file, path):
     size = path.stat().st_size
     if sum(sizes) > UNPACKED * size:
         raise WeightsError(
-            f"{path} asks for memory for {sum(sizes):,} bytes of weights, and has but {size:,}."
+            f"{path} declares {sum(sizes):,} bytes of weights, but the file has only {size:,}."
         )

@@ -89,9 +89,7 @@ class _Survey(pickle.Unpickler):
 
     def _check(self, what, numbers, times=1):
         if not isinstance(numbers, int) or not 0 <= numbers <= times * self.size:
-            raise WeightsError(
-                f"The file asks for memory for {what}, and has but {self.size:,} bytes."
-            )
+            raise WeightsError(f"The file has {self.size:,} bytes, too few for {what}.")
 
 
 def is_zip(path):

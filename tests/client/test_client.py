@@ -144,9 +144,9 @@ def test_an_image_of_any_mode_is_what_inference_model_says(connect, models, mode
 
 def test_an_image_of_floats_is_refused_as_inference_model_refuses_it(connect, models):
     image = Image.fromarray(pixels(1)[0]).convert("F")
-    with connect() as client, pytest.raises(ValueError, match="floats, whose range nobody knows"):
+    with connect() as client, pytest.raises(ValueError, match="floats, whose range is unknown"):
         client.classify(image)
-    with pytest.raises(ValueError, match="floats, whose range nobody knows"):
+    with pytest.raises(ValueError, match="floats, whose range is unknown"):
         keras_wrn.inference_model(models[1], image)
 
 

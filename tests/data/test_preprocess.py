@@ -84,7 +84,8 @@ def test_damaged_files_are_named(tmp_path):
     (tmp_path / "zca.npz").unlink()
     with pytest.raises(ValueError, match=r"zca\.npz, the whitening, cannot be read"):
         Preprocessing.load(tmp_path)
-    for text in ("{", "{}", '{"zca": null, "sice": 3}'):
+    deep = "[" * 100_000
+    for text in ("{", "{}", '{"zca": null, "sice": 3}', '{"zca": {"sha256": "ab"}}', deep):
         (tmp_path / "preprocessing.json").write_text(text)
         with pytest.raises(ValueError, match=r"preprocessing\.json is not what"):
             Preprocessing.load(tmp_path)

@@ -130,7 +130,7 @@ def test_a_published_network_that_starts_at_random_says_so(build, name, capfd):
     out, errors = capfd.readouterr()
     assert not out and errors.count("\n") == 1
     model, _, tag = name.partition(".")
-    assert f"{model} starts at random" in errors and name in errors and tag in errors
+    assert f"{model} starts with random weights" in errors and name in errors and tag in errors
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,16 @@ def test_exports_take_the_same_pixels(inside, expected, tmp_path):
     np.testing.assert_allclose(serve(image=PIXELS)["probabilities"], expected, atol=1e-4)
 
 
+def test_a_damaged_file_is_named(tmp_path):
+    path = tmp_path / "bad.keras"
+    keras_wrn.WideResNet(10, 1).save(path)
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"bad\.keras"):
+        keras_wrn.WideResNet(10, 1, weights=path, include_preprocessing=True)
+
+
 @pytest.mark.extra("safetensors")
 def test_torch_files_hold_the_network_without_it(inside, plain, tmp_path):
     keras_wrn.save_torch_weights(inside, tmp_path / "net.safetensors")

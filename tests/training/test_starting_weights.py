@@ -116,7 +116,7 @@ def test_a_run_says_that_a_published_network_starts_at_random(photos):
         (ModelConfig(depth=16, width=2), False),
     ):
         lines = opening_lines(recipe_for(photos, model=config), model, data, place)
-        assert ("wrn_16_2 starts at random" in lines) == said
+        assert ("wrn_16_2 starts with random weights" in lines) == said
 
 
 def test_another_network_is_refused_before_training(trained, photos, tmp_path):

@@ -219,7 +219,8 @@ def test_converting_says_what_it_took_and_assumed(tmp_path, monkeypatch, capsys)
     told = call("--out", "a.keras", "--activation", "leaky_relu:0.1").splitlines()
     assert told[1] == "Took the weights 'ema_model'; there are also 'model' (--weights KEY)"
     assert told[2].startswith(
-        "Assumed, for no tensor tells: the activation leaky_relu:0.1 (--activation); shortcuts"
+        "Assumed, because the file does not say: the activation leaky_relu:0.1 (--activation); "
+        "shortcuts"
     )
     assert "epsilon 1e-05" in told[2] and "even padding" in told[2]
     network = keras.models.load_model("a.keras")
