@@ -70,6 +70,9 @@ def refused():
         "png": png(8192, 8192),
         "png not its header first": png(13000, 13000, first=[chunk(b"abcd", PNG[8:29])]),
         "png texts": png(8, 8, *[chunk(b"zTXt", b"a\0\0" + bomb[:24000])] * 50),
+        "png short texts": png(
+            8, 8, *[chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**20)))] * 1000
+        ),
         "png chunks": png(8, 8, *[chunk(b"abcd", b"")] * 100_000),
         "jpeg scans": with_scans(progressive(SIDE), 500),
         "jpeg segments": small[:2] + b"\xff\xfe\0\x02" * 500_000 + small[2:],
@@ -94,7 +97,7 @@ def largest(side=SIDE):
         "png alpha": png(side, side, color=6, bits=16),
         "jpeg": encode(flat, "JPEG"),
         "jpeg progressive": progressive(side),
-        "jpeg scans": with_scans(progressive(side), 20),
+        "jpeg scans": with_scans(progressive(side), 8),
         "gif": encode(flat.quantize(2), "GIF"),
         "bmp": bmp(side),
     }

@@ -116,9 +116,13 @@ def two_readings():
         chunk(b"IDAT", zlib.compress(bytes(72), 9)),
         chunk(b"IDAT", zlib.compress(b"\0\xc8" + bytes(70), 9)),
     )
+    start = gif.index(frame := b"\x2c" + bytes(4) + struct.pack("<HH", *RGB.size))
+
+    def extended(extension):
+        return gif[:start] + extension + gif[start:]
+
     wrong_sum = bytearray(png(8, 8, chunk(b"gAMA", b"\0\0\xb1\x8f")))
     wrong_sum[33 + 8] ^= 1
-    frame = b"\x2c" + bytes(4) + struct.pack("<HH", *RGB.size)
     return {
         "a frame smaller than the screen": replaced(gif, 6, struct.pack("<HH", 120, 90)),
         "a frame beyond the screen": gif.replace(frame, b"\x2c\5\0\5\0" + frame[5:]),
@@ -131,6 +135,14 @@ def two_readings():
         "CMYK of nobody": cmyk[:ends] + cmyk[ends + 16 :],
         "a colour beyond the palette": palette,
         "a wrong check sum": bytes(wrong_sum),
+        "texts of 70 MB": png(
+            8, 8, *[chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**20), 9))] * 70
+        ),
+        "an extension without a block": extended(b"\x21\x79\0"),
+        "a loop without a block": extended(b"\x21\xff\x0bNETSCAPE2.0\0"),
+        "a short JFIF segment": JPEG[:2] + b"\xff\xe0\0\x08JFIF\0\1" + JPEG[2:],
+        "a short Adobe segment": JPEG[:2] + b"\xff\xee\0\x08Adobe\0" + JPEG[2:],
+        "a short profile": JPEG[:2] + b"\xff\xe2\0\x0fICC_PROFILE\0\1" + JPEG[2:],
         "a chunk before the header": PNG[:8] + chunk(b"abcd", b"") + PNG[8:],
         "two headers": PNG[:33] + PNG[8:],
         "no end": PNG[:-12],

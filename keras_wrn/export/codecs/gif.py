@@ -57,8 +57,15 @@ def decode(data):
             return at + 1, count, parts
 
     def extension(at, count):
-        is_sound = (octets[at + 1] != 0xF9) | (octets[at + 2] == 4)
-        with tf.control_dependencies([check(is_sound, "a graphic control of 4 bytes")]):
+        label, length = octets[at + 1], octets[at + 2]
+        is_loop = (label == 0xFF) & (length >= 11) & starts(data, at + 3, b"NETSCAPE2.0")
+        # Where Pillow looks into a block it has to be there.
+        checks = [
+            check((label != 0xF9) | (length == 4), "a graphic control of 4 bytes"),
+            check((label == 0xFE) | (length > 0), "an extension with a block"),
+            check(~is_loop | (octets[at + 3 + tf.cast(length, tf.int64)] > 0), "a loop's block"),
+        ]
+        with tf.control_dependencies(checks):
             return blocks(at + 2, count + 1)[:2]
 
     start, count = tf.while_loop(

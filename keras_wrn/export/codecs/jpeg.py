@@ -10,7 +10,10 @@ from keras_wrn.export.codecs.octets import (
     starts,
 )
 
-SCANS = 32  # of a progressive JPEG, each of which costs as much as the image; encoders write ten
+# Of a progressive JPEG, each of which costs as much as the image. Encoders write ten, 18 of CMYK.
+SCANS = 18
+# What Pillow asks of a segment's length, by its marker and how it begins.
+LEAST = [(0xE0, b"JFIF", 9), (0xEE, b"Adobe", 9), (0xE2, b"ICC_PROFILE\0", 16)]
 
 
 def size(data):
@@ -34,6 +37,10 @@ def decode(data):
             check(octets[at] == 0xFF, "a marker"),
             check(tf.reduce_any(marker == tf.constant(known, tf.uint8)), "a known marker"),
             check(length >= 2, "a length"),
+            *(
+                check((marker != of) | (length >= least) | ~starts(data, at + 4, name), "a length")
+                for of, name, least in LEAST
+            ),
         ]
         with tf.control_dependencies(checks):
             is_frame = tf.reduce_any(marker == tf.constant([*b"\xc0\xc1\xc2\xc9\xca"], tf.uint8))

@@ -16,6 +16,7 @@ from keras_wrn.export.codecs.octets import (
 
 METADATA = 3 * 2**13  # bytes of a compressed text or profile: 25 MB at worst
 MAX_TEXT = 2**20  # bytes of a text or profile; Pillow refuses longer ones
+MAX_TEXTS = 16 * MAX_TEXT  # of all of them, a compressed one counted in full; Pillow has 64 MB
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 IHDR = b"\x00\x00\x00\rIHDR"
 IEND = b"\x00\x00\x00\x00IEND\xaeB`\x82"
@@ -42,10 +43,12 @@ def decode(data):
     bits, color = octets[24], octets[25]
     types, least = tf.constant([*LEAST]), tf.constant([*LEAST.values()], tf.int64)
 
-    def chunk(at, count, palette, begin, end):
+    def chunk(at, count, texts, palette, begin, end):
         length, kind = number(octets, at, 4, big=True), cut(data, at + 4, 4)
         is_pixels, is_palette = kind == b"IDAT", kind == b"PLTE"
         is_text = (kind == b"iCCP") | (kind == b"zTXt")
+        is_plain = (kind == b"tEXt") | (kind == b"iTXt")
+        texts += tf.where(is_text, integer(MAX_TEXT), tf.where(is_plain, length, integer(0)))
         is_unpacked = (kind != b"iTXt") | (after_nul(octets, at + 8) == 0)
         # An upper case letter: a decoder has to know it.
         is_critical = octets[at + 4] < 96
@@ -62,6 +65,7 @@ def decode(data):
             check(~is_pixels | (begin == 0) | (end == at), "pixels in one piece"),
             check(~is_palette | (palette == 0) & (begin == 0), "a palette before the pixels"),
             check(is_unpacked, "a text that is not compressed"),
+            check(texts <= MAX_TEXTS, "few texts"),
             tf.cond(is_pixels, tf.no_op, lambda: check_sum(data, octets, at + 4, length + 4)),
             tf.cond(is_text, lambda: check_text(data, octets, at + 8, length), tf.no_op),
         ]
@@ -70,16 +74,17 @@ def decode(data):
         return (
             following,
             count + 1,
+            texts,
             tf.where(is_palette, at, palette),
             tf.where(is_pixels & (begin == 0), at, begin),
             tf.where(is_pixels, following, end),
         )
 
     zero = integer(0)
-    at, _, palette, begin, end = tf.while_loop(
+    at, _, _, palette, begin, end = tf.while_loop(
         lambda at, count, *_: ~starts(data, at + 4, b"IEND") & (count < BLOCKS),
         chunk,
-        (integer(33), 0, zero, zero, zero),
+        (integer(33), 0, zero, zero, zero, zero),
     )
     whole = [check(starts(data, at, IEND), "an end"), check(begin > 0, "pixels")]
 
