@@ -117,6 +117,8 @@ def _read(image, what):
 
     if isinstance(image, str) and image.startswith(("http://", "https://")):
         return _decode(_fetch(image), image), image
+    if isinstance(image, str) and "://" in image and not os.path.exists(image):
+        raise ValueError(f"Expected a file, or a URL of http or https. Received: {image}")
     if isinstance(image, str | os.PathLike):
         what = f"the file {printable(os.fspath(image))}"
         return _decode(Path(image).read_bytes(), what), what
