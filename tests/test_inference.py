@@ -333,7 +333,7 @@ def test_an_image_comes_from_a_url(model, digits, server, monkeypatch):
         inference_model(model, f"{address}/digit.png")
     with pytest.raises(ValueError, match="cannot be fetched: ConnectionError, no answer"):
         inference_model(model, "http://localhost:1/digit.png")
-    with pytest.raises(ValueError, match="URL of http or https. Received: ftp://a/digit.png"):
+    with pytest.raises(ValueError, match=r"URL of http or https\. Received: ftp://a/digit\.png"):
         inference_model(model, "ftp://a/digit.png")
 
 
