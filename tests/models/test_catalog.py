@@ -148,4 +148,4 @@ def test_a_published_network_that_starts_at_random_says_so(build, name, capfd):
 )
 def test_other_networks_say_nothing(build, capfd):
     build()
-    assert "at random" not in capfd.readouterr().err
+    assert "random weights" not in capfd.readouterr().err
