@@ -98,7 +98,7 @@ def test_a_run_starts_from_the_weights_of_another(trained, photos, tmp_path):
 def test_a_catalogue_name_says_what_is_trained(photos, tmp_path, capfd):
     run(recipe_for(photos, model=ModelConfig(name="wrn_16_2.cifar10")), run_dir=tmp_path / "run")
     said = capfd.readouterr()
-    assert "at random" not in said.out + said.err
+    assert "random weights" not in said.out + said.err
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
     shipped = keras_wrn.create_model("wrn_16_2.cifar10")
     assert model.name == "wrn_16_2" and model.output_shape == (None, 2)
