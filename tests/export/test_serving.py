@@ -281,7 +281,7 @@ def test_names_that_are_there_already_are_checked(network, tmp_path, other):
     """They are written into a shell's script, YAML and the server's settings."""
     (tmp_path / "models" / other / "1").mkdir(parents=True)
     (tmp_path / "models" / "no versions; below" / "x").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"a letter and at most 62.*rename") as caught:
+    with pytest.raises(ValueError, match=r"1 to 63 letters.*rename") as caught:
         export_serving(network, tmp_path, name="x")
     assert repr(other) in str(caught.value)
     assert os.listdir(tmp_path) == ["models"] and len(os.listdir(tmp_path / "models")) == 2
