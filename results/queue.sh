@@ -15,10 +15,6 @@ while read -r recipe flags; do
     # shellcheck disable=SC2086
     python "recipes/$recipe.py" $flags --resume </dev/null || echo "queue: $recipe $flags failed" >&2
 done <<'RUNS'
-cifar10_wrn40_2 --seed 0
-cifar10_wrn22_4 --seed 0
-cifar10_wrn28_4 --seed 0
-
 # What the longer runs may have, each alone, on held-out training images: 0.68 PFLOP each.
 cifar10_fast --model.width 2 --epochs 32 --data.validation 5000 --run-dir runs/long_base
 cifar10_fast --model.width 2 --epochs 32 --data.validation 5000 --run-dir runs/long_average0.99 --optimizer.average 0.99
@@ -27,6 +23,9 @@ cifar10_fast --model.width 2 --epochs 32 --data.validation 5000 --run-dir runs/l
 cifar10_fast --model.width 2 --epochs 32 --data.validation 5000 --run-dir runs/long_cutmix --data.cutmix 1.0 --data.cutmix-rate 0.5 --data.mixing-share 0.75
 cifar10_fast --model.width 2 --epochs 32 --data.validation 5000 --run-dir runs/long_jitter --data.jitter 0.13
 
+cifar10_wrn40_2 --seed 0
+cifar10_wrn22_4 --seed 0
+cifar10_wrn28_4 --seed 0
 cifar10_wrn40_2 --seed 1
 cifar10_wrn22_4 --seed 1
 cifar10_wrn28_4 --seed 1
