@@ -3,7 +3,7 @@
     python recipes/cifar10_wrn40_2.py
 
 Expected: 5.7 % error, single view, last epoch, and 5.2 % as the mean of six views (one seed). The
-mmrazor model card has 5.33 %, in 200 epochs with a step schedule, weight decay 1e-4 and zero
+mmrazor model card has 5.33 % error, in 200 epochs with a step schedule, weight decay 1e-4 and zero
 padding. Here are the steps of cifar10_fast: Muon for the kernels of the convolutions, a first
 convolution that learns on whitened patches, crops of 24 pixels in the first half of the epochs, and
 alternating flips.
