@@ -47,8 +47,6 @@ class RunLog:
             file.flush()
             os.fsync(file.fileno())  # no checkpoint of an epoch without its line
 
-    read = staticmethod(read_log)
-
 
 class RunCallback(keras.callbacks.Callback):
     """Log each epoch, checkpoint at its end and on SIGTERM and SIGINT, stop where NaN appears.

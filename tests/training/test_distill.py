@@ -13,6 +13,7 @@ from keras_wrn.training import DistillConfig, Distiller, callbacks
 from keras_wrn.training.distill import AttentionTransfer, SoftDivergence, attention_map
 from keras_wrn.training.errors import Stopped
 from keras_wrn.training.run import run
+from keras_wrn.training.run_files import read_log
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(6, 16, 16, 3)).astype("float32")
@@ -237,6 +238,6 @@ def test_two_replicas_distil_as_one_device(teacher_run, tmp_path, run_python):
     logs = []
     for strategy in ("none", "mirrored"):
         run_python(MIRRORED, strategy, teacher_run, tmp_path / strategy)
-        logs.append(keras_wrn.training.callbacks.RunLog.read(tmp_path / strategy / "log.jsonl")[0])
+        logs.append(read_log(tmp_path / strategy / "log.jsonl")[0])
     assert logs[1]["loss"] == pytest.approx(logs[0]["loss"], rel=1e-4)
     assert logs[1]["val_loss"] == pytest.approx(logs[0]["val_loss"], rel=1e-4)

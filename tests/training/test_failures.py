@@ -15,7 +15,7 @@ from PIL import Image
 from tiny import PLAIN
 
 from keras_wrn.data import DataError
-from keras_wrn.training import DataConfig, callbacks, checkpoint
+from keras_wrn.training import DataConfig, callbacks, checkpoint, run_files
 from keras_wrn.training.directory import locked
 from keras_wrn.training.errors import RunError
 from keras_wrn.training.recipe import smoke
@@ -231,7 +231,7 @@ def test_a_batch_unlike_the_recipes_is_warned_of(tmp_path, capsys):
     run(dataclasses.replace(recipe, scale_lr=True), run_dir=tmp_path / "scaled", made_up=True)
     assert "The learning rate is 0.25 times that of the recipe\n" in capsys.readouterr().out
     rates = [
-        callbacks.RunLog.read(tmp_path / name / "log.jsonl")[0]["learning_rate"]
+        run_files.read_log(tmp_path / name / "log.jsonl")[0]["learning_rate"]
         for name in ("run", "scaled")
     ]
     assert rates[1] == pytest.approx(0.25 * rates[0], rel=1e-4)
