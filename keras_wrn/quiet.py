@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 from importlib.abc import MetaPathFinder
 
 # absl's information and warnings with the lines that go on with them, and LiteRT's.
@@ -15,6 +16,8 @@ REMARK = re.compile(
     rb"[IW]\d{4} |WARNING: All log messages before absl|To enable the following instructions: "
     rb"|INFO: |fully_quantize: "
 )
+# In the script of a command or a recipe.
+COMMAND = re.compile(r"\s*(from|import) keras_wrn\.cli\b")
 _begun = False
 
 
@@ -24,10 +27,10 @@ def is_command():
     Told while the package is being imported, which imports TensorFlow: later is too late.
     """
     if sys.argv[:1] == ["-m"]:  # Python still looks for the module: ours, or one that imports us
-        return any("keras_wrn" in word for word in sys.orig_argv)
+        return any(word.partition(".")[0] == "keras_wrn" for word in sys.orig_argv)
     main = vars(sys.modules["__main__"])
     lines = linecache.getlines(main["__file__"], main) if main.get("__file__") else []
-    return any("keras_wrn.cli" in line for line in lines)
+    return any(COMMAND.match(line) for line in lines)
 
 
 def begin():
@@ -38,6 +41,8 @@ def begin():
         _begun = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") not in ("0", "1")
     if _begun:
         sys.meta_path.insert(0, _QuietTensorFlow())
+        # Of images that are refused by name, or read.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class _QuietTensorFlow(MetaPathFinder):

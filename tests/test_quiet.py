@@ -30,17 +30,21 @@ def run(*command, cwd=None, **environment):
     )
 
 
-def test_each_way_to_a_command_is_quiet(tmp_path):
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"{ROOT}/recipes/digits_wrn10_1.py --smoke --run-dir run",
+        *(
+            pytest.param(command, marks=pytest.mark.slow)
+            for command in ("keras-wrn --help", "-m keras_wrn list wrn_16_*")
+        ),
+    ],
+)
+def test_each_way_to_a_command_is_quiet(tmp_path, command):
     (tmp_path / "keras-wrn").write_text(SCRIPT)
-    recipe = ROOT / "recipes" / "digits_wrn10_1.py"
-    for command in (
-        (tmp_path / "keras-wrn", "--help"),
-        ("-m", "keras_wrn", "list", "wrn_16_*"),
-        (recipe, "--smoke", "--run-dir", tmp_path / "run"),
-    ):
-        done = run(*command)
-        assert (done.returncode, done.stderr) == (0, ""), command
-        assert "I0000" not in done.stdout
+    done = run(*command.split(), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "I0000" not in done.stdout
 
 
 @needs_tensorflow
@@ -57,7 +61,10 @@ def test_an_export_is_quiet(tmp_path):
 
 
 @needs_tensorflow
-@pytest.mark.parametrize("setting", ["KERAS_WRN_VERBOSE=1", "TF_CPP_MIN_LOG_LEVEL=0"])
+@pytest.mark.parametrize(
+    "setting",
+    ["KERAS_WRN_VERBOSE=1", pytest.param("TF_CPP_MIN_LOG_LEVEL=0", marks=pytest.mark.slow)],
+)
 def test_the_remarks_are_there_for_who_asks(setting):
     name, value = setting.split("=")
     done = run("-m", "keras_wrn", "--help", **{name: value})

@@ -114,6 +114,7 @@ def test_a_step_of_fit_is_measured_on_jax(monkeypatch):
     assert 0 < found.get("seconds", 0) < 5, found
 
 
+@pytest.mark.slow
 def test_fit_and_its_bare_step_take_turns():
     found = speed.fit_overhead(2, quick=True, precision="float32")
     fit, step = (found["contestants"][name]["rounds"] for name in ("fit", "step"))

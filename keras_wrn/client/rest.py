@@ -2,18 +2,15 @@
 
 import base64
 import json
-import queue
-import threading
-import time
 from typing import Any
 from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from keras_wrn.client.answers import WrongAnswer, states
+from keras_wrn.web import ask
 
 RETRIED = [502, 503]  # 504 is a deadline that has passed
 LIMIT = 256 * 2**20  # bytes of an answer, as over gRPC
@@ -53,23 +50,13 @@ class RestProtocol:
         self.session.close()
 
     def _ask(self, timeout, method, url, **arguments) -> dict[str, Any]:
-        """The JSON of an answer, which is there in so many seconds, whatever the server does.
-
-        Requests' own timeout is for each read: a server of a byte a second would never meet it.
-        """
-        answers: queue.SimpleQueue = queue.SimpleQueue()
-        settings = {**arguments, "timeout": timeout, "allow_redirects": False, "stream": True}
-        call = self.session.request, method, url, settings, time.monotonic() + timeout
-        threading.Thread(target=_answer, args=(answers, *call), daemon=True).start()
+        """The JSON of an answer, which is there in so many seconds, whatever the server does."""
+        settings = {"session": self.session, "allow_redirects": False, **arguments}
         try:
-            answer = answers.get(timeout=timeout)
-        except queue.Empty:
-            answer = TimeoutError(f"no whole answer in {timeout:g} s")
-        if isinstance(answer, requests.RequestException | HTTPError | OSError):
-            raise self.target.unreachable(_reason(answer))
-        if isinstance(answer, Exception):
-            raise answer
-        status, headers, body = answer
+            answer, body = ask(method, url, timeout, LIMIT, **settings)
+        except OSError as error:
+            raise self.target.unreachable(error) from None
+        status = answer.status_code
         try:
             found = json.loads(body)
         except (ValueError, RecursionError):
@@ -78,33 +65,8 @@ class RestProtocol:
             return found
         message = found.get("error") if isinstance(found, dict) else body[:500].decode("latin-1")
         if 300 <= status < 400:
-            message = f"a redirect to {headers.get('Location')}, which is not followed"
+            message = f"a redirect to {answer.headers.get('Location')}, which is not followed"
         raise self.target.refused(status, message)
-
-
-def _answer(answers, request, method, url, settings, end):
-    """Put status, headers and body of an answer into a queue, or the error."""
-    try:
-        with request(method, url, **settings) as answer:
-            body = bytearray()
-            while part := answer.raw.read1(2**20, decode_content=True):
-                body += part
-                if len(body) > LIMIT:
-                    raise OSError(f"an answer of more than {LIMIT // 2**20} MiB")
-                if time.monotonic() > end:
-                    return  # who asked has gone
-        answers.put((answer.status_code, answer.headers, body))
-    except Exception as error:  # whatever it is, who asked raises it
-        answers.put(error)
-
-
-def _reason(error):
-    """The innermost of the errors that requests and urllib3 wrap in one another."""
-    while True:
-        inner = getattr(error, "reason", None) or next(iter(error.args), None)
-        if not isinstance(inner, Exception):
-            return error
-        error = inner
 
 
 def _to_json(value):

@@ -14,7 +14,7 @@ from keras_wrn.files import printable
 
 FORMATS = "JPEG", "PNG", "GIF", "BMP", "WEBP"  # of files, as Pillow calls them
 MAX_BYTES = 2**26  # of an image at a URL
-TIMEOUT = 30  # seconds without an answer
+TIMEOUT = 30  # seconds that its download may take
 
 
 def image_pixels(image, preprocessing, what="the image"):
@@ -133,22 +133,15 @@ def _read(image, what):
 
 
 def _fetch(url):
-    """The bytes of an image at a URL, no more than `MAX_BYTES`."""
-    import requests
+    """The bytes of an image at a URL."""
+    from keras_wrn.web import ask
 
     try:
-        with requests.get(url, timeout=TIMEOUT, stream=True) as answer:
-            answer.raise_for_status()
-            data = bytearray()
-            for chunk in answer.iter_content(2**16):
-                data += chunk
-                if len(data) > MAX_BYTES:
-                    raise ValueError(f"{url} has more than {MAX_BYTES:,} bytes. Expected an image")
-    except requests.RequestException as error:
-        answered = isinstance(error, requests.HTTPError)
-        reason = str(error) if answered else f"{type(error).__name__}, no answer from the host"
-        raise ValueError(f"{url} cannot be fetched: {reason}") from error
-    return bytes(data)
+        answer, body = ask("GET", url, TIMEOUT, MAX_BYTES)
+        answer.raise_for_status()
+    except OSError as error:  # of the answer too
+        raise ValueError(f"{url} cannot be fetched: {error}") from error
+    return bytes(body)
 
 
 def _decode(data, what):
@@ -170,7 +163,7 @@ def _decoding(what):
     try:
         yield
     except Exception as error:  # decoders of damaged files raise what they like
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = (str(error).splitlines() or [f"its decoder fails with {type(error).__name__}"])[0]
         if isinstance(error, UnidentifiedImageError):  # whose text names an object in memory
             reason = "no known image format"
         raise ValueError(f"Expected an image for {what}; it cannot be decoded: {reason}") from error

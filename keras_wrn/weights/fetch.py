@@ -14,6 +14,7 @@ from keras_wrn.files import TEMPORARY, locked, replacing
 from keras_wrn.models.announce import unannounced
 from keras_wrn.models.catalog import create_model, model_info
 from keras_wrn.models.transfer import copy_trunk
+from keras_wrn.web import within
 from keras_wrn.weights.convert import load_torch_weights
 from keras_wrn.weights.errors import WeightsError
 from keras_wrn.weights.files import sha256
@@ -182,7 +183,7 @@ def _fetch(url, path, most):
     """Download a file of at most so many bytes, which is at `path` once it is whole."""
     with (
         replacing(path) as temporary,
-        urllib.request.urlopen(url, timeout=TIMEOUT) as reply,
+        within(PATIENCE, urllib.request.urlopen, url, timeout=TIMEOUT) as reply,
         open(temporary, "wb") as file,
     ):
         length = reply.headers.get("Content-Length")

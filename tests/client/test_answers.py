@@ -235,7 +235,10 @@ def test_no_redirect_is_followed(serve, status):
 def test_an_answer_without_end_is_not_kept(serve, monkeypatch):
     monkeypatch.setattr("keras_wrn.client.rest.LIMIT", 2**20)
     url, _ = serve([HEAD + b"\r\n", *[b" " * 2**16] * 100])
-    with ServingClient(url, "wrn") as client, pytest.raises(ServingError, match="more than 1 MiB"):
+    with (
+        ServingClient(url, "wrn") as client,
+        pytest.raises(ServingError, match="more than 1,048,576 bytes"),
+    ):
         client.status()
 
 

@@ -62,7 +62,9 @@ def test_whatever_a_decoder_raises_is_of_its_image(monkeypatch, error):
 
     data = encoded("PNG")
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fail)
-    with pytest.raises(ValueError, match=rf"x\.png; it cannot be decoded: {error.__name__}"):
+    with pytest.raises(
+        ValueError, match=rf"x\.png; it cannot be decoded: its decoder fails with {error.__name__}"
+    ):
         image_pixels(data, PREPROCESSING, "x.png")
     # A PIL image reads its file late.
     lazy = Image.open(io.BytesIO(data))

@@ -17,7 +17,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("moment", ["saved_model._verify", "litert._verify", "files.os.replace"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "files.os.replace",
+        pytest.param("saved_model._verify", marks=pytest.mark.slow),
+        pytest.param("litert._verify", marks=pytest.mark.slow),
+    ],
+)
 def test_an_export_killed_half_way_leaves_nothing_a_server_would_load(network, tmp_path, moment):
     network.save(tmp_path / "network.keras")
     module, _, rest = moment.partition(".")

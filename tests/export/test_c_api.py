@@ -103,6 +103,7 @@ def artifact(network, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_c_library_answers_the_same(artifact, tmp_path):
     import tensorflow as tf
 

@@ -191,7 +191,10 @@ def test_zca_is_inside(build, zca, tmp_path):
 
 
 @on_tensorflow
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
+@pytest.mark.parametrize(
+    "policy",
+    ["mixed_bfloat16", pytest.param("float64", marks=pytest.mark.slow)],
+)
 def test_outputs_are_float32_in_any_precision(build, tmp_path, policy):
     model = build(policy)
     export_saved_model(model, tmp_path / "m")
@@ -232,7 +235,7 @@ def test_an_existing_path_is_kept_unless_overwrite(network, tmp_path, monkeypatc
 
 
 @on_tensorflow
-@pytest.mark.parametrize("wrong", ["logits", "probabilities"])
+@pytest.mark.parametrize("wrong", ["logits", pytest.param("probabilities", marks=pytest.mark.slow)])
 def test_an_artifact_that_differs_is_not_left_behind(network, tmp_path, monkeypatch, wrong):
     right = saved_model.classifier_outputs
 

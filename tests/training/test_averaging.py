@@ -79,7 +79,7 @@ def test_the_summary_is_of_the_average_and_counts_the_statistics(finished, tmp_p
     assert seen == 2 * summary["macs"] * (1437 // 16) * 16
 
 
-@pytest.mark.parametrize("stop", [100, 178])
+@pytest.mark.parametrize("stop", [100, pytest.param(178, marks=pytest.mark.slow)])
 def test_a_stopped_run_goes_on_exactly(finished, tmp_path, monkeypatch, stop):
     end = callbacks.RunCallback.on_train_batch_end
 

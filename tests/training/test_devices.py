@@ -7,7 +7,7 @@ import platform
 import keras
 import numpy as np
 import pytest
-from tiny import TINY
+from tiny import PLAIN
 
 from keras_wrn.training import announce, devices
 from keras_wrn.training.run import run
@@ -61,7 +61,7 @@ def test_a_lone_cpu_needs_no_strategy_and_a_gpu_has_one(monkeypatch):
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_low_precision_run_ends_in_a_float32_network(tmp_path, precision):
     summary = run(
-        dataclasses.replace(TINY, precision=precision), run_dir=tmp_path / "run", made_up=True
+        dataclasses.replace(PLAIN, precision=precision), run_dir=tmp_path / "run", made_up=True
     )
     assert summary["precision"] == precision
     assert np.isfinite(summary["last_epoch"]["loss"])
@@ -73,8 +73,8 @@ def test_low_precision_run_ends_in_a_float32_network(tmp_path, precision):
 @pytest.mark.extra("jax")
 def test_runs_on_jax_from_arrays(tmp_path, run_python):
     code = (
-        "from tiny import TINY\nfrom keras_wrn.training.run import run\n"
-        f"run(TINY, run_dir={str(tmp_path / 'run')!r}, made_up=True)"
+        "from tiny import PLAIN\nfrom keras_wrn.training.run import run\n"
+        f"run(PLAIN, run_dir={str(tmp_path / 'run')!r}, made_up=True)"
     )
     out = run_python(code, KERAS_BACKEND="jax")
     assert "No artifacts are exported on the jax backend" in out
@@ -107,7 +107,10 @@ print(_pywrap_util_port.IsMklEnabled())
 
 @tensorflow_only
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="oneDNN is for x86-64")
-@pytest.mark.parametrize(("variable", "expected"), [(None, "True"), ("0", "False")])
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [(None, "True"), pytest.param("0", "False", marks=pytest.mark.slow)],
+)
 def test_importing_keras_wrn_first_takes_onednn(monkeypatch, run_python, variable, expected):
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
     settings = {} if variable is None else {"TF_ENABLE_ONEDNN_OPTS": variable}
@@ -138,12 +141,19 @@ def test_lacks_onednn_where_nobody_asked_for_it(monkeypatch, variable, flags, ex
 @pytest.mark.parametrize("off", [True, False])
 def test_a_run_says_that_onednn_is_off(monkeypatch, capsys, tmp_path, off):
     monkeypatch.setattr(announce, "lacks_onednn", lambda: off)
-    run(TINY, run_dir=tmp_path / "run", made_up=True)
+    run(PLAIN, run_dir=tmp_path / "run", made_up=True)
     assert ("or set TF_ENABLE_ONEDNN_OPTS=1" in capsys.readouterr().out) == off
 
 
 @tensorflow_only
-@pytest.mark.parametrize(("there", "hidden"), [(True, False), (True, True), (False, False)])
+@pytest.mark.parametrize(
+    ("there", "hidden"),
+    [
+        (True, False),
+        (True, True),
+        (False, False),
+    ],
+)
 def test_a_run_names_a_gpu_that_tensorflow_does_not_see(
     monkeypatch, capsys, tmp_path, there, hidden
 ):
@@ -156,5 +166,5 @@ def test_a_run_names_a_gpu_that_tensorflow_does_not_see(
         devices.Path, "exists", lambda path: there if str(path) == "/dev/nvidia0" else exists(path)
     )
     monkeypatch.setattr(devices, "uses_graph_rewrite", lambda: True)
-    run(TINY, run_dir=tmp_path / "run", made_up=True)
+    run(PLAIN, run_dir=tmp_path / "run", made_up=True)
     assert ("KERAS_WRN_VERBOSE=1" in capsys.readouterr().out) == (there and not hidden)

@@ -83,11 +83,11 @@ def test_same_seed_same_run_other_seed_other_run(finished, tmp_path):
 @pytest.mark.parametrize(
     ("where", "step", "strategy"),
     [
-        ("train", 1, "mirrored"),
-        ("train", 4, "mirrored"),
+        pytest.param("train", 1, "mirrored", marks=pytest.mark.slow),
+        pytest.param("train", 4, "mirrored", marks=pytest.mark.slow),
         ("train", 6, "mirrored"),
-        ("train", 3, "none"),
-        ("test", 1, "mirrored"),
+        pytest.param("train", 3, "none", marks=pytest.mark.slow),
+        pytest.param("test", 1, "mirrored", marks=pytest.mark.slow),
         ("test", 2, "none"),
     ],
 )

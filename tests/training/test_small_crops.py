@@ -90,7 +90,16 @@ def test_several_views_are_evaluated_at_the_end(finished):
     assert one != six  # else this would show nothing
 
 
-@pytest.mark.parametrize(("where", "step"), [("train", 2), ("train", 4), ("train", 6), ("test", 1)])
+@pytest.mark.parametrize(
+    ("where", "step"),
+    [
+        ("train", 4),
+        *(
+            pytest.param(*x, marks=pytest.mark.slow)
+            for x in (("train", 2), ("train", 6), ("test", 1))
+        ),
+    ],
+)
 def test_a_stopped_run_goes_on_at_its_size(finished, tmp_path, monkeypatch, where, step):
     name = f"on_{where}_batch_end"
     original = getattr(run_callbacks.RunCallback, name)

@@ -289,6 +289,7 @@ def test_a_recipe_of_an_earlier_version_is_read():
     assert Recipe.from_json(json.dumps(fields)) == Recipe("r")
 
 
+@pytest.mark.slow
 def test_the_folder_recipe_has_a_smoke_run(tmp_path, capsys):
     recipe = load_recipe("finetune_folder")
     model = dataclasses.replace(recipe.model, frozen_stages=4)
