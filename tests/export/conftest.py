@@ -64,6 +64,7 @@ def trained():
     keras.utils.set_random_seed(0)
     model = keras_wrn.WideResNet(10, 1, classifier_activation=None)
     model.preprocessing = keras_wrn.data.default_preprocessing(info)
-    model.compile(keras_wrn.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras_wrn.SGD(0.1), loss, jit_compile=False)
     model.fit(model.preprocessing.normalize(images), labels, batch_size=64, epochs=10, verbose=0)
     return model

@@ -126,7 +126,7 @@ def weights_of(model):
 
 
 def train(model, classes):
-    model.compile(keras_wrn.SGD(0.1), "sparse_categorical_crossentropy")
+    model.compile(keras_wrn.SGD(0.1), "sparse_categorical_crossentropy", jit_compile=False)
     x = RNG.normal(size=(8, *model.input_shape[1:])).astype("float32")
     model.fit(x, np.arange(8) % classes, verbose=0)
 
@@ -192,7 +192,7 @@ def test_a_clone_keeps_the_preprocessing(small, compiled):
     extractor = keras_wrn.feature_extractor(small, 2)
     model = keras_wrn.WideResNet(10, 1, include_preprocessing=True)
     if compiled:
-        model.compile("sgd", "categorical_crossentropy")
+        model.compile("sgd", "categorical_crossentropy", jit_compile=False)
     for given in (small, extractor, model):
         clone = keras.models.clone_model(given)
         assert type(clone) is type(given)
@@ -245,7 +245,7 @@ def test_a_new_classifier_needs_fitting_arguments(small):
 def test_frozen_stages_stay_as_they_are_in_training(builder, stem):
     model = keras_wrn.reset_classifier(builder(), 4, frozen_stages=1)
     before = {v.path: np.copy(keras.ops.convert_to_numpy(v)) for v in model.variables}
-    model.compile(keras_wrn.SGD(0.1), "sparse_categorical_crossentropy")
+    model.compile(keras_wrn.SGD(0.1), "sparse_categorical_crossentropy", jit_compile=False)
     x = RNG.normal(size=(8, *model.input_shape[1:])).astype("float32")
     model.fit(x, np.arange(8) % 4, verbose=0)
     for variable in model.variables:
