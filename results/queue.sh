@@ -3,12 +3,15 @@
 # environment that is entered:
 #
 #     git worktree add --detach ../runs main && cd ../runs && make .venv/installed
-#     . .venv/bin/activate && nice -n 19 results/queue.sh
+#     . .venv/bin/activate && setsid nice -n 19 results/queue.sh
 #
+# In a session of its own: where Linux shares its cores among sessions (autogroup), a process is nice
+# only to those of its own, and what has to be nice to all others is the session.
 # Stop it anywhere and start it again: a run goes on at its last whole epoch, a finished one ends at
 # once, and a failed one does not stop the rest. What a run writes lies in runs/; its small files are
 # copied to results/ when it is done, as CONTRIBUTING.md says.
 cd "$(dirname "$0")/.." || exit 1
+{ nice >"/proc/$$/autogroup"; } 2>/dev/null
 
 while read -r recipe flags; do
     case $recipe in '' | '#'*) continue ;; esac

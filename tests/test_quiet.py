@@ -33,7 +33,7 @@ def run(*command, cwd=None, **environment):
 @pytest.mark.parametrize(
     "command",
     [
-        f"{ROOT}/recipes/digits_wrn10_1.py --smoke --run-dir run",
+        f"{ROOT}/recipes/cifar10_fast.py --smoke --run-dir run",
         *(
             pytest.param(command, marks=pytest.mark.slow)
             for command in ("keras-wrn --help", "-m keras_wrn list wrn_16_*")

@@ -56,6 +56,12 @@ def zca():
     return keras_wrn.data.ZCA.fit(small, cache_dir=False), small
 
 
+@pytest.fixture
+def unverified(monkeypatch):
+    """For tests that look at a SavedModel's answers themselves: verifying takes most of the time."""
+    monkeypatch.setattr("keras_wrn.export.saved_model._verify", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def trained():
     """A network that tells digits apart: agreement says something only where margins are real."""
@@ -66,5 +72,5 @@ def trained():
     model.preprocessing = keras_wrn.data.default_preprocessing(info)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras_wrn.SGD(0.1), loss, jit_compile=False)
-    model.fit(model.preprocessing.normalize(images), labels, batch_size=64, epochs=10, verbose=0)
+    model.fit(model.preprocessing.normalize(images), labels, batch_size=64, epochs=6, verbose=0)
     return model

@@ -17,14 +17,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "files.os.replace",
-        pytest.param("saved_model._verify", marks=pytest.mark.slow),
-        pytest.param("litert._verify", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["saved_model._verify", "litert._verify", "files.os.replace"])
 def test_an_export_killed_half_way_leaves_nothing_a_server_would_load(network, tmp_path, moment):
     network.save(tmp_path / "network.keras")
     module, _, rest = moment.partition(".")
@@ -45,6 +39,7 @@ def test_an_export_killed_half_way_leaves_nothing_a_server_would_load(network, t
     assert export_version(network, tmp_path / "versions", ["saved_model"]).name == "1"
 
 
+@pytest.mark.usefixtures("unverified")
 def test_two_exports_at_once_lose_neither(network, tmp_path, monkeypatch):
     from keras_wrn.export import bundle
 
@@ -62,6 +57,7 @@ def test_two_exports_at_once_lose_neither(network, tmp_path, monkeypatch):
     assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")] == ["1", "1/theirs"]
 
 
+@pytest.mark.usefixtures("unverified")
 def test_versions_count_on_and_others_stay(network, tmp_path):
     (tmp_path / "7").mkdir()
     (tmp_path / "notes").mkdir()

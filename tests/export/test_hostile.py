@@ -76,6 +76,7 @@ def test_a_batch_of_too_many_pixels_keeps_its_smaller_images(decode_small):
     assert valid.tolist() == [True] * 16 + [False]
 
 
+@pytest.mark.usefixtures("unverified")
 @pytest.mark.parametrize("way", ["function", pytest.param("command", marks=pytest.mark.slow)])
 def test_the_limit_is_the_exports(network, tmp_path, way):
     import tensorflow as tf

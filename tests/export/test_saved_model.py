@@ -98,6 +98,7 @@ def test_classify_says_what_the_package_itself_says(network, artifact):
 
 
 @on_tensorflow
+@pytest.mark.usefixtures("unverified")
 def test_classes_without_names_are_numbers_and_top_k_is_at_most_all(build, tmp_path):
     model = build()
     model.preprocessing = dataclasses.replace(model.preprocessing, class_names=(), crop=0.8)
@@ -111,6 +112,7 @@ def test_classes_without_names_are_numbers_and_top_k_is_at_most_all(build, tmp_p
 
 
 @on_tensorflow
+@pytest.mark.usefixtures("unverified")
 def test_two_channels_have_no_classify(build, tmp_path):
     model = build(input_shape=(32, 32, 2))
     model.preprocessing = keras_wrn.Preprocessing(32, mean=(0.5,) * 2, std=(1.0,) * 2)
@@ -119,6 +121,7 @@ def test_two_channels_have_no_classify(build, tmp_path):
 
 
 @on_tensorflow
+@pytest.mark.usefixtures("unverified")
 def test_nothing_random_survives(tmp_path):
     image = keras.Input((32, 32, 3), name="image")
     x = keras.layers.RandomFlip()(image)
@@ -165,6 +168,7 @@ def test_preprocessing_and_labels_lie_beside_the_graph(network, artifact):
 
 
 @on_tensorflow
+@pytest.mark.usefixtures("unverified")
 def test_a_model_of_logits_and_given_preprocessing(build, tmp_path):
     model = build(classifier_activation=None, dropout=0.0)
     given = keras_wrn.Preprocessing(size=32)
@@ -179,6 +183,7 @@ def test_a_model_of_logits_and_given_preprocessing(build, tmp_path):
 
 
 @on_tensorflow
+@pytest.mark.usefixtures("unverified")
 def test_zca_is_inside(build, zca, tmp_path):
     whitening, images = zca
     model = build(input_shape=(8, 8, 3))
@@ -195,6 +200,7 @@ def test_zca_is_inside(build, zca, tmp_path):
     "policy",
     ["mixed_bfloat16", pytest.param("float64", marks=pytest.mark.slow)],
 )
+@pytest.mark.usefixtures("unverified")
 def test_outputs_are_float32_in_any_precision(build, tmp_path, policy):
     model = build(policy)
     export_saved_model(model, tmp_path / "m")
@@ -206,6 +212,7 @@ def test_outputs_are_float32_in_any_precision(build, tmp_path, policy):
 
 
 @on_tensorflow
+@pytest.mark.usefixtures("unverified")
 def test_a_model_of_any_image_size(build, tmp_path):
     model = build(input_shape=(None, None, 3))
     export_saved_model(model, tmp_path / "m")
@@ -215,6 +222,7 @@ def test_a_model_of_any_image_size(build, tmp_path):
 
 
 @on_tensorflow
+@pytest.mark.usefixtures("unverified")
 def test_an_existing_path_is_kept_unless_overwrite(network, tmp_path, monkeypatch):
     path = tmp_path / "m"
     path.mkdir()
