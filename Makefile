@@ -1,7 +1,7 @@
 # Needs Python 3.11 to 3.13 and make, nothing else: every target sets up what it uses.
 #
 #   make quickstart   train on handwritten digits, export, classify: a few minutes
-#   make test         the tests that need nothing else, in parallel: ten minutes on two cores
+#   make test         the tests that need nothing else, in parallel: five minutes on two cores
 #   make test-all     these and the rest: slow ones, and those of what the extras are for
 #   make lint         ruff and mypy
 #   make benchmark    speed beside PyTorch, into docs/speed.md: an hour of a quiet machine
