@@ -140,7 +140,7 @@ def _call(function, args, prog, **settings):
             # Without the box and its title, which the text repeats; in ASCII that is indented less.
             lines = [x for x in errors.getvalue().splitlines() if not re.match(r"[╭┌]| \S", x)]
             words = " ".join(re.sub(r"[╰╯│─└┘├┤|]+|-{3,}", " ", " ".join(lines)).split())
-            words = words.split(" For full helptext")[0].split(" see ")[0]
+            words = re.split(" For full helptext| see | Argument helptext", words)[0]
             _fail(_shortened(words), USE_ERROR)
         raise
     return parsed() if callable(parsed) and not dataclasses.is_dataclass(parsed) else parsed

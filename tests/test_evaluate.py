@@ -167,6 +167,8 @@ def test_folders_of_a_model_without_names_are_called_by_its_labels(tmp_path):
         evaluate(model, root)
     part = folder(tmp_path / "part", ["0", "1", "02"])
     assert evaluate(model, part)["confusion"] == np.diag([1] * 3 + [0] * 9).tolist()
+    with pytest.raises(DataError, match=r"which count from 0\. Received: 1 to 11, without 0"):
+        evaluate(model, folder(tmp_path / "from one", map(str, range(1, 12))))
     for i, names in enumerate((["a", "b", "c"], ["1", "01"], ["0", "cat"], ["0", "\u0661"])):
         with pytest.raises(DataError, match="as it has no names"):
             evaluate(model, folder(tmp_path / f"y{i}", names))

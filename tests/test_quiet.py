@@ -92,6 +92,7 @@ print("before", file=sys.stderr)
 with quiet.remarks_hidden():
     os.write(2, b"I0000 00:00:1 7 a.cc:1] a remark\\nE0000 00:00:1 7 a.cc:2] an error\\n")
     warnings.warn("of Python")
+    warnings.warn_explicit("of Pillow", UserWarning, "Image.py", 1, "PIL.Image")
     {last}
 print("after", file=sys.stderr)
 """
@@ -102,7 +103,7 @@ def test_only_remarks_are_hidden():
     assert lines.splitlines()[0] == "before" and lines.splitlines()[-1].endswith("after")
     for text in ("an error", "of Python", "loc(x): error: no end"):
         assert text in lines
-    assert "a remark" not in lines
+    assert "a remark" not in lines and "of Pillow" not in lines
 
 
 def test_an_exception_and_a_crash_show_what_they_were():

@@ -94,8 +94,9 @@ def test_what_is_no_file_of_ours_is_said(tmp_path, photos):
         path = tmp_path / name
         path.write_bytes(b"no artifact")
         if importlib.util.find_spec(RUNTIMES.get(path.suffix, "keras")) is not None:
-            with pytest.raises(ValueError, match=rf"{name} cannot be read as the"):
+            with pytest.raises(ValueError, match=rf"{name} cannot be read as the") as raised:
                 keras_wrn.inference_model(path, photos[0])
+            assert path.suffix != ".xml" or "it is no XML" in str(raised.value)
     (tmp_path / "saved_model.pb").write_bytes(b"no artifact")
     with pytest.raises((ValueError, OSError), match=str(tmp_path)):
         keras_wrn.inference_model(tmp_path, photos[0])

@@ -50,6 +50,12 @@ def labels_of_folders(folders, names, classes, path):
     numbers = label_numbers(folders)
     whole = not names or (len(folders) == classes and not set(folders) & set(names))
     if numbers and whole and max(numbers) < classes:
+        if len(numbers) > 1 and sorted(numbers) == list(range(1, len(numbers) + 1)):
+            raise DataError(
+                f"Expected sub-folders of {path} that are called as the model's labels, which count "
+                f"from 0. Received: 1 to {len(numbers)}, without 0; if these are labels indeed, give "
+                "the model's preprocessing the class names '0', '1', ..."
+            )
         return np.array(numbers)
     unknown = [name for name in folders if name not in known or name in ambiguous]
     if unknown:

@@ -194,7 +194,10 @@ class Preprocessing:
             preprocessing = cls.from_config(config)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else error
-            raise ValueError(f"{file} is not what `Preprocessing.save` writes: {reason}") from error
+            names = ", ".join(f.name for f in dataclasses.fields(cls))
+            raise ValueError(
+                f"{file} is not what `Preprocessing.save` writes, an object of {names}: {reason}"
+            ) from error
         if path is None:
             return preprocessing
         try:

@@ -70,7 +70,8 @@ def _naming(path, kind):
         hint = ", which comes with the extra `onnx`" if path.suffix == ".onnx" else ""
         raise ExportError(f"{path} cannot be run here: {error}{hint}") from error
     except Exception as error:  # the runtimes raise what they like of a damaged file
-        reason = (str(error).splitlines() or [f"its reader fails with {type(error).__name__}"])[0]
+        lines = [x for x in str(error).splitlines() if not x.startswith("Exception from")]
+        reason = (lines or [f"its reader fails with {type(error).__name__}"])[0]
         raise ValueError(
             f"{path} cannot be read as the {kind} of a `keras-wrn export`: {reason}"
         ) from error

@@ -157,6 +157,9 @@ def open_openvino(path):
     require_extra("openvino")
     import openvino
 
+    with open(path, "rb") as file:
+        if not file.read(100).lstrip().startswith(b"<?xml"):  # else it is taken for other formats
+            raise ValueError("it is no XML")
     model = openvino.Core().read_model(path)
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 

@@ -58,7 +58,7 @@ def zca():
 
 @pytest.fixture
 def unverified(monkeypatch):
-    """For tests that look at a SavedModel's answers themselves: verifying takes most of the time."""
+    """For tests that look at the answers themselves: verifying takes most of an export."""
     monkeypatch.setattr("keras_wrn.export.saved_model._verify", lambda *_: None)
 
 

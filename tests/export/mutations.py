@@ -101,6 +101,10 @@ def mutated(draw, data):
             new = draw.choice(names.split()), draw.randbytes(draw.choice((0, 1, 3, 6, 26)))
             parts.insert(draw.randrange(len(parts) + 1), new)
         return data[:8] + b"".join(chunk(*part) for part in parts)
+    places = joints(data)
+    if places and draw.random() < 0.2:
+        place = draw.choice(places)
+        return data[:place] + inserted(draw, data) + data[place:]
     change = draw.random()
     if change < 0.6:
         return flipped(draw, data, draw.choice((None, 30, 60, 200, 650)))
@@ -116,6 +120,62 @@ def chunks(data):
         found.append((data[at + 4 : at + 8], data[at + 8 : at + 8 + length]))
         at += 12 + length
     return found
+
+
+def joints(data):
+    """Where another segment of a JPEG, or another block of a GIF, may stand."""
+    found = []
+    if data.startswith(b"\xff\xd8"):
+        at = 2
+        while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+            found.append(at)
+            if data[at + 1] == 0xDA:  # after which there is no telling
+                break
+            at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    elif data.startswith(b"GIF8") and len(data) > 13:
+        at = 13 + (3 << 1 + data[10] % 8) * (data[10] >> 7)
+        while data[at : at + 1] in (b"\x21", b"\x2c") and at + 11 <= len(data):
+            found.append(at)
+            if data[at] == 0x21:
+                at += 2
+            else:
+                at += 11 + (3 << 1 + data[at + 9] % 8) * (data[at + 9] >> 7)
+            while at < len(data) and data[at]:
+                at += 1 + data[at]
+            at += 1
+        found.append(min(at, len(data)))
+    return found
+
+
+def inserted(draw, data):
+    """A segment of a JPEG, or an extension of a GIF, of any contents."""
+    body = draw.choice((b"", b"JFIF\0\1\1\0\0\1\0\1\0\0", b"Adobe\0\x64\0\0\0\0\0", b"\0\0\0\0"))
+    body = draw.choice((body, draw.randbytes(draw.choice((1, 2, 4, 5, 12, 65, 300)))))
+    if data.startswith(b"GIF8"):
+        size = len(body) + draw.choice((0, 0, 0, 1, -1)) if body else 0
+        label = draw.choice((0xF9, 0xF9, 0xFE, 0xFF, 0x01, draw.randrange(256)))
+        return bytes((0x21, label, size % 256)) + body[:255] + b"\0"
+    kinds = [
+        0xE0,
+        0xE1,
+        0xE2,
+        0xEE,
+        0xFE,
+        0xDD,
+        0xDB,
+        0xC4,
+        0xC0,
+        0xC2,
+        0xC8,
+        0xCC,
+        0xD0,
+        0xD8,
+        0xDC,
+    ]
+    size = len(body) + 2 + draw.choice((0, 0, 0, 0, 1, -1))
+    return (
+        bytes((0xFF, draw.choice((*kinds, draw.randrange(256))))) + struct.pack(">H", size) + body
+    )
 
 
 def flipped(draw, data, within=None):
