@@ -52,9 +52,9 @@ def labels_of_folders(folders, names, classes, path):
     if numbers and whole and max(numbers) < classes:
         if len(numbers) > 1 and sorted(numbers) == list(range(1, len(numbers) + 1)):
             raise DataError(
-                f"Expected sub-folders of {path} that are called as the model's labels, which count "
-                f"from 0. Received: 1 to {len(numbers)}, without 0; if these are labels indeed, give "
-                "the model's preprocessing the class names '0', '1', ..."
+                f"Expected sub-folders of {path} that are called as the model's labels, which "
+                f"count from 0. Received: 1 to {len(numbers)}, without 0; if these are labels "
+                "indeed, give the model's preprocessing the class names '0', '1', ..."
             )
         return np.array(numbers)
     unknown = [name for name in folders if name not in known or name in ambiguous]
