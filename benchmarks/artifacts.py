@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import keras_wrn
 from benchmarks.record import add_out, record
 from benchmarks.runtimes import litert, onnx, openvino, openvino_bfloat16
+from keras_wrn.catalog import load_model
 from keras_wrn.training.directory import versions
 from keras_wrn.training.report import write_between_markers
-from keras_wrn.weights import load_model
 
 THREADS = (1, 2)
 

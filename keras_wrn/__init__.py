@@ -14,13 +14,8 @@ if quiet.is_command():
 if platform.machine() in ("x86_64", "AMD64") and "tensorflow" not in sys.modules:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from keras_wrn import data, distribution, export, models, training, weights
-from keras_wrn.client import ServingClient, ServingError
-from keras_wrn.data import Preprocessing, decode_predictions, preprocess_input
-from keras_wrn.evaluation import evaluate
-from keras_wrn.export import export_litert, export_saved_model, export_serving
-from keras_wrn.inference import inference_model, prediction_figure
-from keras_wrn.models import (
+from keras_wrn import catalog, data, distribution, export, models, training, weights
+from keras_wrn.catalog import (
     WideResNet,
     WideResNet18,
     WideResNet34,
@@ -29,11 +24,27 @@ from keras_wrn.models import (
     create_model,
     feature_extractor,
     list_models,
+    load_model,
     reset_classifier,
 )
+from keras_wrn.client import ServingClient, ServingError
+from keras_wrn.data import Preprocessing, decode_predictions, preprocess_input
+from keras_wrn.evaluation import evaluate
+from keras_wrn.export import export_litert, export_saved_model, export_serving
+from keras_wrn.inference import inference_model, prediction_figure
 from keras_wrn.training import SGD, Recipe
 from keras_wrn.training.run import run
 from keras_wrn.weights import load_torch_weights, save_torch_weights
+
+# Where these were before the catalogue had a room of its own.
+for room, names in (
+    (models, "WideResNet WideResNet18 WideResNet34 WideResNet50_2 WideResNet101_2 create_model"),
+    (models, "feature_extractor list_models model_info reset_classifier"),
+    (weights, "DownloadError PublishedWeights from_checkpoint load_model load_published"),
+    (weights, "weights_info"),
+):
+    for name in names.split():
+        setattr(room, name, getattr(catalog, name))
 
 distribution.warn_of_namesake()
 __version__ = distribution.VERSION
@@ -49,6 +60,7 @@ __all__ = [
     "WideResNet34",
     "WideResNet50_2",
     "WideResNet101_2",
+    "catalog",
     "create_model",
     "data",
     "decode_predictions",
@@ -60,6 +72,7 @@ __all__ = [
     "feature_extractor",
     "inference_model",
     "list_models",
+    "load_model",
     "load_torch_weights",
     "models",
     "prediction_figure",

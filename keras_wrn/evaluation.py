@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from keras_wrn.checks import check_count
-from keras_wrn.data.datasets import DATASETS, load_arrays
+from keras_wrn.data.arrays import load_arrays
+from keras_wrn.data.datasets import DATASETS
 from keras_wrn.data.evaluation import check_images, check_labels
 from keras_wrn.data.folder import HELD_OUT, ImageFolder, scan_folder, stream_folder
 from keras_wrn.data.imagenet import imagenet_names, stream_imagenet

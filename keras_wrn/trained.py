@@ -8,11 +8,11 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from keras_wrn.catalog.opening import load_model
 from keras_wrn.classifier import check_names, find_classifier, resolve_preprocessing
 from keras_wrn.data.preprocess import Preprocessing
 from keras_wrn.data.views import views_of
 from keras_wrn.export.opening import is_artifact, open_artifact
-from keras_wrn.weights.opening import load_model
 
 
 @dataclasses.dataclass(frozen=True)

@@ -214,7 +214,7 @@ def test_a_run_is_evaluated_predicted_exported_and_reported(capsys, tmp_path, mo
     results = json.loads((tmp_path / "evaluated/results.json").read_text())
     assert results["accuracy"] == pytest.approx(summary["test_accuracy"])
 
-    network = keras_wrn.weights.load_model("runs/d")
+    network = keras_wrn.load_model("runs/d")
     names = tuple("abcdefghij")
     network.preprocessing = dataclasses.replace(network.preprocessing, class_names=names)
     network.save("other.keras")

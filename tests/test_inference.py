@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 import keras_wrn
+from keras_wrn.catalog import load_model
 from keras_wrn.evaluation import evaluate
 from keras_wrn.inference import inference_model, prediction_figure
-from keras_wrn.weights import load_model
 
 NAMES = tuple("zero one two three four five six seven eight nine".split())
 

@@ -189,7 +189,7 @@ def test_wheel_holds_the_weights_of_cifar10(installed, tmp_path):
     code = (
         "import keras_wrn\n"
         "print(keras_wrn.WideResNet(16, 2, weights='cifar10').preprocessing.class_names[3])\n"
-        "from keras_wrn.weights import fetch, weights_info\n"
+        "from keras_wrn.catalog import fetch, weights_info\n"
         "print(fetch._shipped(weights_info('wrn_16_2')))\n"
         "print(len(keras_wrn.data.imagenet_classes()))\n"
     )

@@ -1,8 +1,9 @@
 """Images in: datasets, preprocessing, augmentation, batches."""
 
 from keras_wrn.data.array_files import save_array_files
+from keras_wrn.data.arrays import load_arrays
 from keras_wrn.data.augment import ReflectPadCrop
-from keras_wrn.data.datasets import DATASETS, dataset_info, load_arrays
+from keras_wrn.data.datasets import DATASETS, dataset_info
 from keras_wrn.data.evaluation import eval_arrays, eval_dataset
 from keras_wrn.data.imagenet import decode_predictions, imagenet_classes, preprocess_input
 from keras_wrn.data.load import load_dataset

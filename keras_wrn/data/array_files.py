@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_wrn.data.datasets import dataset_info
 from keras_wrn.data.tfds_source import DataError, read_splits
 
 FILE_IMAGES = 10_000  # in a file: 31 MB of 32 x 32 x 3 before they are compressed
@@ -35,8 +36,6 @@ def save_array_files(name, directory, *, data_dir=None):
     keras_wrn.data.save_array_files("cifar10", "arrays")   # six files
     ```
     """
-    from keras_wrn.data.datasets import dataset_info
-
     info = dataset_info(name)
     if name == "digits":
         raise ValueError(

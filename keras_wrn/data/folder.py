@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_wrn.data.datasets import held_out_count
+from keras_wrn.data.arrays import held_out_count
 from keras_wrn.data.images import image_pixels
 from keras_wrn.data.labels import label_numbers
 from keras_wrn.data.names import checked_names, one_form

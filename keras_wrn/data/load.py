@@ -1,6 +1,7 @@
 """From a dataset's name to batches, in one call."""
 
-from keras_wrn.data.datasets import dataset_info, load_arrays
+from keras_wrn.data.arrays import load_arrays
+from keras_wrn.data.datasets import dataset_info
 from keras_wrn.data.evaluation import eval_dataset
 from keras_wrn.data.pipeline import Batches
 from keras_wrn.data.preprocess import default_preprocessing

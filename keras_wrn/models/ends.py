@@ -22,40 +22,18 @@ def head(x, include_top, pooling, classes, classifier_activation):
     return classifier(x, classes, classifier_activation) if include_top else x
 
 
-def load_weights(model, weights, catalogue_name):
-    """Load a file or published weights into the model, or say why that cannot be."""
-    path = str(weights)
-    if path.endswith((".weights.h5", ".weights.json", ".keras")):
-        from keras_wrn.weights.keras_files import load_weights as load_file
-
-        return load_file(model, path)
-    from keras_wrn.weights.fetch import load_into
-    from keras_wrn.weights.sources import published, tag_of
-
-    tag = tag_of(path, catalogue_name)
-    if tag is None:
-        known = ", ".join(published(catalogue_name)) or "none"
-        raise ValueError(
-            "`weights` should be None, the path of a `.weights.h5` or `.keras` file (or of a "
-            "`.weights.json`), or the tag of published weights. "
-            f"Those of {catalogue_name!r}: {known}. Received: weights={weights!r}"
-        )
-    load_into(model, catalogue_name, tag)
-
-
-def normalized(inputs, include_preprocessing, weights, catalogue_name, default):
+def normalized(inputs, preprocessing):
     """What the first convolution reads of the inputs.
 
     Returns:
-        The inputs and None; or, with `include_preprocessing`, the inputs normalised as the weights
-        want it, or by `default`, and the `Preprocessing` of the network.
+        The inputs and None; or, with a `Preprocessing`, the inputs normalised as it says, and that
+        of the network which then takes pixels.
 
     Raises:
-        ValueError: the images have other channels, or the weights are for whitened ones.
+        ValueError: the images have other channels, or are to be whitened.
     """
-    if not include_preprocessing:
+    if preprocessing is None:
         return inputs, None
-    preprocessing = _preprocessing_of(weights, catalogue_name) or default
     preprocessing = dataclasses.replace(preprocessing, in_model=True)
     if inputs.shape[-1] != preprocessing.channels:
         raise ValueError(
@@ -71,31 +49,13 @@ def normalized(inputs, include_preprocessing, weights, catalogue_name, default):
     return layer(inputs), preprocessing
 
 
-def _preprocessing_of(weights, catalogue_name):
-    """The preprocessing that weights come with, None where nobody knows it."""
-    path = str(weights)
-    if weights is None or path.endswith(".weights.h5"):
-        return None
-    if path.endswith(".keras"):
-        from keras_wrn.weights.keras_files import read_model
-
-        return getattr(read_model(path), "preprocessing", None)
-    from keras_wrn.weights.sources import tag_of, weights_info
-
-    tag = tag_of(path, catalogue_name)
-    return tag and weights_info(catalogue_name, tag).preprocessing
-
-
-def finish(inputs, outputs, input_tensor, weights, name, catalogue_name, preprocessing=None):
-    """The functional model between two tensors, with its weights and preprocessing."""
+def finish(inputs, outputs, input_tensor, name, preprocessing):
+    """The functional model between two tensors, with its preprocessing."""
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
         inputs = inputs[0] if len(inputs) == 1 else inputs
-    model = ImageModel(inputs, outputs, name=name or catalogue_name)
-    if weights is not None:
-        load_weights(model, weights, catalogue_name)
-    if model.preprocessing is None:
-        model.preprocessing = preprocessing
+    model = ImageModel(inputs, outputs, name=name)
+    model.preprocessing = preprocessing
     return model
 
 

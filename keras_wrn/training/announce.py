@@ -1,6 +1,6 @@
 """What a run says before it trains."""
 
-from keras_wrn.models.announce import random_line
+from keras_wrn.catalog.announce import random_line
 from keras_wrn.training.devices import lacks_onednn, overlooked_gpu
 from keras_wrn.training.outcome import size_of
 from keras_wrn.training.recipe import SMOKE

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_wrn.models.transfer import stage_outputs
+from keras_wrn.models.stages import stage_outputs
 
 
 class Distiller(keras.Model):

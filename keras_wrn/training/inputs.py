@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_wrn.data import datasets
+from keras_wrn.data.arrays import load_arrays
 from keras_wrn.data.evaluation import EvalBatches, eval_dataset
 from keras_wrn.data.folder import check_memory, left_out_text, read_folder, scan_splits
 from keras_wrn.data.imagenet import readable_names
@@ -69,9 +70,9 @@ def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inp
         train = test = _made_up(recipe.seed, info)
     else:
         settings = {"extra": recipe.data.extra, "validation": recipe.data.validation}
-        train = datasets.load_arrays(info.name, "train", data_dir=data_dir, **settings)
+        train = load_arrays(info.name, "train", data_dir=data_dir, **settings)
         held_out = "validation" if recipe.data.validation else "test"
-        test = datasets.load_arrays(info.name, held_out, data_dir=data_dir, **settings)
+        test = load_arrays(info.name, held_out, data_dir=data_dir, **settings)
     # Whitening made-up images would take longer than training on them.
     kind = recipe.data.preprocessing
     kind = "scale" if made_up and kind == "zca" else kind

@@ -4,14 +4,14 @@ import dataclasses
 
 import keras
 
-from keras_wrn.models.announce import unannounced
-from keras_wrn.models.catalog import create_model, split_tag
+from keras_wrn.catalog.names import build, split_tag
+from keras_wrn.catalog.opening import load_model
+from keras_wrn.catalog.transfer import reset_classifier
 from keras_wrn.models.normalization import LAYER
-from keras_wrn.models.transfer import copied, copy_trunk, freeze_stages, reset_classifier
-from keras_wrn.models.wide_resnet import WideResNet
+from keras_wrn.models.stages import copied, copy_trunk, freeze_stages
+from keras_wrn.models.wide_resnet import wide_resnet
 from keras_wrn.training.recipe import DistillConfig, ModelConfig, Recipe
 from keras_wrn.training.whitening import WhitenedConv2D, whiten_stem
-from keras_wrn.weights.opening import load_model
 
 NOT_BUILDING = "name", "weights", "frozen_stages", "whitened_stem"
 
@@ -26,12 +26,11 @@ def build_model(
         "classifier_activation": classifier_activation,
     }
     if recipe.model.name:
-        with unannounced():  # the run says it, once
-            return create_model(split_tag(recipe.model.name)[0], **settings)
+        return build(split_tag(recipe.model.name)[0], **settings)
     fields = dataclasses.asdict(recipe.model)
     for field in NOT_BUILDING:
         fields.pop(field)
-    return WideResNet(**fields, **settings)
+    return wide_resnet(**fields, **settings)
 
 
 def start_model(config: ModelConfig):

@@ -3,7 +3,7 @@
 import json
 import re
 
-from keras_wrn.models.catalog import CATALOG, model_info, split_tag
+from keras_wrn.catalog.names import CATALOG, CIFAR, model_info, split_tag
 from keras_wrn.training.directory import NOT_TRAINING
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.scripts import load_recipe, recipe_paths
@@ -105,4 +105,5 @@ def _network(model):
     given = {"depth": model.depth, "width": model.width, "block": model.block}
     given["num_blocks"] = model.num_blocks
     plain = {"block": "B33", "num_blocks": None}
-    return next((i for i in CATALOG.values() if {**plain, **i.arguments} == given), None)
+    networks = [info for info in CATALOG.values() if info.family is CIFAR]
+    return next((info for info in networks if {**plain, **info.arguments} == given), None)

@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 import typeguard
 
+from keras_wrn.catalog.names import model_info, split_tag
 from keras_wrn.data.datasets import DATASETS, as_folder, check_dataset
 from keras_wrn.data.mixing import Heavy
 from keras_wrn.data.views import VIEWS
-from keras_wrn.models.catalog import model_info, split_tag
 from keras_wrn.models.wide_resnet import MIN_SIZE
 from keras_wrn.training.config import (
     NAMED,
@@ -212,7 +212,7 @@ class Recipe:
     def _small_problems(self, check):
         data, model = self.data, self.model
         small, share = data.small_size, data.small_share
-        least = model_info(split_tag(model.name)[0]).min_size if model.name else MIN_SIZE
+        least = model_info(split_tag(model.name)[0]).family.min_size if model.name else MIN_SIZE
         fits = small == 0 or small >= least
         yield from check(fits, "data.small_size", f"0, or {least} or more", small)
         yield from check(0 < share < 1, "data.small_share", "in (0, 1)", share)

@@ -46,10 +46,10 @@ def export(
         max_batch_size: The most images the server computes at once, for serving; by default what
             suits the model.
     """
+    from keras_wrn.catalog import load_model
     from keras_wrn.export import export_serving, export_version, model_card
     from keras_wrn.export.bundle import check_writable
     from keras_wrn.training.published import published_error
-    from keras_wrn.weights import load_model
 
     if integer_io and not ("int8" in precision and "litert" in format):
         raise ValueError("--integer-io is for --format litert --precision int8")
@@ -120,8 +120,9 @@ def convert(
         weights: The key of the weights to take where the checkpoint has several, such as model; by
             default the averaged ones come first.
     """
+    from keras_wrn.catalog import building, load_model
     from keras_wrn.files import written_aside
-    from keras_wrn.weights import building, load_model, save_torch_weights
+    from keras_wrn.weights import save_torch_weights
 
     if to == "torch":
         network = load_model(checkpoint)
@@ -151,8 +152,8 @@ def convert(
 
 def _preprocessing_of(text):
     """The preprocessing of a tag, a dataset or a file."""
+    from keras_wrn.catalog import weights_info
     from keras_wrn.data import DATASETS, Preprocessing, default_preprocessing
-    from keras_wrn.weights import weights_info
 
     if text in DATASETS:
         return default_preprocessing(DATASETS[text])

@@ -6,7 +6,8 @@ import sys
 from collections import Counter
 from typing import Any
 
-from keras_wrn.data.datasets import dataset_info, load_arrays
+from keras_wrn.data.arrays import load_arrays
+from keras_wrn.data.datasets import dataset_info
 from keras_wrn.data.folder import find_images, left_out_text
 from keras_wrn.data.labels import labels_of_folders
 from keras_wrn.data.tfds_source import DataError

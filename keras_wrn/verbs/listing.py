@@ -7,9 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from keras_wrn.models import list_models, model_info
+from keras_wrn.catalog import list_models, model_info, weights_info
 from keras_wrn.training.scripts import recipe_paths
-from keras_wrn.weights import weights_info
 
 
 def list_all(pattern: Annotated[str, tyro.conf.Positional] = "*"):

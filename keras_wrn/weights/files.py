@@ -11,7 +11,6 @@ from keras_wrn.files import written_aside
 from keras_wrn.weights import pickled
 from keras_wrn.weights.choosing import choose
 from keras_wrn.weights.errors import WeightsError, reading
-from keras_wrn.weights.sources import SOURCES
 
 CHECKSUM = "keras_wrn.sha256"  # in the metadata of the files that are written here
 OTHERWISE = "no checkpoint of PyTorch or safetensors"
@@ -21,6 +20,18 @@ TYPES = {  # what safetensors calls them, where NumPy does not
     "I32": "int32", "I64": "int64", "U8": "uint8", "U16": "uint16", "U32": "uint32",
     "U64": "uint64",
 }  # fmt: skip
+# Published files, whose names end in the first 8 digits of their SHA-256.
+PUBLISHED = (
+    "wide_resnet50_2-95faca4d.pth",
+    "wide_resnet50_2-9ba9bcbe.pth",
+    "wide_resnet50_racm-8234f177.pth",
+    "wide_resnet101_2-32ee1156.pth",
+    "wide_resnet101_2-d733dc28.pth",
+    "wrn16_2_b16x8_cifar10_20220831_204709-446b466e.pth",
+    "wrn22-w4_b16x8_cifar10_20221201_170638-1d044c6f.pth",
+    "wrn28_4_b16x8_cifar10_20220831_173536-d6f8725c.pth",
+    "wrn40-w2_b16x8_cifar10_20221201_170318-761c8c55.pth",
+)
 ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 
 
@@ -81,12 +92,12 @@ def sha256(path):
 
 def _check_published(path):
     """Compare a published file with the hash in its name; the older ones have no other checksum."""
-    for published in SOURCES.values():
-        if path.name == published.file and not sha256(path).startswith(published.sha256):
-            raise WeightsError(
-                f"{path} is damaged, or not the file that was published under this name: the "
-                f"checksum of it is wrong. Expected a SHA-256 that begins with {published.sha256}."
-            )
+    digest = path.stem.rpartition("-")[2]
+    if path.name in PUBLISHED and not sha256(path).startswith(digest):
+        raise WeightsError(
+            f"{path} is damaged, or not the file that was published under this name: the checksum "
+            f"of it is wrong. Expected a SHA-256 that begins with {digest}."
+        )
 
 
 def _is_safetensors(path):

@@ -29,7 +29,7 @@ def test_an_export_killed_half_way_leaves_nothing_a_server_would_load(network, t
         from keras_wrn.export import litert, saved_model
 
         {module}.{rest} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-        model = keras_wrn.weights.load_model({str(tmp_path / "network.keras")!r})
+        model = keras_wrn.load_model({str(tmp_path / "network.keras")!r})
         keras_wrn.export.export_version(model, {str(tmp_path / "versions")!r})
     """
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], timeout=300)
@@ -68,7 +68,7 @@ def test_versions_count_on_and_others_stay(network, tmp_path):
         "variables",
     ]  # fmt: skip
     assert (version / "README.md").read_text() == "# A card\n"
-    assert keras_wrn.weights.load_model(version).name == network.name
+    assert keras_wrn.load_model(version).name == network.name
 
 
 def test_a_saved_model_is_no_directory_of_versions(network, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from encoded import BROKEN, ENCODED, encode, photo
 
 import keras_wrn
-from keras_wrn.weights import load_model
+from keras_wrn.catalog import load_model
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_wrn.models import BatchNormalization, WideResNet
+from keras_wrn.catalog import WideResNet
+from keras_wrn.models import BatchNormalization
 from keras_wrn.training import SGD
 
 GENERATOR = np.random.default_rng(0)

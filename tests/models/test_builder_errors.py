@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_wrn.models import WideResNet
+from keras_wrn.catalog import WideResNet
 
 NAN = float("nan")
 

@@ -8,13 +8,15 @@ import pytest
 from tiny import without_values
 
 import keras_wrn
-from keras_wrn.models import count_macs, create_model, model_info
-from keras_wrn.models.imagenet import (
+from keras_wrn.catalog import (
     WideResNet18,
     WideResNet34,
     WideResNet50_2,
     WideResNet101_2,
+    create_model,
+    model_info,
 )
+from keras_wrn.models import count_macs
 
 # Table 7 with the stem at 64, Table 8, and what follows from the shapes.
 COUNTS = [

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_wrn.models import BatchNormalization, WideResNet
+from keras_wrn.catalog import WideResNet
+from keras_wrn.models import BatchNormalization
 from keras_wrn.models.layers import conv
 
 

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_wrn.catalog import WideResNet
 from keras_wrn.data import ZCA, Preprocessing
-from keras_wrn.models import BatchNormalization, ImageModel, WideResNet
+from keras_wrn.models import BatchNormalization, ImageModel
 from keras_wrn.training import SGD
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3)).astype("uint8")

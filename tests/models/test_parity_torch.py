@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_wrn.models import BatchNormalization, WideResNet
+from keras_wrn.catalog import WideResNet
+from keras_wrn.models import BatchNormalization
 
 torch = pytest.importorskip("torch", reason="needs torch, of the extra `parity`")
 pytestmark = pytest.mark.extra("torch")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tiny import without_values
 
-from keras_wrn.models import ImageModel, WideResNet
+from keras_wrn.catalog import WideResNet
+from keras_wrn.models import ImageModel
 
 
 def sources(model, name):

@@ -8,7 +8,8 @@ import pytest
 TRAIN = """
 import sys
 import keras, numpy as np, tensorflow as tf
-from keras_wrn.models import BatchNormalization, Dropout, WideResNet
+from keras_wrn.catalog import WideResNet
+from keras_wrn.models import BatchNormalization, Dropout
 from keras_wrn.training import SGD
 
 cpu = tf.config.list_physical_devices("CPU")[0]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny import gradients_of, variables_of
 
-from keras_wrn.models import WideResNet
+from keras_wrn.catalog import WideResNet
 from keras_wrn.training import SGD, Muon, OneCycle
 
 SHAPES = {"conv1/kernel": (3, 3, 4, 8), "bn1/gamma": (8,), "bn1/beta": (8,), "fc/kernel": (8, 5)}

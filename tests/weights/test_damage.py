@@ -15,13 +15,8 @@ import numpy as np
 import pytest
 
 import keras_wrn
-from keras_wrn.weights import (
-    WeightsError,
-    load_model,
-    load_torch_weights,
-    read_state_dict,
-    save_torch_weights,
-)
+from keras_wrn.catalog import load_model
+from keras_wrn.weights import WeightsError, load_torch_weights, read_state_dict, save_torch_weights
 from keras_wrn.weights.errors import reading
 
 torch = pytest.importorskip("torch", reason="needs torch, of the extra `parity`")

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 import keras_wrn
-from keras_wrn.weights import load_torch_weights, weights_info
+from keras_wrn.catalog import weights_info
+from keras_wrn.weights import load_torch_weights
 
 torch = pytest.importorskip("torch", reason="needs torch, of the extra `parity`")
 from timm_networks import import_timm, timm_network  # noqa: E402

@@ -4,14 +4,13 @@ import dataclasses
 
 import keras
 
+from keras_wrn.catalog.names import build, model_info, split_tag
+from keras_wrn.catalog.sources import weights_info
 from keras_wrn.data.preprocess import Preprocessing
-from keras_wrn.models.announce import unannounced
-from keras_wrn.models.catalog import create_model, model_info, split_tag
 from keras_wrn.weights.convert import assign
 from keras_wrn.weights.errors import reading
 from keras_wrn.weights.files import OTHERWISE, among, read_checkpoint
 from keras_wrn.weights.naming import find_layout, input_constants
-from keras_wrn.weights.sources import weights_info
 
 SHORTCUTS = {
     "cifar": "shortcuts that read the first batch norm and activation of a block where the number "
@@ -76,7 +75,7 @@ def from_checkpoint(
     Example:
 
     ```python
-    model, layout = keras_wrn.weights.from_checkpoint("wrn_28_10.pt", "wrn_28_10")
+    model, layout = keras_wrn.catalog.from_checkpoint("wrn_28_10.pt", "wrn_28_10")
     ```
     """
     converted = convert(path, name, layout, activation, preprocessing, weights)
@@ -95,8 +94,7 @@ def convert(path, name, layout="auto", activation=None, preprocessing=None, weig
         classifier = state.get(layout.tensor("predictions"))
         settings = {"include_top": False} if classifier is None else {"classes": len(classifier)}
     settings["activation"] = activation = activation or layout.activation
-    with unannounced():
-        model = create_model(name, strided_padding=layout.strided_padding, **settings)
+    model = build(name, strided_padding=layout.strided_padding, **settings)
     with reading(path, OTHERWISE):
         assign(model, state, layout.name, among(path, taken, others))
         model.preprocessing = _preprocessing(state, layout, model, preprocessing, classifier)

@@ -4,10 +4,10 @@ import dataclasses
 import difflib
 import fnmatch
 
+from keras_wrn.catalog.names import split_tag
 from keras_wrn.data.datasets import IMAGENET_MEAN, IMAGENET_STD, dataset_info
 from keras_wrn.data.imagenet import imagenet_names
 from keras_wrn.data.preprocess import Preprocessing
-from keras_wrn.models.catalog import split_tag
 
 WRN = "Zagoruyko & Komodakis 2016, Wide Residual Networks, https://arxiv.org/abs/1605.07146"
 RSB = "Wightman et al. 2021, ResNet strikes back, https://arxiv.org/abs/2110.00476"
@@ -138,12 +138,6 @@ DEFAULT_TAGS = {
     "wrn_28_4": "mmrazor_cifar10",
     "wrn_40_2": "mmrazor_cifar10",
 }
-# What mmpretrain calls its conversions of the same weights.
-ALIASES = {
-    "wide-resnet50_3rdparty_8xb32_in1k": "wide_resnet50_2.tv_in1k",
-    "wide-resnet50_3rdparty-timm_8xb32_in1k": "wide_resnet50_2.racm_in1k",
-    "wide-resnet101_3rdparty_8xb32_in1k": "wide_resnet101_2.tv_in1k",
-}
 
 
 def published(pattern: str = "*") -> list[str]:
@@ -183,7 +177,7 @@ def weights_info(name: str, tag: str = "") -> PublishedWeights:
     Example:
 
     ```python
-    weights = keras_wrn.weights.weights_info("wide_resnet50_2.racm_in1k")
+    weights = keras_wrn.catalog.weights_info("wide_resnet50_2.racm_in1k")
     weights.preprocessing.interpolation, weights.top1   # ("bicubic", 81.466)
     ```
     """

@@ -2,19 +2,43 @@
 
 import dataclasses
 import difflib
-import fnmatch
 import re
 from collections.abc import Callable
 
-from keras_wrn.models import imagenet
-from keras_wrn.models.announce import announce_random
-from keras_wrn.models.imagenet import (
-    WideResNet18,
-    WideResNet34,
-    WideResNet50_2,
-    WideResNet101_2,
+from keras_wrn.data.datasets import CIFAR_MEAN, CIFAR_STD, IMAGENET_MEAN, IMAGENET_STD
+from keras_wrn.data.preprocess import Preprocessing
+from keras_wrn.models import imagenet, wide_resnet
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """Networks that one function builds.
+
+    Args:
+        build: the function, from depth, width and more to a network with random weights.
+        name_of: function from depth and width to what such a network is called.
+        min_size: int, the least side of its images in pixels.
+        preprocessing: `Preprocessing`, the usual one of its images.
+    """
+
+    build: Callable
+    name_of: Callable
+    min_size: int
+    preprocessing: Preprocessing
+
+
+CIFAR = Family(
+    wide_resnet.wide_resnet,
+    wide_resnet.wrn_name,
+    wide_resnet.MIN_SIZE,
+    Preprocessing(wide_resnet.SHAPE[0], mean=CIFAR_MEAN, std=CIFAR_STD),
 )
-from keras_wrn.models.wide_resnet import MIN_SIZE, WideResNet
+IMAGENET = Family(
+    imagenet.imagenet_resnet,
+    imagenet.resnet_name,
+    imagenet.MIN_SIZE,
+    Preprocessing(imagenet.SHAPE[0], mean=IMAGENET_MEAN, std=IMAGENET_STD),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +47,7 @@ class ModelInfo:
 
     Args:
         name: str, such as "wrn_28_10".
-        arguments: dict, what `builder` is called with.
+        arguments: dict, what `family.build` is called with.
         params: int, trainable parameters with 10 classes, or ImageNet's 1,000; None where nobody
             counted them.
         paper_error: dict from "cifar10", "cifar100", "svhn_cropped" or "imagenet2012" to the
@@ -32,8 +56,7 @@ class ModelInfo:
             none.
         note: str, where the error is from.
         dropout: float, the rate that it was measured with.
-        builder: the function that makes the network, such as `WideResNet`.
-        min_size: int, the least side of its images in pixels.
+        family: `Family`.
     """
 
     name: str
@@ -42,8 +65,7 @@ class ModelInfo:
     paper_error: dict = dataclasses.field(default_factory=dict)
     note: str = ""
     dropout: float = 0.0
-    builder: Callable = WideResNet
-    min_size: int = MIN_SIZE
+    family: Family = CIFAR
 
 
 def _wrn(
@@ -61,15 +83,12 @@ def _wrn(
     )
 
 
-def _imagenet(name, builder, params, error=None, note="Table 7", **arguments):
+def _imagenet(depth, width, params, error=None, note="Table 7"):
     errors = {} if error is None else {"imagenet2012": error}
-    note = note if errors else ""
-    settings = {"builder": builder, "min_size": imagenet.MIN_SIZE}
-    return ModelInfo(name, arguments, params, errors, note, **settings)
+    arguments = {"depth": depth, "width": width}
+    name = imagenet.resnet_name(depth, width)
+    return ModelInfo(name, arguments, params, errors, note if errors else "", family=IMAGENET)
 
-
-# Arguments that make another network of a name, which its published weights do not fit.
-OTHER_NETWORK = {"depth", "width", "block", "num_blocks", "activation", "strided_padding"}
 
 TABLE_2 = "Table 2: ZCA, median of 5"
 TABLE_3 = "Table 3: ZCA, median of 5"
@@ -111,39 +130,25 @@ CATALOG = {
         _wrn(40, 10, 55_841_754, 3.8, 18.3, "Table 9: dropout 0.3, a single run", dropout=0.3),
         _wrn(52, 1, 758_362, 6.43, 29.89, TABLE_6, svhn=2.08),
         _wrn(70, 16, 266_796_506),
-        _imagenet("wide_resnet18_1", WideResNet18, 11_689_512, 30.4, width=1),
-        _imagenet("wide_resnet18_1.5", WideResNet18, 25_875_816, 27.06, width=1.5),
-        _imagenet("wide_resnet18_2", WideResNet18, 45_618_216, 25.58, width=2),
-        _imagenet("wide_resnet18_3", WideResNet18, 101_783_976, 24.06, width=3),
-        _imagenet("wide_resnet34_1", WideResNet34, 21_797_672, 26.77, width=1),
-        _imagenet("wide_resnet34_1.5", WideResNet34, 48_613_608, 24.5, width=1.5),
-        _imagenet("wide_resnet34_2", WideResNet34, 86_036_008, 23.39, width=2),
-        _imagenet("wide_resnet50_2", WideResNet50_2, 68_883_240, 21.9, "Table 8"),
-        _imagenet("wide_resnet101_2", WideResNet101_2, 126_886_696),
+        _imagenet(18, 1, 11_689_512, 30.4),
+        _imagenet(18, 1.5, 25_875_816, 27.06),
+        _imagenet(18, 2, 45_618_216, 25.58),
+        _imagenet(18, 3, 101_783_976, 24.06),
+        _imagenet(34, 1, 21_797_672, 26.77),
+        _imagenet(34, 1.5, 48_613_608, 24.5),
+        _imagenet(34, 2, 86_036_008, 23.39),
+        _imagenet(50, 2, 68_883_240, 21.9, "Table 8"),
+        _imagenet(101, 2, 126_886_696),
     )
 }
 
 
-def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
-    """Return the names of the catalogue that match a shell pattern, sorted.
-
-    Args:
-        pattern: str, such as "wrn_28_*".
-        pretrained: bool, list published weights instead: names with a tag after a dot.
-
-    Example:
-
-    ```python
-    keras_wrn.list_models("wrn_16_*")   # ['wrn_16_1', 'wrn_16_10', 'wrn_16_2', ...]
-    keras_wrn.list_models("wide_resnet101_2", pretrained=True)
-    # ['wide_resnet101_2.tv2_in1k', 'wide_resnet101_2.tv_in1k']
-    ```
-    """
-    if pretrained:
-        from keras_wrn.weights.sources import published
-
-        return published(pattern)
-    return sorted(fnmatch.filter(CATALOG, pattern))
+# What mmpretrain calls its conversions of published weights.
+ALIASES = {
+    "wide-resnet50_3rdparty_8xb32_in1k": "wide_resnet50_2.tv_in1k",
+    "wide-resnet50_3rdparty-timm_8xb32_in1k": "wide_resnet50_2.racm_in1k",
+    "wide-resnet101_3rdparty_8xb32_in1k": "wide_resnet101_2.tv_in1k",
+}
 
 
 def split_tag(name: str) -> tuple[str, str]:
@@ -151,8 +156,6 @@ def split_tag(name: str) -> tuple[str, str]:
 
     mmpretrain's names of published weights are known too.
     """
-    from keras_wrn.weights.sources import ALIASES
-
     name = ALIASES.get(str(name), str(name))
     model, _, tag = name.rpartition(".")
     # What follows the dot of wide_resnet18_1.5 is no tag.
@@ -184,53 +187,12 @@ def model_info(name: str) -> ModelInfo:
     return CATALOG[name]
 
 
-def create_model(name: str, *, pretrained: bool = False, **overrides):
-    """Build a network by its name in the catalogue.
-
-    It starts at random, unless the name has a tag or `pretrained` or `weights` says otherwise; what
-    takes a trained model (`inference_model`, `evaluate`, `feature_extractor`, the command line)
-    takes a name without a tag for its default published weights. It takes images that were
-    normalised, `model.preprocessing.normalize(pixels)`; pixels of 0..255 themselves with
-    `include_preprocessing=True`.
+def build(name: str, **settings):
+    """Build the network of a name, without a tag, with random weights.
 
     Args:
-        name: str, one of `list_models()`, or wrn_{depth}_{width} of any size. With a tag after a
-            dot, one of `list_models(pretrained=True)`, it has those published weights; mmpretrain's
-            names of such weights are known too.
-        pretrained: bool, whether a name without a tag has the network's default weights.
-        **overrides: arguments of the network's builder that differ from the catalogue's.
-
-    Returns:
-        A functional `keras.Model`; see `keras_wrn.WideResNet` and `keras_wrn.WideResNet50_2`. With
-        published weights it has their `preprocessing`.
-
-    Raises:
-        ValueError: an unknown name or tag, an argument that cannot be built, or `pretrained` for a
-            network without published weights.
-        OSError: the published file cannot be downloaded; the message says what to do.
-
-    Example:
-
-    ```python
-    model = keras_wrn.create_model("wrn_16_4", classes=100, dropout=0.3)
-    model = keras_wrn.create_model("wrn_16_2.cifar10")
-    ```
+        name: str, as for `create_model`.
+        **settings: arguments of the family's `build` that differ from the catalogue's.
     """
-    from keras_wrn.weights.sources import weights_info
-
-    model, tag = split_tag(name)
-    info = model_info(model)
-    arguments = {**info.arguments, **overrides}
-    if (tag or pretrained) and "weights" in overrides:
-        raise ValueError(
-            f"Expected a name without a tag, and no `pretrained`, to go with `weights`. Received: "
-            f"{name!r}, pretrained={pretrained}, weights={overrides['weights']!r}"
-        )
-    if tag or pretrained:
-        weights = weights_info(name)
-        arguments["weights"] = weights.tag
-        arguments.setdefault("classes", len(weights.class_names))
-    as_published = not OTHER_NETWORK.intersection(overrides)
-    if info.builder is WideResNet and arguments.get("weights") is None and as_published:
-        announce_random(info.name)  # the ImageNet builders do so themselves
-    return info.builder(**arguments)
+    info = model_info(name)
+    return info.family.build(**{**info.arguments, **settings})

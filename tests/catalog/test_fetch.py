@@ -16,8 +16,11 @@ import numpy as np
 import pytest
 
 import keras_wrn
-from keras_wrn.weights import DownloadError, WeightsError, fetch, load_published, weights_info
-from keras_wrn.weights.sources import ALIASES, DEFAULT_TAGS, SOURCES, tag_of
+from keras_wrn.catalog import DownloadError, fetch, load_published, weights_info
+from keras_wrn.catalog.names import ALIASES
+from keras_wrn.catalog.sources import DEFAULT_TAGS, SOURCES, tag_of
+from keras_wrn.weights import WeightsError
+from keras_wrn.weights.files import PUBLISHED
 
 torch = pytest.importorskip("torch", reason="needs torch, of the extra `parity`")
 pytestmark = pytest.mark.extra("torch")
@@ -44,6 +47,7 @@ def mirror(tmp_path, monkeypatch, home):
     file = (folder / "new.pth").rename(folder / f"wrn16_2-{digest[:8]}.pth")
     weights = dataclasses.replace(SOURCES[NAME], url=f"http://localhost:1/{file.name}")
     monkeypatch.setitem(SOURCES, NAME, weights)
+    monkeypatch.setattr("keras_wrn.weights.files.PUBLISHED", (file.name,))
     return folder, file, network
 
 
@@ -117,12 +121,12 @@ def test_a_file_that_is_not_the_published_one_is_refused(mirror, home, monkeypat
 
 def test_a_published_file_that_is_converted_by_hand_is_compared_with_its_name(mirror):
     _, file, network = mirror
-    model, layout = keras_wrn.weights.from_checkpoint(file, "wrn_16_2")
+    model, layout = keras_wrn.catalog.from_checkpoint(file, "wrn_16_2")
     assert layout == "mmrazor"
     same(model, network)
     torch.save({"state_dict": network.state}, file, _use_new_zipfile_serialization=False)
     with pytest.raises(WeightsError, match=rf"{file.name} is damaged.*begins with \w{{8}}\."):
-        keras_wrn.weights.from_checkpoint(file, "wrn_16_2")
+        keras_wrn.catalog.from_checkpoint(file, "wrn_16_2")
 
 
 def test_torch_is_asked_for_before_the_download(mirror, home, monkeypatch):
@@ -192,7 +196,7 @@ def test_a_keras_file_brings_its_preprocessing(home, tmp_path):
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_tag_says_what_it_is(name):
     weights = weights_info(name)
-    info = keras_wrn.models.model_info(weights.model)
+    info = keras_wrn.catalog.model_info(weights.model)
     assert weights.name == name and info.name == weights.model and info.params
     assert weights.licence and weights.citation and weights.source and 75 < weights.top1 < 96
     assert weights.preprocessing.size in (32, 224) and len(weights.class_names) in (10, 1000)
@@ -219,6 +223,7 @@ def test_names_lead_to_weights():
     assert weights_info("wide_resnet50_2", "racm_in1k").top1 == 81.466
     assert weights_info("wide-resnet50_3rdparty-timm_8xb32_in1k").tag == "racm_in1k"
     assert all(name in SOURCES for name in ALIASES.values())
+    assert set(PUBLISHED) == {weights.file for weights in SOURCES.values() if weights.url}
     assert all(f"{model}.{tag}" in SOURCES for model, tag in DEFAULT_TAGS.items())
     with pytest.raises(ValueError, match=r"'tv3_in1k' of 'wide_resnet50_2'. Expected one of wide"):
         weights_info("wide_resnet50_2.tv3_in1k")

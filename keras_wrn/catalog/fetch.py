@@ -10,16 +10,15 @@ from pathlib import Path
 
 import keras
 
+from keras_wrn.catalog.names import build, model_info
+from keras_wrn.catalog.sources import PublishedWeights, weights_info
 from keras_wrn.files import TEMPORARY, locked, replacing
-from keras_wrn.models.announce import unannounced
-from keras_wrn.models.catalog import create_model, model_info
-from keras_wrn.models.transfer import copy_trunk
+from keras_wrn.models.stages import copy_trunk
 from keras_wrn.web import within
 from keras_wrn.weights.convert import load_torch_weights
 from keras_wrn.weights.errors import WeightsError
 from keras_wrn.weights.files import sha256
 from keras_wrn.weights.keras_files import read_model
-from keras_wrn.weights.sources import PublishedWeights, weights_info
 
 MIRROR = "KERAS_WRN_MIRROR"
 LOCK = ".keras_wrn.lock"  # beside the directory
@@ -43,7 +42,7 @@ def load_published(name: str, tag: str = ""):
     KERAS_WRN_MIRROR is set to a URL, the files are taken from there.
 
     Args:
-        name, tag: as for `keras_wrn.weights.weights_info`.
+        name, tag: as for `keras_wrn.catalog.weights_info`.
 
     Returns:
         A functional `keras.Model` with softmax and `preprocessing`.
@@ -58,7 +57,7 @@ def load_published(name: str, tag: str = ""):
     Example:
 
     ```python
-    model = keras_wrn.weights.load_published("wrn_16_2.cifar10")
+    model = keras_wrn.catalog.load_published("wrn_16_2.cifar10")
     ```
     """
     weights = weights_info(name, tag)
@@ -95,8 +94,7 @@ def _convert(weights, converted):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")  # the file serves processes of any precision
     try:
-        with unannounced():
-            model = create_model(weights.model, classes=len(weights.class_names))
+        model = build(weights.model, classes=len(weights.class_names))
     finally:
         keras.config.set_dtype_policy(policy)
     load_torch_weights(model, path)

@@ -3,8 +3,9 @@ import pytest
 from test_parameters import COUNTS, TABLE_2, TABLE_3, build, trainable
 
 import keras_wrn
-from keras_wrn.models import ImageModel, count_macs, create_model, list_models, model_info
-from keras_wrn.models.catalog import CATALOG
+from keras_wrn.catalog import create_model, list_models, model_info
+from keras_wrn.catalog.names import CATALOG
+from keras_wrn.models import ImageModel, count_macs
 
 SUFFIXED = [(f"wrn_{depth}_2_{block.lower()}", n) for block, depth, n in TABLE_2 if block != "B33"]
 SUFFIXED += [(f"wrn_40_2_{block.lower()}", 2_243_546) for block, _ in TABLE_3 if block != "B33"]
@@ -119,6 +120,7 @@ def test_no_input_shape_is_what_keras_applications_makes_of_it():
         (lambda: create_model("wrn_16_2"), "wrn_16_2.cifar10"),
         (lambda: create_model("wrn_28_4", classes=3), "wrn_28_4.mmrazor_cifar10"),
         (lambda: create_model("wide_resnet50_2"), "wide_resnet50_2.tv2_in1k"),
+        (lambda: keras_wrn.WideResNet(16, 2, dropout=0.3), "wrn_16_2.cifar10"),
         (lambda: keras_wrn.WideResNet50_2(classes=5), "wide_resnet50_2.tv2_in1k"),
         (lambda: keras_wrn.WideResNet101_2(include_top=False), "wide_resnet101_2.tv2_in1k"),
     ],
@@ -140,10 +142,10 @@ def test_a_published_network_that_starts_at_random_says_so(build, name, capfd):
         lambda: create_model("wrn_16_2", pretrained=True),
         lambda: create_model("wrn_16_2", weights="cifar10"),
         lambda: create_model("wrn_16_2", block="B31"),
+        lambda: keras_wrn.WideResNet(16, 2, block="B31"),
         lambda: create_model("wrn_10_1"),
         lambda: create_model("wide_resnet18_1"),
-        lambda: keras_wrn.WideResNet(16, 2),
-        lambda: keras_wrn.models.reset_classifier("wrn_16_2", 3),
+        lambda: keras_wrn.reset_classifier("wrn_16_2", 3),
     ],
 )
 def test_other_networks_say_nothing(build, capfd):

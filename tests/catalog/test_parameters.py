@@ -6,7 +6,7 @@ import keras
 import pytest
 from tiny import without_values
 
-from keras_wrn.models import WideResNet
+from keras_wrn.catalog import WideResNet
 
 # depth, width, trainable parameters with 10 and with 100 classes. 40-4 with 10 classes is in the
 # authors' log; the others follow from the shapes of the layers.

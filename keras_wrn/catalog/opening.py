@@ -5,7 +5,8 @@ from pathlib import Path
 
 import keras
 
-from keras_wrn.models.catalog import create_model, is_name
+from keras_wrn.catalog.creating import create_model
+from keras_wrn.catalog.names import is_name
 from keras_wrn.weights.keras_files import read_model
 
 MODEL_FILE = "model.keras"

@@ -1,16 +1,15 @@
-"""A trained network's parts put to another use: feature maps, a new classifier, frozen stages."""
+"""A trained network's parts put to another use: feature maps, a new classifier."""
 
 import dataclasses
-import re
 
 import keras
 
+from keras_wrn.catalog.opening import load_model
 from keras_wrn.checks import is_int
 from keras_wrn.models.ends import check_classes
 from keras_wrn.models.image_model import ImageModel
 from keras_wrn.models.layers import classifier
-
-STAGE = re.compile(r"(?:group|stage)(\d+)_block(\d+)_")
+from keras_wrn.models.stages import below, check_stages, copied, stage_outputs
 
 
 @keras.saving.register_keras_serializable("keras_wrn")
@@ -44,7 +43,7 @@ def feature_extractor(model_or_name, stages=(2, 3), activated=False):
     | 4     | 2048, 32                   |           | `stage4`                      |
 
     Args:
-        model_or_name: a network of this package, or what `keras_wrn.weights.load_model` takes for
+        model_or_name: a network of this package, or what `keras_wrn.load_model` takes for
             one: a path, or the name of a network with published weights.
         stages: ints of the table, in any order.
         activated: bool. In the CIFAR family a stage ends in a bare sum; True gives what the next
@@ -72,7 +71,7 @@ def feature_extractor(model_or_name, stages=(2, 3), activated=False):
     maps["stage3"].shape   # (1, 14, 14, 1024)
     ```
     """
-    model = _opened(model_or_name)
+    model = load_model(model_or_name)
     tensors = stage_outputs(model, activated)
     stages = tuple(stages) if isinstance(stages, tuple | list | range) else (stages,)
     unknown = [s for s in stages if s not in tensors or not is_int(s)]
@@ -87,74 +86,6 @@ def feature_extractor(model_or_name, stages=(2, 3), activated=False):
     return extractor
 
 
-def stage_outputs(model, activated=False):
-    """The Keras tensors that a network's stages end in, by stage; 0 is the stem.
-
-    Raises:
-        ValueError: the model is not a network of this package.
-    """
-    names = [layer.name for layer in model.layers]
-    last: dict[int, str] = {}  # the last layer of each stage
-    for name in names:
-        if match := STAGE.match(name):
-            last[int(match[1])] = name
-    if "conv1" not in names or not last:
-        raise ValueError(
-            f"Expected a network of this package. Received: {getattr(model, 'name', model)!r}"
-        )
-    if "bn1" in names:
-        last[0] = "act1"
-    else:
-        last[0] = "conv1"
-        if activated:
-            following = [*(f"group{group}_block1_act1" for group in sorted(last)[1:]), "act_final"]
-            last = dict(zip(sorted(last), following, strict=True))
-    return {stage: model.get_layer(name).output for stage, name in last.items()}
-
-
-def freeze_stages(model, count):
-    """Keep the stem and the first stages of a network from training, and only them, in place.
-
-    Their batch norms use the moving statistics, in training too, and leave them as they are.
-    Dropout in them, where the network has any, stays.
-
-    Args:
-        model: a network of this package.
-        count: int, 0 for none, so that all layers train; 1 for the stem and stage 1, and so on.
-
-    Raises:
-        ValueError: the model has fewer stages.
-
-    Example:
-
-    ```python
-    model = keras_wrn.WideResNet(16, 2)
-    keras_wrn.models.freeze_stages(model, 2)
-    model.get_layer("group2_block1_conv1").trainable   # False
-    ```
-    """
-    _check_stages(model, count)
-    for layer in model.layers:
-        layer.trainable = not _below(layer, count, model)
-
-
-def _check_stages(model, count):
-    stages = max(stage_outputs(model))
-    if not is_int(count) or not 0 <= count <= stages:
-        raise ValueError(
-            f"`frozen_stages` should be in 0..{stages}, the stages of {model.name!r}. "
-            f"Received: frozen_stages={count!r}"
-        )
-
-
-def _below(layer, count, model):
-    """Whether a layer is of the stem or one of the first `count` stages of a model."""
-    match = STAGE.match(layer.name)
-    stem = layer.name in ("conv1", "bn1") and count
-    final = layer.name == "bn_final" and count == max(stage_outputs(model))
-    return bool(stem or final or (match and int(match[1]) <= count))
-
-
 def reset_classifier(
     model, classes, *, class_names=(), frozen_stages=0, classifier_activation="softmax", name=None,
     share_layers=False,
@@ -165,7 +96,7 @@ def reset_classifier(
 
     Args:
         model: a network of this package, with its classifier or without, or what
-            `keras_wrn.weights.load_model` takes in its place.
+            `keras_wrn.load_model` takes in its place.
         classes: int, the number of classes; 0 for none, and the network ends in the pooled
             features (batch, channels), as timm has it.
         class_names: names of the classes in the order of the outputs, or none. They become those
@@ -194,7 +125,7 @@ def reset_classifier(
     """
     if not is_int(classes) or classes != 0:
         check_classes(classes)
-    model = _opened(model)
+    model = load_model(model)
     class_names = tuple(class_names)
     preprocessing = getattr(model, "preprocessing", None)
     if class_names and preprocessing is None:
@@ -206,14 +137,14 @@ def reset_classifier(
         raise ValueError(
             f"`class_names` should be {classes} names, or none. Received: {len(class_names)} names"
         )
-    _check_stages(model, frozen_stages)
+    check_stages(model, frozen_stages)
     names = [layer.name for layer in model.layers]
     features = model.get_layer("predictions").input if "predictions" in names else model.output
     trunk = keras.Model(model.inputs[0], features)
     if not share_layers:
         trunk = copied(trunk)
     for layer in trunk.layers:
-        if _below(layer, frozen_stages, trunk):
+        if below(layer, frozen_stages, trunk):
             layer.trainable = False
     features = trunk.output
     if len(features.shape) == 4:
@@ -224,53 +155,3 @@ def reset_classifier(
     if preprocessing is not None:
         new.preprocessing = dataclasses.replace(preprocessing, class_names=class_names)
     return new
-
-
-def copied(model):
-    """The same functional model with weights of its own, of the same values; frozen as it is."""
-    copy = keras.models.clone_model(model)
-    for variable, value in zip(copy.variables, model.variables, strict=True):
-        variable.assign(value)
-    return copy
-
-
-def copy_trunk(source, model):
-    """Give a network the weights of another of the same kind, but for the classifier.
-
-    Raises:
-        ValueError: the networks differ; the message lists the layers and how.
-    """
-    kinds = keras.layers.Conv2D, keras.layers.BatchNormalization, keras.layers.Activation
-    theirs = {layer.name: layer for layer in source.layers if isinstance(layer, kinds)}
-    ours = {layer.name: layer for layer in model.layers if isinstance(layer, kinds)}
-    differing = [
-        f"{name} {_described(theirs.get(name))} there, {_described(ours.get(name))} here"
-        for name in dict.fromkeys([*ours, *theirs])
-        if _described(ours.get(name)) != _described(theirs.get(name))
-    ]
-    if differing:
-        raise ValueError(
-            f"Expected weights of the network {model.name!r}. Received: those of {source.name!r}. "
-            f"{len(differing)} layers differ: {'; '.join(differing[:5])}"
-            f"{'; ...' if len(differing) > 5 else ''}"
-        )
-    for name, layer in ours.items():
-        for variable, value in zip(layer.weights, theirs[name].weights, strict=True):
-            variable.assign(keras.ops.convert_to_numpy(value))
-
-
-def _described(layer):
-    """What two layers of the same name have to have in common."""
-    if layer is None:
-        return "absent"
-    config = layer.get_config()
-    kept = {key: config[key] for key in ("activation", "padding", "strides") if key in config}
-    return [tuple(w.shape) for w in layer.weights] + [f"{k}={v!r}" for k, v in kept.items()]
-
-
-def _opened(model_or_name):
-    if isinstance(model_or_name, keras.Model):
-        return model_or_name
-    from keras_wrn.weights.opening import load_model
-
-    return load_model(model_or_name)

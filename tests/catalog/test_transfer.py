@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_wrn
-from keras_wrn.models.transfer import copy_trunk, freeze_stages
+from keras_wrn.models.stages import copy_trunk, freeze_stages
 
 RNG = np.random.default_rng(0)
 

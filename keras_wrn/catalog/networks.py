@@ -1,0 +1,250 @@
+"""The networks as users build them, with any weights."""
+
+import keras
+
+from keras_wrn.catalog.names import CIFAR, IMAGENET
+from keras_wrn.catalog.starting import start
+from keras_wrn.models import imagenet, wide_resnet
+
+
+def WideResNet(
+    depth: int = 28,
+    width: float = 10,
+    dropout: float = 0.0,
+    block: str = "B33",
+    *,
+    num_blocks: int | None = None,
+    include_top: bool = True,
+    weights=None,
+    input_tensor=None,
+    input_shape: tuple | None = wide_resnet.SHAPE,
+    pooling: str | None = None,
+    classes: int = 10,
+    classifier_activation: str | None = "softmax",
+    activation: str = "relu",
+    strided_padding: str = "torch",
+    name: str | None = None,
+    include_preprocessing: bool = False,
+) -> keras.Model:
+    """Build WRN-n-k, the paper's pre-activation network for small images.
+
+    It takes images that were normalised, `model.preprocessing.normalize(pixels)`; pixels of 0..255
+    themselves with `include_preprocessing=True`. Weights are random unless `weights` says which.
+
+    | group  | output size | layers                    |
+    |--------|-------------|---------------------------|
+    | conv1  | 32 x 32     | 3x3, 16                   |
+    | group1 | 32 x 32     | N blocks, 16 k (conv2)    |
+    | group2 | 16 x 16     | N blocks, 32 k (conv3)    |
+    | group3 | 8 x 8       | N blocks, 64 k (conv4)    |
+    |        | 1 x 1       | BN-ReLU, average pool, FC |
+
+    Args:
+        depth: int, the paper's n: 6 N + 4 with N blocks per group, for every block type (as in
+            the paper's Table 2). A label only when `num_blocks` is given.
+        width: float, the paper's k; a group has `round(base * k)` channels.
+        dropout: float in [0, 1), the rate before every convolution of a block but its first.
+        block: str, the kernel sizes of a block: "B33" is the paper's B(3,3). Any "B" followed by
+            1s and 3s.
+        num_blocks: int or None, N itself (as in the paper's Table 3).
+        include_top: bool, whether to end in the classifier. Without it the model ends in the
+            final BN-ReLU, (batch, height / 4, width / 4, 64 k), or what `pooling` makes of it.
+        weights: None for random weights; "cifar10" for those of WRN-16-2 that come with the
+            package, or another tag (see `keras_wrn.list_models(pretrained=True)`), with their
+            `preprocessing`; or the path of a weights file (`.weights.h5`, `.weights.json` or
+            `.keras`) of the same network.
+        input_tensor: Keras tensor to use as the input, or None.
+        input_shape: (height, width, channels). Height and width are at least 4, or None for
+            any size. None for (32, 32, 3), and without the top for any size.
+        pooling: without the top only: None, "avg" or "max".
+        classes: int, the number of classes.
+        classifier_activation: str or None; None returns the logits.
+        activation: str, the name of the activation in the blocks, such as "relu", "silu" or, with
+            its negative slope, "leaky_relu:0.1".
+        strided_padding: "torch" pads (1, 1) before a stride-2 3x3 convolution, as every published
+            WRN was trained; "tf" is TensorFlow's `same`.
+        name: str, the model's name; "wrn_{depth}_{width}" when None.
+        include_preprocessing: bool, whether the network normalises by itself and takes pixels of
+            0..255: with the mean and deviation of the `weights`, or else those of CIFAR.
+
+    Returns:
+        A functional `keras.Model` from (batch, height, width, channels) to (batch, classes).
+
+    Raises:
+        ValueError: an argument that cannot be built; the message says what was expected, what
+            came, and the nearest valid value.
+
+    Source: https://arxiv.org/abs/1605.07146 and the authors' models/wide-resnet.lua: dropout and
+    shortcuts as there, gamma drawn from U(0, 1), no bias in convolutions.
+
+    Example:
+
+    ```python
+    model = keras_wrn.WideResNet(28, 10, dropout=0.3, classes=100)
+    model.count_params()   # 36,554,836 with the moving statistics; 36,536,884 trainable
+    ```
+    """
+    return start(CIFAR, **locals())
+
+
+def WideResNet50_2(
+    include_top: bool = True,
+    weights=None,
+    input_tensor=None,
+    input_shape: tuple | None = imagenet.SHAPE,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = "softmax",
+    activation: str = "relu",
+    strided_padding: str = "torch",
+    name: str | None = None,
+    include_preprocessing: bool = False,
+) -> keras.Model:
+    """Build WRN-50-2: ResNet-50 with twice the channels in the 3x3 convolution of every block.
+
+    It takes images that were normalised, `model.preprocessing.normalize(pixels)` or
+    `keras_wrn.preprocess_input(pixels)`; pixels of 0..255 themselves with
+    `include_preprocessing=True`. Weights are random unless `weights` says which.
+
+    | stage  | output size | layers                                                    |
+    |--------|-------------|-----------------------------------------------------------|
+    | conv1  | 112 x 112   | 7x7, 64, stride 2                                         |
+    | pool   | 56 x 56     | 3x3 max pool, stride 2                                    |
+    | stage1 | 56 x 56     | 3 blocks of 1x1, 128; 3x3, 128; 1x1, 256                  |
+    | stage2 | 28 x 28     | 4 blocks of 256, 256, 512                                 |
+    | stage3 | 14 x 14     | 6 blocks of 512, 512, 1024                                |
+    | stage4 | 7 x 7       | 3 blocks of 1024, 1024, 2048                              |
+    |        | 1 x 1       | average pool, FC                                          |
+
+    BN and ReLU follow every convolution, and a block's last ReLU its sum. The 3x3 has the stride.
+
+    Args:
+        include_top: bool, whether to end in the classifier. Without it the model ends in stage 4,
+            (batch, height / 32, width / 32, 2048), or what `pooling` makes of it.
+        weights: None for random weights; "imagenet" or another tag of published weights (see
+            `keras_wrn.list_models(pretrained=True)`), which come with their `preprocessing`; or
+            the path of a weights file (`.weights.h5`, `.weights.json` or `.keras`) of the same
+            network.
+        input_tensor: Keras tensor to use as the input, or None.
+        input_shape: (height, width, channels). Height and width are at least 32, or None for any
+            size. None for (224, 224, 3), and without the top for any size.
+        pooling: without the top only: None, "avg" or "max".
+        classes: int, the number of classes.
+        classifier_activation: str or None; None returns the logits.
+        activation: str, the name of the activation, such as "relu" or "leaky_relu:0.1".
+        strided_padding: "torch" pads evenly before a strided convolution and the pool, as every
+            published network was trained; "tf" is TensorFlow's `same`.
+        name: str, the model's name; "wide_resnet50_2" when None.
+        include_preprocessing: bool, whether the network normalises by itself and takes pixels of
+            0..255: with the mean and deviation of the `weights`, or else those of ImageNet.
+
+    Returns:
+        A functional `keras.Model` from (batch, height, width, channels) to (batch, classes).
+
+    Raises:
+        ValueError: an argument that cannot be built; the message says what was expected, what
+            came, and the nearest valid value.
+
+    Source: https://arxiv.org/abs/1605.07146, Table 8, and the authors' pretrained/wide-resnet.lua.
+
+    Example:
+
+    ```python
+    model = keras_wrn.WideResNet50_2(classes=10)
+    model.output_shape   # (None, 10)
+    ```
+    """
+    return start(IMAGENET, depth=50, width=2, **locals())
+
+
+def WideResNet101_2(
+    include_top: bool = True,
+    weights=None,
+    input_tensor=None,
+    input_shape: tuple | None = imagenet.SHAPE,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = "softmax",
+    activation: str = "relu",
+    strided_padding: str = "torch",
+    name: str | None = None,
+    include_preprocessing: bool = False,
+) -> keras.Model:
+    """Build WRN-101-2: WRN-50-2 with 23 blocks in stage 3.
+
+    It takes images that were normalised, or pixels with `include_preprocessing=True`. Arguments,
+    result and errors are those of `WideResNet50_2`.
+
+    Example:
+
+    ```python
+    trunk = keras_wrn.WideResNet101_2(include_top=False, input_shape=(64, 64, 3))
+    trunk.output_shape   # (None, 2, 2, 2048)
+    ```
+    """
+    return start(IMAGENET, depth=101, width=2, **locals())
+
+
+def WideResNet18(
+    width: float = 1.0,
+    include_top: bool = True,
+    weights=None,
+    input_tensor=None,
+    input_shape: tuple | None = imagenet.SHAPE,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = "softmax",
+    activation: str = "relu",
+    strided_padding: str = "torch",
+    name: str | None = None,
+    include_preprocessing: bool = False,
+) -> keras.Model:
+    """Build WRN-18-k, ResNet-18 with k times the channels in every block (the paper's Table 7).
+
+    It takes images that were normalised, or pixels with `include_preprocessing=True`.
+
+    Four stages of 2 blocks of two 3x3 convolutions, with 64 k, 128 k, 256 k and 512 k channels.
+    The stem keeps its 64.
+
+    Args:
+        width: float, the paper's k.
+
+    The other arguments, result and errors are those of `WideResNet50_2`.
+
+    Example:
+
+    ```python
+    model = keras_wrn.WideResNet18(1.5)
+    model.name   # "wide_resnet18_1.5"
+    ```
+    """
+    return start(IMAGENET, depth=18, **locals())
+
+
+def WideResNet34(
+    width: float = 1.0,
+    include_top: bool = True,
+    weights=None,
+    input_tensor=None,
+    input_shape: tuple | None = imagenet.SHAPE,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = "softmax",
+    activation: str = "relu",
+    strided_padding: str = "torch",
+    name: str | None = None,
+    include_preprocessing: bool = False,
+) -> keras.Model:
+    """Build WRN-34-k: WRN-18-k with 3, 4, 6 and 3 blocks in its stages (the paper's Table 7).
+
+    It takes images that were normalised, or pixels with `include_preprocessing=True`. Arguments,
+    result and errors are those of `WideResNet18`.
+
+    Example:
+
+    ```python
+    model = keras_wrn.WideResNet34(2, include_top=False, pooling="avg")
+    model.output_shape   # (None, 1024)
+    ```
+    """
+    return start(IMAGENET, depth=34, **locals())
