@@ -72,5 +72,5 @@ def trained():
     model.preprocessing = keras_wrn.data.default_preprocessing(info)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras_wrn.SGD(0.1), loss, jit_compile=False)
-    model.fit(model.preprocessing.normalize(images), labels, batch_size=64, epochs=6, verbose=0)
+    model.fit(model.preprocessing.normalize(images), labels, batch_size=64, epochs=10, verbose=0)
     return model
