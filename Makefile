@@ -3,7 +3,7 @@
 #   make quickstart   train on handwritten digits, export, classify: a few minutes
 #   make test         the tests that need nothing else, in parallel: five minutes on two cores
 #   make test-all     these and the rest: slow ones, and those of what the extras are for
-#   make lint         ruff and mypy
+#   make lint         ruff, mypy, and who imports whom
 #   make benchmark    speed beside PyTorch, into docs/speed.md: an hour of a quiet machine
 #   make clean        remove what these targets made
 #
@@ -52,6 +52,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 benchmark: export TF_CPP_MIN_LOG_LEVEL ?= 3
 benchmark: $(VENV)/installed-dev

@@ -27,6 +27,7 @@ EXTRAS = {
     "weights": ["ml_dtypes>=0.5", "safetensors>=0.6"],
     "test": [
         "check-jsonschema>=0.39",
+        "import-linter>=2.7",
         "kubeflow-trainer-api>=2.2",
         "kubernetes-validate>=1.37",
         "mypy>=2.4",

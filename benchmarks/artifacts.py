@@ -26,8 +26,8 @@ import keras_wrn
 from benchmarks.record import add_out, record
 from benchmarks.runtimes import litert, onnx, openvino, openvino_bfloat16
 from keras_wrn.catalog import load_model
-from keras_wrn.training.directory import versions
-from keras_wrn.training.report import write_between_markers
+from keras_wrn.machine import versions
+from keras_wrn.runs.report import write_between_markers
 
 THREADS = (1, 2)
 

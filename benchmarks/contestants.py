@@ -45,8 +45,8 @@ def our_fit(row):
     import keras
 
     import keras_wrn
+    from keras_wrn.runs.checkpoint import Checkpoints
     from keras_wrn.training.callbacks import RunLog, run_callbacks
-    from keras_wrn.training.checkpoint import Checkpoints
     from keras_wrn.training.hosts import Share
 
     class Together(keras.callbacks.Callback):

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from keras_wrn.training.directory import versions
+from keras_wrn.machine import versions
 
 
 def add_out(parser):

@@ -70,9 +70,9 @@ def train(kind, count, rank, port, directory, epochs):
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0], logical
         )
+    from keras_wrn.scripts import load_recipe
     from keras_wrn.training import Hosts
     from keras_wrn.training.run import run
-    from keras_wrn.training.scripts import load_recipe
 
     recipe = load_recipe("digits_wrn10_1")
     recipe = dataclasses.replace(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from keras_wrn.training.report import write_between_markers
+from keras_wrn.runs.report import write_between_markers
 
 RATE = 300e12  # FLOP/s of one accelerator in training: a third of an H200's bfloat16 peak
 HOST = 8  # accelerators in a host

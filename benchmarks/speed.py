@@ -30,8 +30,8 @@ from benchmarks.child import ENVIRONMENT, ROOT, Child
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.record import add_out, record
 from benchmarks.rows import rows_in
+from keras_wrn.machine import versions
 from keras_wrn.training.devices import resolve_precision
-from keras_wrn.training.directory import versions
 
 SIDES = (1024, 2048, 4096)
 PRECISIONS = ("float32", "bfloat16")

@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.rows import best_of, median_interval, ratio, rows_in
-from keras_wrn.training.report import BEGIN, END, write_between_markers
+from keras_wrn.runs.report import BEGIN, END, write_between_markers
 
 NOT_MEASURED = ["Not measured yet."]
 

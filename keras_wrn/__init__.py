@@ -27,12 +27,15 @@ from keras_wrn.catalog import (
     load_model,
     reset_classifier,
 )
-from keras_wrn.client import ServingClient, ServingError
+from keras_wrn.client import ServingClient
 from keras_wrn.data import Preprocessing, decode_predictions, preprocess_input
+from keras_wrn.errors import KerasWrnError, ServingError
 from keras_wrn.evaluation import evaluate
 from keras_wrn.export import export_litert, export_saved_model, export_serving
 from keras_wrn.inference import inference_model, prediction_figure
-from keras_wrn.training import SGD, Recipe
+from keras_wrn.optim import SGD, Muon
+from keras_wrn.recipe import Recipe
+from keras_wrn.runs import card
 from keras_wrn.training.run import run
 from keras_wrn.weights import load_torch_weights, save_torch_weights
 
@@ -45,12 +48,15 @@ for room, names in (
 ):
     for name in names.split():
         setattr(room, name, getattr(catalog, name))
+export.model_card = card.model_card  # type: ignore[attr-defined]
 
 distribution.warn_of_namesake()
 __version__ = distribution.VERSION
 
 __all__ = [
     "SGD",
+    "KerasWrnError",
+    "Muon",
     "Preprocessing",
     "Recipe",
     "ServingClient",

@@ -15,12 +15,10 @@ from typing import Annotated
 import tyro
 
 from keras_wrn import verbs
-from keras_wrn.data import DataError
-from keras_wrn.export import ExportError
-from keras_wrn.training.errors import RunError, Stopped
+from keras_wrn.errors import DataError, ExportError, RunError, Stopped
+from keras_wrn.recipe import Recipe
+from keras_wrn.scripts import load_recipe, recipe_paths
 from keras_wrn.training.hosts import Hosts, end_process
-from keras_wrn.training.recipe import Recipe
-from keras_wrn.training.scripts import load_recipe, recipe_paths
 
 USE_ERROR, RUN_ERROR = 2, 1
 WRONG_PATH = (

@@ -14,8 +14,8 @@ from keras_wrn.data.folder import HELD_OUT, ImageFolder, scan_folder, stream_fol
 from keras_wrn.data.imagenet import imagenet_names, stream_imagenet
 from keras_wrn.data.images import check_array
 from keras_wrn.data.labels import labels_of_folders
-from keras_wrn.data.tfds_source import DataError
 from keras_wrn.data.views import check_views
+from keras_wrn.errors import DataError
 from keras_wrn.files import write_json
 from keras_wrn.trained import open_classifier
 

@@ -9,7 +9,7 @@ Cost: 50,000 images x 0.61 GFLOP (6 x 101.1 MMAC) an epoch.
 """
 
 from keras_wrn.cli import train_main
-from keras_wrn.training import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
+from keras_wrn.recipe import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
 
 recipe = Recipe(
     name="cifar100_transfer_wrn16_2",

@@ -10,7 +10,7 @@ Cost: 50,000 images x 3.71 GFLOP (6 x 619.1 MMAC) an epoch, 9/16 of it in the fi
 """
 
 from keras_wrn.cli import train_main
-from keras_wrn.training import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
+from keras_wrn.recipe import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
 
 recipe = Recipe(
     name="cifar10_wrn22_4",

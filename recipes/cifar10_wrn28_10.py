@@ -8,7 +8,7 @@ Cost: 50,000 images x 31.5 GFLOP (6 x 5,243 MMAC) an epoch, 315 PFLOP for 200 ep
 """
 
 from keras_wrn.cli import train_main
-from keras_wrn.training import ModelConfig, OptimizerConfig, Recipe
+from keras_wrn.recipe import ModelConfig, OptimizerConfig, Recipe
 
 recipe = Recipe(
     name="cifar10_wrn28_10",

@@ -11,7 +11,7 @@ Cost: 50,000 images x 1.97 GFLOP (6 x 327.6 MMAC) an epoch, 9/16 of it in the fi
 """
 
 from keras_wrn.cli import train_main
-from keras_wrn.training import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
+from keras_wrn.recipe import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
 
 recipe = Recipe(
     name="cifar10_wrn40_2",

@@ -7,7 +7,7 @@ Cost: 1,437 images x 0.075 GFLOP (6 x 12.5 MMAC) an epoch, 3.2 TFLOP for 30: a m
 """
 
 from keras_wrn.cli import train_main
-from keras_wrn.training import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
+from keras_wrn.recipe import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
 
 recipe = Recipe(
     name="digits_wrn10_1",

@@ -12,7 +12,7 @@ Cost: 50,000 images x 1.26 GFLOP an epoch: 6 x 101.1 MMAC of the student, 2 x 32
 """
 
 from keras_wrn.cli import train_main
-from keras_wrn.training import DistillConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
+from keras_wrn.recipe import DistillConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
 
 recipe = Recipe(
     name="distill_wrn16_2",

@@ -19,7 +19,7 @@ Cost: a pass over n images of WRN-50-2 at 224 pixels is n x 69 GFLOP (6 x 11.4 G
 """
 
 from keras_wrn.cli import train_main
-from keras_wrn.training import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
+from keras_wrn.recipe import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
 
 recipe = Recipe(
     name="finetune_folder",

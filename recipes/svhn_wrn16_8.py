@@ -8,7 +8,7 @@ Cost: 604,388 images x 9.29 GFLOP (6 x 1,548 MMAC) an epoch, 898 PFLOP for 160 e
 """
 
 from keras_wrn.cli import train_main
-from keras_wrn.training import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
+from keras_wrn.recipe import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
 
 recipe = Recipe(
     name="svhn_wrn16_8",

@@ -13,8 +13,8 @@ from PIL import Image
 
 import keras_wrn
 from keras_wrn import cli
-from keras_wrn.training.errors import Diverged, Stopped
-from keras_wrn.training.scripts import recipe_paths
+from keras_wrn.errors import Diverged, Stopped
+from keras_wrn.scripts import recipe_paths
 
 needs_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports need the TensorFlow backend"

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 import keras_wrn
-from keras_wrn.data import DataError
 from keras_wrn.data.imagenet import imagenet_classes, imagenet_names, readable_names
 from keras_wrn.data.labels import labels_of_folders
+from keras_wrn.errors import DataError
 from keras_wrn.evaluation import evaluate
 from keras_wrn.verbs.predicting import summary_lines
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_wrn.files import printable, replacing, write_json, written_aside
-from keras_wrn.training.checkpoint import Checkpoints
+from keras_wrn.runs.checkpoint import Checkpoints
 
 
 def test_a_file_that_was_not_written_to_its_end_changes_nothing(tmp_path):

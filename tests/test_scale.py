@@ -9,7 +9,7 @@ import pytest
 import keras_wrn
 from benchmarks import scale_page
 from keras_wrn.models import count_macs
-from keras_wrn.training.report import BEGIN, END
+from keras_wrn.runs.report import BEGIN, END
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from benchmarks import rows, speed, speed_page
 from keras_wrn.models.convolution import REWRITE
-from keras_wrn.training.report import BEGIN, END
+from keras_wrn.runs.report import BEGIN, END
 
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "benchmarks/results/speed.json"

@@ -2,7 +2,7 @@
 
 from keras_wrn.catalog.building import from_checkpoint
 from keras_wrn.catalog.creating import create_model, list_models
-from keras_wrn.catalog.fetch import DownloadError, load_published
+from keras_wrn.catalog.fetch import load_published
 from keras_wrn.catalog.names import ModelInfo, model_info
 from keras_wrn.catalog.networks import (
     WideResNet,
@@ -14,6 +14,7 @@ from keras_wrn.catalog.networks import (
 from keras_wrn.catalog.opening import load_model
 from keras_wrn.catalog.sources import PublishedWeights, weights_info
 from keras_wrn.catalog.transfer import feature_extractor, reset_classifier
+from keras_wrn.errors import DownloadError
 
 __all__ = [
     "DownloadError",

@@ -8,9 +8,9 @@ from keras_wrn.catalog.names import build, model_info, split_tag
 from keras_wrn.catalog.sources import weights_info
 from keras_wrn.data.preprocess import Preprocessing
 from keras_wrn.weights.convert import assign
-from keras_wrn.weights.errors import reading
 from keras_wrn.weights.files import OTHERWISE, among, read_checkpoint
 from keras_wrn.weights.naming import find_layout, input_constants
+from keras_wrn.weights.reading import reading
 
 SHORTCUTS = {
     "cifar": "shortcuts that read the first batch norm and activation of a block where the number "

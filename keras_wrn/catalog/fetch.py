@@ -12,11 +12,11 @@ import keras
 
 from keras_wrn.catalog.names import build, model_info
 from keras_wrn.catalog.sources import PublishedWeights, weights_info
+from keras_wrn.errors import DownloadError, WeightsError
 from keras_wrn.files import TEMPORARY, locked, replacing
 from keras_wrn.models.stages import copy_trunk
 from keras_wrn.web import within
 from keras_wrn.weights.convert import load_torch_weights
-from keras_wrn.weights.errors import WeightsError
 from keras_wrn.weights.files import sha256
 from keras_wrn.weights.keras_files import read_model
 
@@ -27,10 +27,6 @@ TIMEOUT = 30  # seconds in which a server has to say anything
 SLOWEST, PATIENCE = 1_000, 60  # bytes a second that it has to send on average, over so many seconds
 ROOM = 16, 2**24  # bytes of a file: for each parameter, four times a float32's, and besides
 SHIPPED = {"wrn_16_2.cifar10": ("shipped/cifar10_wrn16_2", "saved_models/cifar10_wrn16_2/1")}
-
-
-class DownloadError(OSError):
-    """A published file that cannot be fetched, or is not the one that was published."""
 
 
 def load_published(name: str, tag: str = ""):

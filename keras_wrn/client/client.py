@@ -11,8 +11,9 @@ import numpy as np
 from keras_wrn.client.answers import WrongAnswer, classified, predicted
 from keras_wrn.client.grpc import GrpcProtocol
 from keras_wrn.client.rest import RestProtocol
-from keras_wrn.client.target import ServingError, Target
+from keras_wrn.client.target import Target
 from keras_wrn.data.images import check_array, png_bytes
+from keras_wrn.errors import ServingError
 
 
 class ServingClient:

@@ -2,9 +2,7 @@
 
 import dataclasses
 
-
-class ServingError(RuntimeError):
-    """A server that cannot be reached, refuses a request, or answers something else."""
+from keras_wrn.errors import ServingError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ from keras_wrn.data.imagenet import decode_predictions, imagenet_classes, prepro
 from keras_wrn.data.load import load_dataset
 from keras_wrn.data.pipeline import Batches
 from keras_wrn.data.preprocess import ZCA, Preprocessing, default_preprocessing
-from keras_wrn.data.tfds_source import DataError
 from keras_wrn.data.views import views_of
+from keras_wrn.errors import DataError
 
 __all__ = [
     "DATASETS",

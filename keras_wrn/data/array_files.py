@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_wrn.data.datasets import dataset_info
-from keras_wrn.data.tfds_source import DataError, read_splits
+from keras_wrn.data.tfds_source import read_splits
+from keras_wrn.errors import DataError
 
 FILE_IMAGES = 10_000  # in a file: 31 MB of 32 x 32 x 3 before they are compressed
 

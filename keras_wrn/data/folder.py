@@ -12,7 +12,7 @@ from keras_wrn.data.arrays import held_out_count
 from keras_wrn.data.images import image_pixels
 from keras_wrn.data.labels import label_numbers
 from keras_wrn.data.names import checked_names, one_form
-from keras_wrn.data.tfds_source import DataError
+from keras_wrn.errors import DataError
 from keras_wrn.files import printable
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")

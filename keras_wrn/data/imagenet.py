@@ -13,7 +13,7 @@ from keras_wrn.checks import check_count
 from keras_wrn.data.datasets import IMAGENET_MEAN, IMAGENET_STD
 from keras_wrn.data.images import image_pixels
 from keras_wrn.data.preprocess import Preprocessing
-from keras_wrn.data.tfds_source import DataError
+from keras_wrn.errors import DataError
 
 CLASSES = 1000
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_wrn.data.imagenet import imagenet_classes, imagenet_names, with_id
 from keras_wrn.data.names import one_form
-from keras_wrn.data.tfds_source import DataError
+from keras_wrn.errors import DataError
 
 
 def label_numbers(folders):

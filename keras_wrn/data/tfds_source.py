@@ -4,11 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_wrn.errors import DataError
+
 PROBE_SECONDS = 10
-
-
-class DataError(Exception):
-    """A dataset that is missing, unreadable or not what was asked for."""
 
 
 def read_splits(info, splits, data_dir):

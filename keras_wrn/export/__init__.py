@@ -1,9 +1,8 @@
 """Artifacts out: a finished model in the format it is served in, preprocessing inside."""
 
+from keras_wrn.errors import ExportError
 from keras_wrn.export.bundle import export_version
-from keras_wrn.export.card import model_card
 from keras_wrn.export.fold import fold_batch_norm
-from keras_wrn.export.head import ExportError
 from keras_wrn.export.litert import export_litert
 from keras_wrn.export.onnx import export_onnx
 from keras_wrn.export.openvino import export_openvino
@@ -19,5 +18,4 @@ __all__ = [
     "export_serving",
     "export_version",
     "fold_batch_norm",
-    "model_card",
 ]

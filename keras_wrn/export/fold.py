@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_wrn.export.head import ExportError
+from keras_wrn.errors import ExportError
 from keras_wrn.models.convolution import Conv2D
 
 

@@ -12,6 +12,7 @@ from keras import ops
 from keras_wrn.classifier import find_classifier, input_shape, resolve_preprocessing
 from keras_wrn.data.images import check_array
 from keras_wrn.distribution import with_extra
+from keras_wrn.errors import ExportError
 from keras_wrn.models.normalization import flat_layers
 
 CALIBRATION_IMAGES = 500
@@ -23,10 +24,6 @@ EXTRAS = {
     "serving": ("tensorflow_serving.apis",),
 }
 _HIDING = threading.RLock()
-
-
-class ExportError(RuntimeError):
-    """An artifact that cannot be written here, or that does not compute what the model does."""
 
 
 def require_tensorflow():

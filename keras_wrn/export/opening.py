@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_wrn.data.preprocess import Preprocessing
-from keras_wrn.export.head import SIGNATURE, ExportError
+from keras_wrn.errors import ExportError
+from keras_wrn.export.head import SIGNATURE
 from keras_wrn.export.litert import METADATA, dequantize, open_interpreter
 from keras_wrn.export.onnx import open_onnx
 from keras_wrn.export.openvino import open_openvino

@@ -5,11 +5,11 @@ import numpy as np
 from keras_wrn.checks import check_count, is_int
 from keras_wrn.classifier import input_shape
 from keras_wrn.data.preprocess import MAX_PIXELS
+from keras_wrn.errors import ExportError
 from keras_wrn.export.decode import CLASSIFIED_PIXELS, decode_images
 from keras_wrn.export.fold import fold_batch_norm as fold
 from keras_wrn.export.head import (
     LABELS_FILE,
-    ExportError,
     classifier_outputs,
     exportable,
     labels_text,

@@ -7,7 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_wrn.classifier import find_classifier, input_shape
-from keras_wrn.export.head import ExportError, classifier_outputs
+from keras_wrn.errors import ExportError
+from keras_wrn.export.head import classifier_outputs
 from keras_wrn.models.normalization import flat_layers
 
 TOLERANCE = 1e-4

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from keras_wrn.export.head import ExportError
+from keras_wrn.errors import ExportError
 from keras_wrn.export.saved_model import EXTRAS
 
 WARMUP = "tf_serving_warmup_requests"

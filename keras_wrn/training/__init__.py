@@ -1,12 +1,11 @@
 """A recipe becomes a run."""
 
-from keras_wrn.training.distill import Distiller
-from keras_wrn.training.errors import Diverged, RunError, Stopped
-from keras_wrn.training.hosts import Hosts
-from keras_wrn.training.muon import Muon
-from keras_wrn.training.network import build_model
-from keras_wrn.training.optimizer import SGD
-from keras_wrn.training.recipe import (
+from keras_wrn.errors import Diverged, RunError, Stopped
+from keras_wrn.models.whitening import WhitenedConv2D
+from keras_wrn.optim.muon import Muon
+from keras_wrn.optim.schedules import OneCycle, WarmUp
+from keras_wrn.optim.sgd import SGD
+from keras_wrn.recipe import (
     DataConfig,
     DistillConfig,
     ExportConfig,
@@ -15,8 +14,9 @@ from keras_wrn.training.recipe import (
     Recipe,
     ScheduleConfig,
 )
-from keras_wrn.training.schedules import OneCycle, WarmUp
-from keras_wrn.training.whitening import WhitenedConv2D
+from keras_wrn.training.distill import Distiller
+from keras_wrn.training.hosts import Hosts
+from keras_wrn.training.network import build_model
 
 __all__ = [
     "SGD",

@@ -1,10 +1,10 @@
 """What a run says before it trains."""
 
 from keras_wrn.catalog.announce import random_line
+from keras_wrn.optim.schedules import WARM_UP_EPOCHS
+from keras_wrn.recipe import SMOKE
 from keras_wrn.training.devices import lacks_onednn, overlooked_gpu
 from keras_wrn.training.outcome import size_of
-from keras_wrn.training.recipe import SMOKE
-from keras_wrn.training.schedules import WARM_UP_EPOCHS
 
 FEW_STEPS = 100
 

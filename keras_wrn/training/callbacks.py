@@ -13,11 +13,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_wrn.errors import Diverged, RunError, Stopped
 from keras_wrn.files import replacing
-from keras_wrn.training.checkpoint import metrics_of, restore_metrics, state_of
-from keras_wrn.training.errors import Diverged, RunError, Stopped
+from keras_wrn.runs.checkpoint import metrics_of, restore_metrics, state_of
+from keras_wrn.runs.files import read_log
 from keras_wrn.training.hosts import is_any_asked_to_stop, on_chief
-from keras_wrn.training.run_files import read_log
 
 AHEAD = 8  # steps that may be under way on a device before the loss of the first is looked at
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_wrn.machine import cpu_facts
 from keras_wrn.models.convolution import REWRITE
 from keras_wrn.training.hosts import Share
 
@@ -62,15 +63,6 @@ def overlooked_gpu():
     """Whether TensorFlow does not see the NVIDIA GPU of this machine, and nobody hid it."""
     hidden = "CUDA_VISIBLE_DEVICES" in os.environ
     return not hidden and Path("/dev/nvidia0").exists() and uses_graph_rewrite()
-
-
-def cpu_facts(field):
-    """What Linux says of the first processor under "model name" or "flags"; elsewhere ""."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.split(":")[1].strip() for line in lines if line.startswith(field)), "")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_wrn.training.errors import RunError
+from keras_wrn.errors import RunError
 
 # A peer that is not heard of for so long is lost, and every process ends.
 HEARTBEAT_SECONDS = 30

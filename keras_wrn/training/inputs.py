@@ -14,8 +14,8 @@ from keras_wrn.data.folder import check_memory, left_out_text, read_folder, scan
 from keras_wrn.data.imagenet import readable_names
 from keras_wrn.data.pipeline import Batches
 from keras_wrn.data.preprocess import Preprocessing, default_preprocessing
-from keras_wrn.training.recipe import Recipe
-from keras_wrn.training.schedules import epochs_of
+from keras_wrn.optim.schedules import epochs_of
+from keras_wrn.recipe import Recipe
 
 SMOKE_IMAGES = 64
 PHOTO_CROP = 0.875

@@ -9,9 +9,9 @@ from keras_wrn.catalog.opening import load_model
 from keras_wrn.catalog.transfer import reset_classifier
 from keras_wrn.models.normalization import LAYER
 from keras_wrn.models.stages import copied, copy_trunk, freeze_stages
+from keras_wrn.models.whitening import WhitenedConv2D, whiten_stem
 from keras_wrn.models.wide_resnet import wide_resnet
-from keras_wrn.training.recipe import DistillConfig, ModelConfig, Recipe
-from keras_wrn.training.whitening import WhitenedConv2D, whiten_stem
+from keras_wrn.recipe import DistillConfig, ModelConfig, Recipe
 
 NOT_BUILDING = "name", "weights", "frozen_stages", "whitened_stem"
 

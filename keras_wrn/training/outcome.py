@@ -4,10 +4,10 @@ import keras
 import numpy as np
 
 from keras_wrn.models.complexity import count_macs
-from keras_wrn.training.directory import noted_changes
+from keras_wrn.runs.directory import noted_changes
+from keras_wrn.runs.files import read_log, read_texts
 from keras_wrn.training.inputs import eval_batch, phases
 from keras_wrn.training.network import build_model
-from keras_wrn.training.run_files import read_log, read_texts
 
 
 def size_of(weights):

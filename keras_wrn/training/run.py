@@ -11,12 +11,13 @@ import numpy as np
 
 from keras_wrn.files import write_json
 from keras_wrn.models.layers import BatchNormalization
-from keras_wrn.training import devices, report
-from keras_wrn.training.announce import opening_lines
-from keras_wrn.training.averaging import averaging, hold_average, renew_statistics
-from keras_wrn.training.callbacks import RunLog, end_epoch, run_callbacks
-from keras_wrn.training.checkpoint import Checkpoints, apply_state
-from keras_wrn.training.directory import (
+from keras_wrn.optim.muon import Muon
+from keras_wrn.optim.schedules import scaled_schedule
+from keras_wrn.optim.sgd import SGD
+from keras_wrn.recipe import Recipe, smoke
+from keras_wrn.runs import report
+from keras_wrn.runs.checkpoint import Checkpoints, apply_state
+from keras_wrn.runs.directory import (
     begin_directory,
     check_disk,
     check_unchanged,
@@ -26,8 +27,12 @@ from keras_wrn.training.directory import (
     note_changes,
     open_directory,
 )
+from keras_wrn.runs.files import read_summary
+from keras_wrn.training import devices
+from keras_wrn.training.announce import opening_lines
+from keras_wrn.training.averaging import averaging, hold_average, renew_statistics
+from keras_wrn.training.callbacks import RunLog, end_epoch, run_callbacks
 from keras_wrn.training.distill import Distiller
-from keras_wrn.training.errors import memory_explained
 from keras_wrn.training.hosts import Hosts, check_same, from_chief, join, leave, on_chief, peers
 from keras_wrn.training.inputs import (
     check_inputs,
@@ -38,14 +43,10 @@ from keras_wrn.training.inputs import (
     recipe_batches,
     train_batches,
 )
-from keras_wrn.training.muon import Muon
+from keras_wrn.training.memory import memory_explained
 from keras_wrn.training.network import final_model, load_teacher, start_model, training_model
 from keras_wrn.training.on_device import fits_device, on_device
-from keras_wrn.training.optimizer import SGD
 from keras_wrn.training.outcome import export_artifacts, summarize
-from keras_wrn.training.recipe import Recipe, smoke
-from keras_wrn.training.run_files import read_summary
-from keras_wrn.training.schedules import scaled_schedule
 from keras_wrn.training.workers import build_metrics, of_workers, on_workers
 
 

@@ -13,7 +13,7 @@ import threading
 import keras
 import numpy as np
 
-from keras_wrn.training.errors import RunError
+from keras_wrn.errors import RunError
 
 
 def on_workers(share):

@@ -47,9 +47,10 @@ def export(
             suits the model.
     """
     from keras_wrn.catalog import load_model
-    from keras_wrn.export import export_serving, export_version, model_card
+    from keras_wrn.export import export_serving, export_version
     from keras_wrn.export.bundle import check_writable
-    from keras_wrn.training.published import published_error
+    from keras_wrn.runs.card import model_card
+    from keras_wrn.runs.published import published_error
 
     if integer_io and not ("int8" in precision and "litert" in format):
         raise ValueError("--integer-io is for --format litert --precision int8")

@@ -10,7 +10,7 @@ from keras_wrn.data.arrays import load_arrays
 from keras_wrn.data.datasets import dataset_info
 from keras_wrn.data.folder import find_images, left_out_text
 from keras_wrn.data.labels import labels_of_folders
-from keras_wrn.data.tfds_source import DataError
+from keras_wrn.errors import DataError
 from keras_wrn.files import printable
 
 

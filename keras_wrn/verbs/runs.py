@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_wrn.training.run_files import read_recipe
+from keras_wrn.runs.files import read_recipe
 
 
 def recipe_of(model):

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from keras_wrn.weights.errors import WeightsError
+from keras_wrn.errors import WeightsError
 
 # Where published codes keep their tensors, the likelier first.
 KEYS = (

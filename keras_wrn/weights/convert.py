@@ -6,11 +6,12 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from keras_wrn.errors import WeightsError
 from keras_wrn.weights.choosing import choose
-from keras_wrn.weights.errors import WeightsError, reading
 from keras_wrn.weights.files import OTHERWISE, among, read_checkpoint, write_state_dict
 from keras_wrn.weights.layouts import TORCH, parse
 from keras_wrn.weights.naming import find_layout, input_constants, layout_of
+from keras_wrn.weights.reading import reading
 
 # The order of a tensor's axes there and here, by their number.
 TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}

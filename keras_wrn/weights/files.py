@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from keras_wrn.distribution import with_extra
+from keras_wrn.errors import WeightsError
 from keras_wrn.files import written_aside
 from keras_wrn.weights import pickled
 from keras_wrn.weights.choosing import choose
-from keras_wrn.weights.errors import WeightsError, reading
+from keras_wrn.weights.reading import reading
 
 CHECKSUM = "keras_wrn.sha256"  # in the metadata of the files that are written here
 OTHERWISE = "no checkpoint of PyTorch or safetensors"

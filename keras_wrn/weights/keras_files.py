@@ -7,8 +7,9 @@ from pathlib import Path
 import h5py
 import keras
 
-from keras_wrn.weights.errors import WeightsError, reading
+from keras_wrn.errors import WeightsError
 from keras_wrn.weights.pickled import UNPACKED, check_archive
+from keras_wrn.weights.reading import reading
 
 MODEL = "what `model.save` writes"
 WEIGHTS = "what `model.save_weights` writes"

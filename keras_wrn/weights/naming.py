@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_wrn.weights.errors import WeightsError
+from keras_wrn.errors import WeightsError
 from keras_wrn.weights.layouts import LAYOUTS
 
 HEADS = ("fc", "linear", "output", "classifier", "head", "logits", "predictions")

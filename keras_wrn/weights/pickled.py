@@ -6,7 +6,7 @@ import re
 import types
 import zipfile
 
-from keras_wrn.weights.errors import WeightsError
+from keras_wrn.errors import WeightsError
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # what a file begins with: PyTorch's since 1.6, and before
 UNPACKED = 4  # times its size that a file may be once unpacked; PyTorch packs nothing

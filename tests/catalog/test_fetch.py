@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import keras_wrn
-from keras_wrn.catalog import DownloadError, fetch, load_published, weights_info
+from keras_wrn.catalog import fetch, load_published, weights_info
 from keras_wrn.catalog.names import ALIASES
 from keras_wrn.catalog.sources import DEFAULT_TAGS, SOURCES, tag_of
-from keras_wrn.weights import WeightsError
+from keras_wrn.errors import DownloadError, WeightsError
 from keras_wrn.weights.files import PUBLISHED
 
 torch = pytest.importorskip("torch", reason="needs torch, of the extra `parity`")

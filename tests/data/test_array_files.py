@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_wrn.data import DataError, array_files, load_arrays, save_array_files
+from keras_wrn.data import array_files, load_arrays, save_array_files
+from keras_wrn.errors import DataError
 
 COUNTS = {"train": 50, "test": 30, "extra": 10}
 

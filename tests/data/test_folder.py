@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_wrn.data import DataError, Preprocessing, folder
+from keras_wrn.data import Preprocessing, folder
 from keras_wrn.data.folder import (
     check_memory,
     find_images,
@@ -16,6 +16,7 @@ from keras_wrn.data.folder import (
     scan_splits,
     stream_folder,
 )
+from keras_wrn.errors import DataError
 
 
 def make(root, **classes):

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 import keras_wrn
-from keras_wrn.data import DataError, imagenet_classes
+from keras_wrn.data import imagenet_classes
 from keras_wrn.data.imagenet import imagenet_names, readable_names, stream_imagenet
+from keras_wrn.errors import DataError
 
 SHARED = Path(__file__).parents[3] / "shared" / "images"
 

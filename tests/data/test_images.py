@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_wrn.data import DataError, Preprocessing
+from keras_wrn.data import Preprocessing
 from keras_wrn.data.folder import scan_folder, stream_folder
 from keras_wrn.data.images import image_pixels, picture
+from keras_wrn.errors import DataError
 
 PREPROCESSING = Preprocessing(8)
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import requests
 
-from keras_wrn.data import DataError, load_arrays
+from keras_wrn.data import load_arrays
+from keras_wrn.errors import DataError
 
 FILE = "svhn_cropped-test.tfrecord-00000-of-00001"
 

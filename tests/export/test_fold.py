@@ -6,7 +6,8 @@ import pytest
 from tiny import randomize
 
 import keras_wrn
-from keras_wrn.export import ExportError, fold_batch_norm
+from keras_wrn.errors import ExportError
+from keras_wrn.export import fold_batch_norm
 
 
 def norms(model):

@@ -14,7 +14,8 @@ from tiny import calibration
 
 import keras_wrn
 from benchmarks import runtimes
-from keras_wrn.export import ExportError, export_version
+from keras_wrn.errors import ExportError
+from keras_wrn.export import export_version
 from keras_wrn.export.head import require_extra
 
 pytestmark = pytest.mark.skipif(

@@ -10,7 +10,8 @@ import pytest
 from tiny import calibration
 
 import keras_wrn
-from keras_wrn.export import ExportError, export_litert, litert
+from keras_wrn.errors import ExportError
+from keras_wrn.export import export_litert, litert
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"

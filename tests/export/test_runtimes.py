@@ -15,7 +15,8 @@ from formats import Onnx, OpenVino
 from tiny import calibration
 
 import keras_wrn
-from keras_wrn.export import ExportError, export_version
+from keras_wrn.errors import ExportError
+from keras_wrn.export import export_version
 from keras_wrn.export.head import require_extra
 
 pytestmark = pytest.mark.skipif(

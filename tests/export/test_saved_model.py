@@ -7,7 +7,8 @@ import pytest
 from encoded import ENCODED
 
 import keras_wrn
-from keras_wrn.export import ExportError, export_saved_model, saved_model
+from keras_wrn.errors import ExportError
+from keras_wrn.export import export_saved_model, saved_model
 
 on_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"

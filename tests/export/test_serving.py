@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import keras_wrn
-from keras_wrn.export import ExportError, export_serving, warmup
+from keras_wrn.errors import ExportError
+from keras_wrn.export import export_serving, warmup
 from keras_wrn.export import serving as serving_export
 
 pytestmark = [

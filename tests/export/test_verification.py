@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import keras_wrn
-from keras_wrn.export import ExportError
+from keras_wrn.errors import ExportError
 from keras_wrn.export.verification import Verification
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tiny import PLAIN, weights
 
+from keras_wrn.errors import Stopped
 from keras_wrn.models import BatchNormalization
 from keras_wrn.training import callbacks
 from keras_wrn.training.averaging import renew_statistics
-from keras_wrn.training.errors import Stopped
 from keras_wrn.training.inputs import load_inputs, recipe_batches
 from keras_wrn.training.run import run
 

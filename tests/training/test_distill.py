@@ -9,11 +9,11 @@ import pytest
 from tiny import PLAIN
 
 import keras_wrn
+from keras_wrn.errors import Stopped
+from keras_wrn.runs.files import read_log
 from keras_wrn.training import DistillConfig, Distiller, callbacks
 from keras_wrn.training.distill import AttentionTransfer, SoftDivergence, attention_map
-from keras_wrn.training.errors import Stopped
 from keras_wrn.training.run import run
-from keras_wrn.training.run_files import read_log
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(6, 16, 16, 3)).astype("float32")

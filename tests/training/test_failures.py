@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 from tiny import PLAIN
 
-from keras_wrn.data import DataError
-from keras_wrn.training import DataConfig, callbacks, checkpoint, run_files
-from keras_wrn.training.directory import locked
-from keras_wrn.training.errors import RunError
-from keras_wrn.training.recipe import smoke
+from keras_wrn.errors import DataError, RunError
+from keras_wrn.recipe import smoke
+from keras_wrn.runs import checkpoint
+from keras_wrn.runs import files as run_files
+from keras_wrn.runs.directory import locked
+from keras_wrn.training import DataConfig, callbacks
 from keras_wrn.training.run import run
 
 pytestmark = pytest.mark.skipif(
@@ -35,7 +36,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
 from tiny import PLAIN
 from keras_wrn.training import callbacks
-from keras_wrn.training.recipe import ExportConfig
+from keras_wrn.recipe import ExportConfig
 from keras_wrn.training.run import run
 end = callbacks.RunCallback.on_train_batch_end
 def die(self, batch, logs=None):
@@ -152,7 +153,7 @@ def test_a_flipped_bit_is_found_and_the_checkpoint_before_used(finished, tmp_pat
 
 def test_two_runs_in_one_directory_are_one_too_many(finished, tmp_path):
     code = (
-        "import sys\nfrom keras_wrn.training.directory import locked\n"
+        "import sys\nfrom keras_wrn.runs.directory import locked\n"
         "with locked(sys.argv[1]):\n    print('locked', flush=True)\n    sys.stdin.read()\n"
     )
     (tmp_path / "run").mkdir()

@@ -14,9 +14,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_wrn.errors import RunError
+from keras_wrn.runs.directory import locked
 from keras_wrn.training import Hosts
-from keras_wrn.training.directory import locked
-from keras_wrn.training.errors import RunError
 from keras_wrn.training.hosts import LOST, Share, join
 
 pytestmark = pytest.mark.extra("jax")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tiny import PLAIN
 
+from keras_wrn.errors import Diverged
+from keras_wrn.runs.checkpoint import Checkpoints
 from keras_wrn.training import callbacks as run_callbacks
-from keras_wrn.training.checkpoint import Checkpoints
-from keras_wrn.training.errors import Diverged
 from keras_wrn.training.hosts import Share
 from keras_wrn.training.run import run
 

@@ -25,7 +25,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
 from tiny import TINY
 from keras_wrn.training import callbacks
-from keras_wrn.training.errors import Stopped
+from keras_wrn.errors import Stopped
 from keras_wrn.training.run import run
 end = callbacks.RunCallback.on_train_batch_end
 def ask(self, batch, logs=None):

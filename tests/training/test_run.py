@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from tiny import PLAIN, TINY, weights
 
-from keras_wrn.training import DataConfig, Recipe, checkpoint, devices
+from keras_wrn.errors import CheckpointError, Stopped
+from keras_wrn.runs import checkpoint
+from keras_wrn.scripts import load_recipe
+from keras_wrn.training import DataConfig, Recipe, devices
 from keras_wrn.training import callbacks as run_callbacks
-from keras_wrn.training.errors import CheckpointError, Stopped
 from keras_wrn.training.hosts import Share
 from keras_wrn.training.run import run
-from keras_wrn.training.scripts import load_recipe
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports need the TensorFlow backend"

@@ -9,13 +9,13 @@ import pytest
 from tiny import PLAIN, weights
 
 import keras_wrn
+from keras_wrn.errors import Stopped
 from keras_wrn.models import count_macs
-from keras_wrn.training import Stopped
+from keras_wrn.optim.muon import Muon
+from keras_wrn.recipe import smoke
 from keras_wrn.training import callbacks as run_callbacks
 from keras_wrn.training import inputs as run_inputs
 from keras_wrn.training import run as run_module
-from keras_wrn.training.muon import Muon
-from keras_wrn.training.recipe import smoke
 from keras_wrn.training.run import run
 
 DATA = dataclasses.replace(

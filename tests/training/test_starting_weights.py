@@ -13,12 +13,12 @@ from tiny import PLAIN
 
 import keras_wrn
 from keras_wrn import cli, export, training
-from keras_wrn.data import DataError
+from keras_wrn.errors import DataError
+from keras_wrn.recipe import smoke
+from keras_wrn.scripts import load_recipe
 from keras_wrn.training import DataConfig, ExportConfig, ModelConfig, OptimizerConfig, Recipe
 from keras_wrn.training.announce import opening_lines
-from keras_wrn.training.recipe import smoke
 from keras_wrn.training.run import run
-from keras_wrn.training.scripts import load_recipe
 
 
 @pytest.fixture(scope="module")

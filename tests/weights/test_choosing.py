@@ -6,7 +6,8 @@ import pytest
 
 import keras_wrn
 from keras_wrn.catalog import from_checkpoint
-from keras_wrn.weights import WeightsError, load_torch_weights, read_state_dict, save_torch_weights
+from keras_wrn.errors import WeightsError
+from keras_wrn.weights import load_torch_weights, read_state_dict, save_torch_weights
 
 torch = pytest.importorskip("torch", reason="needs torch, of the extra `parity`")
 pytestmark = pytest.mark.extra("torch", "safetensors")

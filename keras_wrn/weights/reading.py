@@ -3,9 +3,7 @@
 import contextlib
 import errno
 
-
-class WeightsError(ValueError):
-    """Weights that cannot be read, or that are not of the network."""
+from keras_wrn.errors import WeightsError
 
 
 @contextlib.contextmanager

@@ -4,21 +4,16 @@ import contextlib
 import fnmatch
 import json
 import os
-import platform
 import shutil
-from importlib import metadata
 from pathlib import Path
-
-import keras
 
 from keras_wrn import files
 from keras_wrn.data.datasets import DATASETS
-from keras_wrn.distribution import VERSION
 from keras_wrn.files import TEMPORARY, write_json
-from keras_wrn.training.devices import cpu_facts
-from keras_wrn.training.errors import RunError
-from keras_wrn.training.recipe import SMOKE
-from keras_wrn.training.run_files import read_changes, read_object, read_recipe, read_summary
+from keras_wrn.machine import versions
+from keras_wrn.errors import RunError
+from keras_wrn.recipe import SMOKE
+from keras_wrn.runs.files import read_changes, read_object, read_recipe, read_summary
 
 # Fields of a recipe that may change on resume.
 NOT_TRAINING = "export", "paper_error", "source", "views"
@@ -196,25 +191,3 @@ def check_disk(run_dir, params, zca=None):
             f"{run_dir} needs {needed / 1e6:.0f} MB for checkpoints and artifacts, and its disk "
             f"has {free / 1e6:.0f} MB free."
         )
-
-
-def versions(*more):
-    """The machine and the versions of what computes, and of more packages, as a dict of str."""
-    found = {"python": platform.python_version(), "machine": _machine()}
-    found["keras-wrn"] = VERSION
-    packages = "keras", "tensorflow", "tensorflow-datasets", "jax", "torch", "numpy"
-    for package in packages + more:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    found["backend"] = keras.backend.backend()
-    return found
-
-
-def _machine():
-    name, family, model = map(cpu_facts, ("model name", "cpu family", "model\t"))
-    # Processors of several generations may have one name.
-    kind = f"{name} (family {family}, model {model})" if family else name or platform.machine()
-    usable = len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
-    return f"{kind}, {usable} core" + "s" * (usable > 1)

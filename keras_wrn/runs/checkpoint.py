@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_wrn.files import TEMPORARY, replacing
-from keras_wrn.training.errors import CheckpointError
+from keras_wrn.errors import CheckpointError
 
 DIGEST = hashlib.sha256().digest_size
 PATTERN = re.compile(r"step-(\d{8})\.npz")

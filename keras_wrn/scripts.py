@@ -4,10 +4,9 @@ import difflib
 import runpy
 from pathlib import Path
 
-import keras_wrn
-from keras_wrn.training.recipe import Recipe
+from keras_wrn.recipe import Recipe
 
-PACKAGE = Path(keras_wrn.__file__).parent
+PACKAGE = Path(__file__).parent
 
 
 def recipe_paths() -> dict[str, Path]:

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from keras_wrn.optim.schedules import OneCycle, WarmUp, build_schedule, scaled_schedule
+from keras_wrn.recipe import smoke
+from keras_wrn.scripts import load_recipe, recipe_paths
 from keras_wrn.training import DataConfig, ModelConfig, OptimizerConfig, Recipe, ScheduleConfig
-from keras_wrn.training.recipe import smoke
-from keras_wrn.training.schedules import OneCycle, WarmUp, build_schedule, scaled_schedule
-from keras_wrn.training.scripts import load_recipe, recipe_paths
 
 NAMES = [
     "cifar100_transfer_wrn16_2", "cifar100_wrn28_10", "cifar10_fast", "cifar10_wrn16_2",

@@ -9,11 +9,11 @@ from tiny import PLAIN
 
 import keras_wrn
 from keras_wrn.data import Preprocessing
+from keras_wrn.models import whitening as whitening_module
+from keras_wrn.models.whitening import EPSILON, whitening_of
 from keras_wrn.training import ModelConfig, WhitenedConv2D
-from keras_wrn.training import whitening as whitening_module
 from keras_wrn.training.inputs import Inputs
 from keras_wrn.training.network import final_model, training_model
-from keras_wrn.training.whitening import EPSILON, whitening_of
 
 PREPROCESSING = Preprocessing(32, mean=(0.5,) * 3, std=(0.25,) * 3)
 RECIPE = dataclasses.replace(PLAIN, model=ModelConfig(depth=10, width=1, whitened_stem=True))

@@ -4,9 +4,9 @@ import json
 import re
 
 from keras_wrn.catalog.names import CATALOG, CIFAR, model_info, split_tag
-from keras_wrn.training.directory import NOT_TRAINING
-from keras_wrn.training.recipe import Recipe
-from keras_wrn.training.scripts import load_recipe, recipe_paths
+from keras_wrn.runs.directory import NOT_TRAINING
+from keras_wrn.recipe import Recipe
+from keras_wrn.scripts import load_recipe, recipe_paths
 
 # What a run may have otherwise than the recipe whose error was published. The table and the card
 # say how many epochs it had.
@@ -34,7 +34,7 @@ def published_error(recipe: Recipe) -> tuple[float, str] | None:
     Example:
 
     ```python
-    recipe = load_recipe("cifar10_wrn28_10")   # of keras_wrn.training.scripts
+    recipe = load_recipe("cifar10_wrn28_10")   # of keras_wrn.scripts
     published_error(recipe)   # (4.0, "Table 5, median of 5")
     ```
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 from keras_wrn.catalog.names import split_tag
 from keras_wrn.catalog.sources import weights_info
 from keras_wrn.data.datasets import DATASETS
-from keras_wrn.training.run_files import read_recipe, read_summary
+from keras_wrn.runs.files import read_recipe, read_summary
 
 LICENCES = {
     "cifar10": "its authors state no licence",

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from keras_wrn.training.recipe import Recipe
+from keras_wrn.recipe import Recipe
 
 # What is read of an object, with its types; there may be more in it.
 LINE = {

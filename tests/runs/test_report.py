@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from keras_wrn.runs.report import plot_curves, results_table, write_between_markers
+from keras_wrn.scripts import load_recipe
 from keras_wrn.training import OptimizerConfig, Recipe
-from keras_wrn.training.report import plot_curves, results_table, write_between_markers
-from keras_wrn.training.scripts import load_recipe
 
 
 def write_run(folder, recipe, error, split="test"):

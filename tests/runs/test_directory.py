@@ -9,8 +9,8 @@ import pytest
 from tiny import PLAIN
 
 from keras_wrn.data import ZCA
-from keras_wrn.training import directory
-from keras_wrn.training.errors import RunError
+from keras_wrn.errors import RunError
+from keras_wrn.runs import directory
 from keras_wrn.training.run import run
 
 pytestmark = pytest.mark.skipif(

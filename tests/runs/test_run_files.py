@@ -9,10 +9,11 @@ import pytest
 from PIL import Image  # noqa: F401 - before matplotlib is
 
 import keras_wrn
-from keras_wrn.export import model_card
-from keras_wrn.training import directory, report, run_files
+from keras_wrn.runs.card import model_card
+from keras_wrn.recipe import Recipe
+from keras_wrn.runs import directory, report
+from keras_wrn.runs import files as run_files
 from keras_wrn.training.callbacks import RunLog
-from keras_wrn.training.recipe import Recipe
 from keras_wrn.verbs.runs import recipe_of
 
 RESULTS = Path(__file__).parents[2] / "results"

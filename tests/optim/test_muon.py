@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tiny import gradients_of, variables_of
 
+from keras_wrn.optim.muon import orthogonal
 from keras_wrn.training import SGD, Muon, Recipe
-from keras_wrn.training.muon import orthogonal
 
 SHAPES = {"conv1/kernel": (3, 3, 3, 4), "conv2/kernel": (3, 3, 4, 8), "conv3/kernel": (1, 1, 8, 16),
           "bn/gamma": (8,), "predictions/kernel": (16, 5)}  # fmt: skip

@@ -1,0 +1,55 @@
+"""What this package raises of its own."""
+
+import signal
+
+
+class KerasWrnError(Exception):
+    """Any of the errors below."""
+
+
+class DataError(KerasWrnError):
+    """A dataset that is missing, unreadable or not what was asked for."""
+
+
+class WeightsError(KerasWrnError, ValueError):
+    """Weights that cannot be read, or that are not of the network."""
+
+
+class DownloadError(KerasWrnError, OSError):
+    """A published file that cannot be fetched, or is not the one that was published."""
+
+
+class ExportError(KerasWrnError, RuntimeError):
+    """An artifact that cannot be written here, or that does not compute what the model does."""
+
+
+class ServingError(KerasWrnError, RuntimeError):
+    """A server that cannot be reached, refuses a request, or answers something else."""
+
+
+class RunError(KerasWrnError):
+    """A run that cannot start or go on; the message says why and what to do."""
+
+
+class Diverged(RunError):
+    """The loss is no longer a number."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint that is damaged or belongs to another network."""
+
+
+class Stopped(KerasWrnError):
+    """The run was asked to stop by a signal, and has saved its state.
+
+    Args:
+        signum: int, the signal.
+        path: where the checkpoints are.
+    """
+
+    def __init__(self, signum, path):
+        super().__init__(
+            f"Stopped by {signal.Signals(signum).name}; the state is saved in {path}. Continue "
+            "with --resume."
+        )
+        self.signum = signum

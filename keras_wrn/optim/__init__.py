@@ -1,0 +1,7 @@
+"""Optimizers and learning rate schedules, usable without a recipe."""
+
+from keras_wrn.optim.muon import Muon
+from keras_wrn.optim.schedules import OneCycle, WarmUp
+from keras_wrn.optim.sgd import SGD
+
+__all__ = ["SGD", "Muon", "OneCycle", "WarmUp"]
