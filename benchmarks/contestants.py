@@ -8,7 +8,6 @@ Everything is imported where it is used: a child process loads one library alone
 import itertools
 import multiprocessing
 import time
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -41,13 +40,13 @@ def our_step(row):
 
 
 def our_fit(row):
-    """`fit` with the callbacks of a run: seconds a step, on TensorFlow of the bare step too."""
+    """An epoch of a run, as it is trained: seconds a step, on TensorFlow of the bare step too."""
     import keras
 
     import keras_wrn
-    from keras_wrn.runs.checkpoint import Checkpoints
-    from keras_wrn.training.callbacks import RunLog, run_callbacks
-    from keras_wrn.training.hosts import Share
+    from keras_wrn.recipe import DataConfig, ModelConfig
+    from keras_wrn.training import Placement, Trainer
+    from keras_wrn.training.inputs import Inputs
 
     class Together(keras.callbacks.Callback):
         """Times steps together: a run has waited for some steps before, at both ends."""
@@ -65,11 +64,11 @@ def our_fit(row):
         """After each step of `fit` makes a bare one: both meet the same machine."""
 
         def on_train_begin(self, logs=None):
-            self.iterator, self.times, self.last = iter(dataset), [], None
+            self.iterator, self.times, self.last = iter(batch), [], None
 
         def on_train_batch_end(self, batch, logs=None):
             ended = time.perf_counter()
-            model.train_function(self.iterator)
+            self.model.train_function(self.iterator)
             if self.last is not None:
                 self.times.append((ended - self.last, time.perf_counter() - ended))
             self.last = time.perf_counter()
@@ -77,67 +76,32 @@ def our_fit(row):
         def seconds(self):
             return tuple(np.median(self.times, axis=0))
 
-    compute_in(row["precision"])
     jax = keras.backend.backend() == "jax"
-    model, dataset = (_from_device if jax else _from_tensors)(row)
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
-    jit = "auto" if jax else False
-    model.compile(keras_wrn.SGD(0.1), loss, weighted_metrics=[accuracy], jit_compile=jit)
-    if hasattr(model, "take_from"):
-        from keras_wrn.training.workers import build_metrics
+    side, classes = row["size"], 10 if row["size"] == 32 else 1000
+    recipe = keras_wrn.Recipe(
+        "fit", model=ModelConfig(name=row["network"]), data=DataConfig(crop_padding=4),
+        batch_size=row["batch"], rate_batch=row["batch"], epochs=1000,
+        precision=row["precision"], strategy="none",
+    )  # fmt: skip
+    count = ((2 if jax else 1) * INSIDE + 1) * row["batch"]
+    images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype="uint8")
+    labels = (np.arange(count) % classes).astype("int32")
+    preprocessing = keras_wrn.Preprocessing(side, mean=(0.5,) * 3, std=(0.25,) * 3)
+    held_out = images[: row["batch"]], labels[: row["batch"]]
+    trainer = Trainer(recipe, scratch(), Placement.of(recipe))
+    trainer.prepare(inputs=Inputs((images, labels), held_out, classes, preprocessing))
+    if not jax:
+        import tensorflow as tf
 
-        build_metrics(model, model.output_shape[-1])
-    directory = scratch()
-    steps = (2 if jax else 1) * INSIDE + 1
-    run = {
-        "recipe": keras_wrn.Recipe("fit", batch_size=row["batch"]),
-        "run_dir": directory,
-        "checkpoints": Checkpoints(directory / "checkpoints"),
-        "log": RunLog(directory / "log.jsonl"),
-        "batches": SimpleNamespace(steps_per_epoch=steps),
-        "start": 0,
-        "extras": {},
-        "share": Share(),
-    }
+        images, labels = made_up(row, classes)
+        batch = tf.data.Dataset.from_tensors((images, tf.one_hot(labels, classes))).repeat()
 
     def fit():
         timed = Together() if jax else InTurns()
-        callbacks = run_callbacks(model, **run)
-        callbacks.callbacks.append(timed)  # the last, after whatever else a step calls
-        model.fit(dataset, steps_per_epoch=steps, shuffle=False, callbacks=callbacks)
+        trainer.fit(until=trainer.step // trainer.steps + 1, callbacks=[timed])
         return timed.seconds()
 
     return fit
-
-
-def _from_tensors(row):
-    """A model and its batches for `fit` on TensorFlow: one batch, again and again."""
-    import tensorflow as tf
-
-    model = our_model(row)
-    classes = model.output_shape[-1]
-    images, labels = made_up(row, classes)
-    batch = images, tf.one_hot(labels, classes)
-    return model, tf.data.Dataset.from_tensors(batch).repeat()
-
-
-def _from_device(row):
-    """A model and its batches for `fit` on JAX, cropped, mirrored and normalised on the device."""
-    import keras
-
-    from keras_wrn import data
-    from keras_wrn.training.on_device import on_device
-
-    model = our_model(row)
-    model = on_device(keras.Model)(model.inputs, model.outputs)
-    count, side = (2 * INSIDE + 1) * row["batch"], row["size"]
-    images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype="uint8")
-    batches = data.Batches(
-        images, np.arange(count) % 10, model.output_shape[-1], batch_size=row["batch"],
-        preprocessing=data.Preprocessing(side, mean=(0.5,) * 3, std=(0.25,) * 3),
-    )  # fmt: skip
-    return model, model.take_from(batches, 0, 1)
 
 
 def our_artifact(row, kind):

@@ -17,6 +17,8 @@ from keras_wrn.recipe import (
 from keras_wrn.training.distill import Distiller
 from keras_wrn.training.hosts import Hosts
 from keras_wrn.training.network import build_model
+from keras_wrn.training.placement import Placement
+from keras_wrn.training.trainer import Trainer
 
 __all__ = [
     "SGD",
@@ -30,10 +32,12 @@ __all__ = [
     "Muon",
     "OneCycle",
     "OptimizerConfig",
+    "Placement",
     "Recipe",
     "RunError",
     "ScheduleConfig",
     "Stopped",
+    "Trainer",
     "WarmUp",
     "WhitenedConv2D",
     "build_model",

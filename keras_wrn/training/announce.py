@@ -9,13 +9,13 @@ from keras_wrn.training.outcome import size_of
 FEW_STEPS = 100
 
 
-def opening_lines(recipe, model, data, place):
+def opening_lines(recipe, model, data, placement):
     """The lines that say what is trained, on what, and what to know of it."""
-    replicas = place.replicas
+    replicas = placement.replicas
     lines = [
         f"{recipe.name}: {model.name}, {size_of(model.trainable_weights):,} parameters to train, "
         f"{len(data.train[0]):,} training and {len(data.test[0]):,} held-out images of "
-        f"{recipe.data.dataset}, {place.precision}"
+        f"{recipe.data.dataset}, {placement.precision}"
     ]
     start = "" if recipe.model.weights else random_line(recipe.model.name)
     if start:
@@ -41,15 +41,19 @@ def opening_lines(recipe, model, data, place):
             "loses 2 points on CIFAR-100), or try --scale-lr"
         )
     if replicas > 1:
-        processes = f" of {place.share.count} processes" if place.share.count > 1 else ""
-        together = place.strategy is None or recipe.sync_batch_norm
+        processes = f" of {placement.count} processes" if placement.count > 1 else ""
+        together = placement.strategy is None or recipe.sync_batch_norm
         norm = "over all of them" if together else "of each, its moving statistics averaged"
-        jit = "" if place.strategy is None else "; jit_compile is off, it fails on several devices"
+        jit = (
+            ""
+            if placement.strategy is None
+            else "; jit_compile is off, it fails on several devices"
+        )
         lines.append(
             f"{replicas} devices{processes}, {recipe.batch_size // replicas} images each: batch "
             f"norm {norm}{jit}"
         )
-    idle = place.idle_devices()
+    idle = placement.idle_devices()
     if idle:
         lines.append(
             f"{idle} devices stay idle: on JAX, --strategy multi-host --hosts.processes 1 takes all"

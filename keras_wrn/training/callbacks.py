@@ -17,7 +17,6 @@ from keras_wrn.errors import Diverged, RunError, Stopped
 from keras_wrn.files import replacing
 from keras_wrn.runs.checkpoint import metrics_of, restore_metrics, state_of
 from keras_wrn.runs.files import read_log
-from keras_wrn.training.hosts import is_any_asked_to_stop, on_chief
 
 AHEAD = 8  # steps that may be under way on a device before the loss of the first is looked at
 
@@ -58,12 +57,12 @@ class RunCallback(keras.callbacks.Callback):
         batch_size: int.
         start: int, the step of the run that this `fit` begins with.
         extras: dict, what the checkpoint kept beside the variables.
-        share: `Share`, which of several processes this is: process 0 writes.
+        placement: `Placement`: of several processes the first writes.
     """
 
-    def __init__(self, checkpoints, log, steps, batch_size, start, extras, share):
+    def __init__(self, checkpoints, log, steps, batch_size, start, extras, placement):
         super().__init__()
-        self.share = share
+        self.placement = placement
         self.checkpoints = checkpoints
         self.log = log
         self.steps = steps
@@ -78,7 +77,7 @@ class RunCallback(keras.callbacks.Callback):
         self.handlers = {}
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may handle signals
-        if self.share.count > 1 and self.share.link.handles_sigterm:
+        if self.placement.count > 1 and self.placement.link.handles_sigterm:
             self.handlers[signal.SIGINT] = signal.signal(signal.SIGINT, _as_sigterm)
             return
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -111,7 +110,7 @@ class RunCallback(keras.callbacks.Callback):
         self.step += 1
         self.losses.append((self.step, (logs or {}).get("loss", 0.0)))
         self._check_losses(AHEAD)
-        self.stopping = is_any_asked_to_stop(self.signum is not None, self.share, self.step)
+        self.stopping = self.placement.is_any_asked_to_stop(self.signum is not None, self.step)
         if self.stopping and self.step % self.steps:
             self._check_weights()
             self._save(seconds=np.float64(time.perf_counter() - self.begun))
@@ -139,7 +138,11 @@ class RunCallback(keras.callbacks.Callback):
         self.trained = metrics_of(self.model)  # the evaluation has the same metrics
 
     def on_test_batch_end(self, batch, logs=None):
-        if self.signum is not None and self.share.count == 1 and self.training_ended is not None:
+        if (
+            self.signum is not None
+            and self.placement.count == 1
+            and self.training_ended is not None
+        ):
             self._check_weights()
             seconds = np.float64(self.training_ended - self.begun)
             self._save(seconds=seconds, **self.trained)
@@ -162,7 +165,7 @@ class RunCallback(keras.callbacks.Callback):
         }
         self._save(line)
         # Alone, also where the signal came after the last step; of several, all hear it at a step.
-        if self.stopping or (self.signum is not None and self.share.count == 1):
+        if self.stopping or (self.signum is not None and self.placement.count == 1):
             self._stop()
 
     def _check_weights(self):
@@ -182,7 +185,7 @@ class RunCallback(keras.callbacks.Callback):
             self.checkpoints.save(state, self.step)
 
         try:
-            on_chief(write, self.share)
+            self.placement.on_chief(write)
         except OSError as error:
             self.restore_handlers()
             last = self.checkpoints.paths()[-1:]
@@ -231,14 +234,20 @@ class RunCallbacks(keras.callbacks.CallbackList):
             callback.on_train_batch_end(batch, own)
 
 
-def run_callbacks(model, recipe, run_dir, checkpoints, log, batches, start, extras, share):
-    """The callbacks of one `fit` of a run, in order, which counts the epochs of the whole run."""
-    steps = batches.steps_per_epoch
-    callbacks = [RunCallback(checkpoints, log, steps, recipe.batch_size, start, extras, share)]
-    if share.is_chief:
-        callbacks += _tensorboard(run_dir, say=not start)
+def run_callbacks(trainer):
+    """The callbacks of one `fit` of a `Trainer`, in order, which count the epochs of its run."""
+    steps, start, recipe = trainer.steps, trainer.step, trainer.recipe
+    is_chief = trainer.placement.is_chief
+    callbacks = [
+        RunCallback(
+            trainer.checkpoints, trainer.log, steps, recipe.batch_size, start, trainer.extras,
+            trainer.placement,
+        )
+    ]  # fmt: skip
+    if is_chief:
+        callbacks += _tensorboard(trainer.run_dir, say=not start)
     return RunCallbacks(
-        callbacks, add_history=True, add_progbar=share.is_chief, model=model,
+        callbacks, add_history=True, add_progbar=is_chief, model=trainer.model,
         epochs=recipe.epochs, steps=steps - start % steps, verbose=1 if sys.stdout.isatty() else 2,
     )  # fmt: skip
 

@@ -1,16 +1,13 @@
 """Which devices a run uses, and in which precision."""
 
 import contextlib
-import dataclasses
 import os
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from keras_wrn.machine import cpu_facts
 from keras_wrn.models.convolution import REWRITE
-from keras_wrn.training.hosts import Share
 
 # On processors with one of these TensorFlow takes oneDNN's kernels by itself.
 ON_BY_DEFAULT = frozenset("avx512_vnni avx512_bf16 avx_vnni amx_tile amx_int8 amx_bf16".split())
@@ -124,60 +121,3 @@ def mirrored_devices(tf):
     """All GPUs; without any, all logical CPU devices."""
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     return [device.name for device in tf.config.list_logical_devices(kind)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """Where a run computes.
-
-    Args:
-        strategy: a `tf.distribute` strategy, or None.
-        share: `Share`, which of several processes this is.
-        precision: str, "float32", "bfloat16" or "float16".
-        replicas: int, how many devices share a batch.
-    """
-
-    strategy: Any
-    share: Share
-    precision: str
-    replicas: int
-
-    def scope(self):
-        """Where variables are made."""
-        return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
-
-    def idle_devices(self):
-        """How many devices of this process JAX has that the run does not use."""
-        if keras.backend.backend() != "jax" or self.replicas > 1:
-            return 0
-        import jax
-
-        return len(jax.local_devices()) - 1
-
-    def device_names(self):
-        """The devices, as a list of str."""
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            devices = mirrored_devices(tf)
-            return devices if self.strategy is not None else devices[:1]
-        if keras.backend.backend() == "jax":
-            import jax
-
-            return [str(device) for device in jax.devices()[: self.replicas]]
-        return [keras.backend.backend()]
-
-
-def place(recipe, share):
-    """Where a recipe computes on this machine."""
-    precision = resolve_precision(recipe.precision)
-    if recipe.strategy == "multi-host":
-        strategy = getattr(share.link, "strategy", None)
-    else:
-        strategy = make_strategy(recipe.strategy)
-    replicas = 1
-    if strategy is not None:
-        replicas = strategy.num_replicas_in_sync
-    elif keras.distribution.distribution() is not None:
-        replicas = len(keras.distribution.list_devices())
-    return Place(strategy, share, precision, replicas)

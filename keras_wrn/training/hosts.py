@@ -3,14 +3,10 @@
 On JAX by `keras.distribution`, on TensorFlow by MultiWorkerMirroredStrategy.
 """
 
-import contextlib
 import dataclasses
-import hashlib
-import io
 import os
 import re
 import sys
-from typing import Any
 
 import keras
 import numpy as np
@@ -47,25 +43,6 @@ class Hosts:
     """Which of them this one is, from 0."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Share:
-    """Which of the processes of a run this one is, and by what it speaks with the others."""
-
-    rank: int = 0
-    count: int = 1
-    link: Any = None
-
-    @property
-    def is_chief(self):
-        """Whether this process writes what the run leaves."""
-        return self.rank == 0
-
-    def rows(self, batch):
-        """This process's rows of a global batch of so many."""
-        size = batch // self.count
-        return slice(self.rank * size, (self.rank + 1) * size)
-
-
 class JaxLink:
     """What the processes of a run say to each other on JAX."""
 
@@ -90,8 +67,11 @@ class JaxLink:
         return multihost_utils.reached_preemption_sync_point(step)
 
 
-def join(strategy, hosts: Hosts = Hosts()) -> Share:
+def join(strategy, hosts: Hosts = Hosts()):
     """Become one of the processes of a run; alone, unless the strategy is "multi-host".
+
+    Returns:
+        Which of the processes this one is; how many there are; by what they speak, or None.
 
     Raises:
         RunError: this backend has no such strategy, or the peers do not answer.
@@ -101,7 +81,7 @@ def join(strategy, hosts: Hosts = Hosts()) -> Share:
     if strategy != "multi-host":
         if given:
             raise ValueError(f"{', '.join(given)}: these are for `strategy` 'multi-host'")
-        return Share()
+        return 0, 1, None
     backend = keras.backend.backend()
     if backend == "tensorflow":
         if given:
@@ -111,9 +91,9 @@ def join(strategy, hosts: Hosts = Hosts()) -> Share:
             )
         from keras_wrn.training.workers import join_workers
 
-        rank, count, link = join_workers(JOIN_SECONDS)
+        workers = join_workers(JOIN_SECONDS)
         joined.append("tensorflow")
-        return Share(rank, count, link)
+        return workers
     if backend != "jax":
         raise RunError(
             "Many machines need Keras on JAX or TensorFlow: start every process with "
@@ -147,7 +127,7 @@ def _join_jax(settings):
         devices=keras.distribution.list_devices(), auto_shard_dataset=False
     )
     keras.distribution.set_distribution(distribution)
-    return Share(jax.process_index(), jax.process_count(), JaxLink())
+    return jax.process_index(), jax.process_count(), JaxLink()
 
 
 def _settings(hosts):
@@ -165,57 +145,6 @@ def _settings(hosts):
     return settings
 
 
-def from_chief(arrays, share: Share):
-    """A dict of NumPy arrays that process 0 has, or None, on every process."""
-    if share.count == 1:
-        return arrays
-    file = io.BytesIO()
-    if share.is_chief and arrays is not None:
-        np.savez(file, **arrays)
-    data = np.frombuffer(file.getvalue(), "uint8")
-    length = share.link.from_first(np.array([len(data)], "int64").view("uint8"))
-    size = int(length.view("int64")[0])
-    if not size:
-        return None
-    data = share.link.from_first(data if share.is_chief else np.zeros(size, "uint8"))
-    with np.load(io.BytesIO(data.tobytes())) as archive:
-        return dict(archive)
-
-
-def on_chief(function, share: Share):
-    """What a function that process 0 calls returns there, None elsewhere.
-
-    Raises:
-        RunError: (on the others) it failed there; the error itself is raised on process 0.
-    """
-    if share.count == 1:
-        return function()
-    result = failure = None
-    if share.is_chief:
-        try:
-            result = function()
-        except Exception as error:
-            failure = error
-    failed = from_chief({"failed": np.array(failure is not None)}, share)["failed"]
-    if failure is not None:
-        raise failure
-    if failed:
-        raise RunError("Process 0 cannot go on: its message says why.")
-    return result
-
-
-def check_same(what, text, share: Share):
-    """Raise a ValueError where this process was given something else than process 0."""
-    if share.count == 1:
-        return
-    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), "uint8")
-    if (share.link.from_first(digest) != digest).any():
-        raise ValueError(
-            f"All processes should be given the same {what}. Process {share.rank} of "
-            f"{share.count} has another one than process 0: {text[:2000]}"
-        )
-
-
 def end_process(code):
     """Leave with an exit status: of several processes at once, as the backends would wait."""
     if joined:
@@ -223,38 +152,3 @@ def end_process(code):
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
-
-
-def is_any_asked_to_stop(asked, share: Share, step) -> bool:
-    """Whether this process was asked to stop, or another; all hear of it at the same step."""
-    return asked if share.count == 1 else bool(share.link.is_any(asked, step))
-
-
-@contextlib.contextmanager
-def peers(share: Share, run_dir):
-    """End this process where another of the run was lost, as the backends do less politely."""
-    try:
-        yield
-    except Exception as error:
-        if share.count == 1 or not share.link.is_lost(error):
-            raise
-        if "RESOURCE_EXHAUSTED" in str(error):
-            raise
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        reason = next((line for line in lines if "aborted" in line), lines[0])
-        print(
-            "A process of this run was lost, or this one cannot go on: "
-            f"{reason.strip()[:200]}. Start all of them again with --resume: {run_dir} has the "
-            "state of the last whole epoch.",
-            file=sys.stderr,
-            flush=True,
-        )
-        sys.stdout.flush()
-        # Not by way of the backend's own shutdown, which waits for the lost one and aborts.
-        os._exit(LOST)
-
-
-def leave():
-    """What comes after training is of one process."""
-    if keras.distribution.distribution() is not None:
-        keras.distribution.set_distribution(None)

@@ -190,13 +190,13 @@ def recipe_batches(recipe, data, size):
     )
 
 
-def train_batches(model, batches, start, epochs, share):
+def train_batches(model, batches, start, epochs, placement):
     """What `fit` reads from a step on: this process's part of the `Batches`."""
     if hasattr(model, "take_from"):
         return model.take_from(batches, start, epochs)
     if keras.backend.backend() == "tensorflow":
         return batches.dataset(start, epochs)  # the strategy gives each worker its part
-    return batches.arrays(start, epochs, share.rows(batches.batch_size))
+    return batches.arrays(start, epochs, placement.rows(batches.batch_size))
 
 
 def eval_batch(recipe, data):
@@ -204,14 +204,14 @@ def eval_batch(recipe, data):
     return min(EVAL_BATCH, max(recipe.batch_size, EVAL_PIXELS // data.preprocessing.size**2))
 
 
-def eval_batches(recipe, data, place):
+def eval_batches(recipe, data, placement):
     """The held-out images in equal batches, of which this process evaluates its part."""
     images, labels = data.test
     settings = {
         "batch_size": eval_batch(recipe, data),
         "preprocessing": data.preprocessing,
-        "replicas": place.replicas,
+        "replicas": placement.replicas,
     }
     if keras.backend.backend() == "tensorflow":
         return eval_dataset(images, labels, data.classes, **settings)
-    return EvalBatches(images, labels, data.classes, rows=place.share.rows, **settings)
+    return EvalBatches(images, labels, data.classes, rows=placement.rows, **settings)

@@ -12,9 +12,9 @@ from keras_wrn.data.pipeline import ArrayBatches
 LIMIT = 4 * 2**30  # bytes of training images that go onto the device
 
 
-def fits_device(share, images):
+def fits_device(placement, images):
     """Whether a run keeps its training images on the device: JAX, and one of them."""
-    alone = share.count == 1 and keras.distribution.distribution() is None
+    alone = placement.count == 1 and keras.distribution.distribution() is None
     return keras.backend.backend() == "jax" and alone and images.nbytes <= LIMIT
 
 

@@ -15,10 +15,17 @@ def size_of(weights):
     return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
-def summarize(recipe, run_dir, final, student, teacher, data, place, renewed):
-    """The contents of summary.json; `renewed` images gave the batch norms new statistics."""
+def summarize(trainer, final, renewed):
+    """The contents of summary.json of a run.
+
+    Args:
+        trainer: `Trainer`, which has trained.
+        final: the network as users get it.
+        renewed: int, how many images gave its batch norms new statistics.
+    """
     from keras_wrn.evaluation import evaluate
 
+    recipe, run_dir, data = trainer.recipe, trainer.run_dir, trainer.data
     lines = read_log(run_dir / "log.jsonl")
     results = evaluate(final, data.test, batch_size=eval_batch(recipe, data))
     several = {}
@@ -28,7 +35,7 @@ def summarize(recipe, run_dir, final, student, teacher, data, place, renewed):
         )
         several = {"views": recipe.views, "views_test_accuracy": several["accuracy"]}
     macs = count_macs(final)
-    teaching = 0 if teacher is None else count_macs(teacher)
+    teaching = 0 if trainer.teacher is None else count_macs(trainer.teacher)
     seen = len(data.train[0]) // recipe.batch_size * recipe.batch_size
     return {
         "recipe": recipe.name,
@@ -40,17 +47,17 @@ def summarize(recipe, run_dir, final, student, teacher, data, place, renewed):
         "last_epoch": lines[-1],
         **({"changes": changes} if (changes := noted_changes(run_dir)) else {}),
         "params": size_of(final.trainable_weights),
-        "trained_params": size_of(student.trainable_weights),
+        "trained_params": size_of(trainer.student.trainable_weights),
         "macs": macs,
         "flops": seen
         * sum(
-            epochs * (_training_flops(recipe, student, size) + 2 * teaching)
+            epochs * (_training_flops(recipe, trainer.student, size) + 2 * teaching)
             for epochs, size in phases(recipe, data.preprocessing.size)
         )
         + 2 * macs * renewed,
         "seconds": round(sum(line["seconds"] for line in lines), 1),
-        "precision": place.precision,
-        "devices": place.device_names(),
+        "precision": trainer.placement.precision,
+        "devices": trainer.placement.device_names(),
         "versions": read_texts(run_dir / "versions.json"),
         "data": {
             "dataset": recipe.data.dataset,

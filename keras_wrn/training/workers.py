@@ -16,9 +16,9 @@ import numpy as np
 from keras_wrn.errors import RunError
 
 
-def on_workers(share):
+def on_workers(placement):
     """Whether the processes of a run are TensorFlow's workers."""
-    return isinstance(share.link, WorkersLink)
+    return isinstance(placement.link, WorkersLink)
 
 
 class WorkersLink:

@@ -17,7 +17,8 @@ import pytest
 from keras_wrn.errors import RunError
 from keras_wrn.runs.directory import locked
 from keras_wrn.training import Hosts
-from keras_wrn.training.hosts import LOST, Share, join
+from keras_wrn.training.hosts import LOST, join
+from keras_wrn.training.placement import Placement
 
 pytestmark = pytest.mark.extra("jax")
 ROOT = Path(__file__).parents[2]
@@ -238,10 +239,14 @@ def test_what_one_process_cannot_do_ends_all_soon(tmp_path, monkeypatch, what):
 
 
 def test_shares_of_a_batch():
-    assert [Share(rank, 4).rows(16) for rank in range(4)] == [
+    assert [Placement(rank=rank, count=4).rows(16) for rank in range(4)] == [
         slice(0, 4), slice(4, 8), slice(8, 12), slice(12, 16),
     ]  # fmt: skip
-    assert Share().rows(7) == slice(0, 7) and Share().is_chief and not Share(1, 2).is_chief
+    assert (
+        Placement().rows(7) == slice(0, 7)
+        and Placement().is_chief
+        and not Placement(rank=1, count=2).is_chief
+    )
 
 
 def test_what_does_not_go_together_is_refused(monkeypatch):

@@ -10,7 +10,7 @@ from tiny import PLAIN
 from keras_wrn.errors import Diverged
 from keras_wrn.runs.checkpoint import Checkpoints
 from keras_wrn.training import callbacks as run_callbacks
-from keras_wrn.training.hosts import Share
+from keras_wrn.training.placement import Placement
 from keras_wrn.training.run import run
 
 pytestmark = pytest.mark.skipif(
@@ -45,7 +45,7 @@ def test_a_device_may_be_some_steps_ahead_of_its_losses():
             written.update(logs)
 
     shown, written = [], {}
-    callback = run_callbacks.RunCallback(None, None, 40, 16, 0, {}, Share())
+    callback = run_callbacks.RunCallback(None, None, 40, 16, 0, {}, Placement())
     listed = run_callbacks.RunCallbacks([callback, Bar(), Board()], add_history=True)
     losses = [Loss(1.0) for _ in range(20)]
     for step, loss in enumerate(losses):

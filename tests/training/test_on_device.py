@@ -14,9 +14,9 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 from tiny import PLAIN
 import keras_wrn
-from keras_wrn.training import run as run_module
+from keras_wrn.training import trainer as run_module
 if on_device == "no":
-    run_module.fits_device = lambda share, images: False
+    run_module.fits_device = lambda placement, images: False
 data = dataclasses.replace(PLAIN.data, dataset="cifar10", **json.loads(settings))
 model = dataclasses.replace(PLAIN.model, whitened_stem=True)
 optimizer = dataclasses.replace(PLAIN.optimizer, kernel_rate=0.2)
@@ -82,12 +82,12 @@ def test_batches_made_on_the_device_are_those_of_the_host(run_python):
 
 DECIDE = """
 import numpy as np
-from keras_wrn.training.hosts import Share
+from keras_wrn.training.placement import Placement
 from keras_wrn.training import on_device
 images = np.zeros((4, 8, 8, 3), "uint8")
-print(on_device.fits_device(Share(), images), on_device.fits_device(Share(0, 2), images))
+print(on_device.fits_device(Placement(), images), on_device.fits_device(Placement(count=2), images))
 on_device.LIMIT = 700
-print(on_device.fits_device(Share(), images))
+print(on_device.fits_device(Placement(), images))
 """
 
 

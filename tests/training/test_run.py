@@ -17,7 +17,7 @@ from keras_wrn.runs import checkpoint
 from keras_wrn.scripts import load_recipe
 from keras_wrn.training import DataConfig, Recipe, devices
 from keras_wrn.training import callbacks as run_callbacks
-from keras_wrn.training.hosts import Share
+from keras_wrn.training.placement import Placement
 from keras_wrn.training.run import run
 
 pytestmark = pytest.mark.skipif(
@@ -139,7 +139,7 @@ def test_a_stopped_run_continues_as_if_never_stopped(
 
 
 def test_only_a_second_ctrl_c_ends_at_once(monkeypatch, capsys):
-    callback = run_callbacks.RunCallback(None, None, 4, 16, 0, {}, Share())
+    callback = run_callbacks.RunCallback(None, None, 4, 16, 0, {}, Placement())
     callback.handlers = {}
     for _ in range(2):  # launchers send SIGTERM to the whole group, and again
         callback._on_signal(signal.SIGTERM, None)

@@ -15,7 +15,7 @@ from keras_wrn.optim.muon import Muon
 from keras_wrn.recipe import smoke
 from keras_wrn.training import callbacks as run_callbacks
 from keras_wrn.training import inputs as run_inputs
-from keras_wrn.training import run as run_module
+from keras_wrn.training import trainer as run_module
 from keras_wrn.training.run import run
 
 DATA = dataclasses.replace(

@@ -1,0 +1,272 @@
+"""A run: what it is made of, and its three steps."""
+
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_wrn.files import write_json
+from keras_wrn.models.layers import BatchNormalization
+from keras_wrn.optim.muon import Muon
+from keras_wrn.optim.schedules import scaled_schedule
+from keras_wrn.optim.sgd import SGD
+from keras_wrn.recipe import Recipe
+from keras_wrn.runs import report
+from keras_wrn.runs.checkpoint import Checkpoints, apply_state
+from keras_wrn.runs.directory import begin_directory, check_disk, check_unchanged, note_changes
+from keras_wrn.training.announce import opening_lines
+from keras_wrn.training.averaging import averaging, hold_average, renew_statistics
+from keras_wrn.training.callbacks import RunLog, end_epoch, run_callbacks
+from keras_wrn.training.devices import precision_scope
+from keras_wrn.training.distill import Distiller
+from keras_wrn.training.inputs import (
+    check_inputs,
+    eval_batches,
+    fingerprint,
+    load_inputs,
+    phases,
+    recipe_batches,
+    train_batches,
+)
+from keras_wrn.training.memory import memory_explained
+from keras_wrn.training.network import final_model, load_teacher, start_model, training_model
+from keras_wrn.training.on_device import fits_device, on_device
+from keras_wrn.training.outcome import export_artifacts, summarize
+from keras_wrn.training.placement import Placement
+from keras_wrn.training.workers import build_metrics, of_workers, on_workers
+
+
+class Trainer:
+    """Trains a recipe in a run directory: `prepare`, `fit`, `finish`.
+
+    Args:
+        recipe: `Recipe`.
+        run_dir: path, which is open to this run alone; see `keras_wrn.runs.directory`.
+        placement: `Placement`.
+
+    Once it is prepared it has
+
+        data: `Inputs`, the images and their preprocessing.
+        start, teacher: the networks that it starts from and learns from, or None.
+        student: the network that trains, which ends in logits.
+        model: what `fit` is called on: the student, or what is around it.
+        phases: list of (epochs, `Batches`).
+        steps: int, of an epoch.
+        step: int, how many of the run are done.
+        checkpoints, log: `Checkpoints`, and `RunLog` on the first process.
+    """
+
+    def __init__(self, recipe: Recipe, run_dir, placement: Placement):
+        self.recipe, self.run_dir, self.placement = recipe, Path(run_dir), placement
+        self.checkpoints = Checkpoints(self.run_dir / "checkpoints")
+
+    def prepare(self, data_dir=None, made_up=False, changes=(), inputs=None):
+        """Load the images, build the model, and take up the newest checkpoint.
+
+        Args:
+            data_dir: path where TFDS keeps its data, or None.
+            made_up: bool, a few made-up images instead.
+            changes: list of str, how the recipe differs from what the run was begun with.
+            inputs: `Inputs` in place of the recipe's own images.
+
+        Raises:
+            DataError: the dataset is missing or unreadable.
+            RunError: no checkpoint can be read, the disk is too full, the memory does not suffice.
+            ValueError: a setting cannot be, or the run was begun with other images.
+        """
+        self._load(data_dir, made_up, inputs)
+        with self._computing():
+            self._build()
+            self._take_up(changes)
+
+    def fit(self, until=None, callbacks=()):
+        """Train to the end of an epoch.
+
+        Args:
+            until: int, of which epoch; None for the last.
+            callbacks: more Keras callbacks, which come after those of the run.
+
+        Raises:
+            RunError: the disk became too full, the memory does not suffice, or the loss became NaN
+                (`Diverged`).
+            Stopped: SIGTERM or SIGINT came; the state is saved.
+        """
+        until = self.recipe.epochs if until is None else until
+        with self._computing():
+            end = 0
+            for epochs, batches in self.phases:
+                end += epochs
+                if self.extras and self.step <= end * self.steps:
+                    # Stopped inside an epoch, or in its evaluation.
+                    self._fit(batches, self.step // self.steps + 1, callbacks)
+                if self.step < min(end, until) * self.steps:
+                    self._fit(batches, min(end, until), callbacks)
+                if len(self.phases) > 1:  # else TensorFlow makes one for images of any size
+                    self.model.train_function = None
+            if until < self.recipe.epochs:
+                return
+            if self.recipe.optimizer.average:
+                self._take_average(self.model.trainable_variables)
+        self.placement.leave()
+
+    def finish(self):
+        """Write the trained network, what it can do, and its artifacts; returns the summary."""
+        recipe, run_dir, preprocessing = self.recipe, self.run_dir, self.data.preprocessing
+        final = final_model(recipe, self.student, preprocessing)
+        renewed = 0
+        if recipe.optimizer.average:
+            batches = recipe_batches(recipe, self.data, preprocessing.size)
+            renewed = renew_statistics(final, batches, recipe.epochs)
+        final.save(run_dir / "model.keras")
+        preprocessing.save(run_dir)
+        summary = summarize(self, final, renewed)
+        report.plot_curves(run_dir, summary["test_error"])
+        export_artifacts(recipe, final, run_dir / "export")
+        write_json(run_dir / "summary.json", summary)
+        split = "validation" if recipe.data.validation else "test"
+        error = f"{summary['test_error']:.2f} % {split} error"
+        epochs = f"{recipe.epochs} epoch" + "s" * (recipe.epochs > 1)
+        print(f"{recipe.name}: {error} after {epochs}; see {run_dir}")
+        return summary
+
+    def _load(self, data_dir, made_up, inputs):
+        recipe, placement = self.recipe, self.placement
+        keras.utils.set_random_seed(recipe.seed)
+        if recipe.deterministic and keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.experimental.enable_op_determinism()
+        check_inputs(recipe)
+        self.start = start_model(recipe.model)
+        self.data = inputs or load_inputs(recipe, self.start, data_dir, made_up)
+        with placement.scope():
+            self.teacher = load_teacher(recipe.distill, self.data.preprocessing, self.data.classes)
+        models = (model for model in (self.start, self.teacher) if model is not None)
+        self.given = fingerprint(self.data, *models)
+        placement.check_same("recipe", recipe.to_json())
+        placement.check_same("images and starting weights", json.dumps(self.given))
+        placement.on_chief(check_unchanged, self.run_dir, self.given)
+
+    def _build(self):
+        recipe, placement, replicas = self.recipe, self.placement, self.placement.replicas
+        self.phases = [
+            (epochs, recipe_batches(recipe, self.data, size))
+            for epochs, size in phases(recipe, self.data.preprocessing.size)
+        ]
+        self.steps = self.phases[0][1].steps_per_epoch
+        if recipe.batch_size % replicas:
+            raise ValueError(
+                f"`batch_size` should be a multiple of the {replicas} devices. Received: "
+                f"{recipe.batch_size}. Nearest: {round(recipe.batch_size / replicas) * replicas}"
+            )
+        with placement.scope():
+            self.student = training_model(recipe, self.start, self.data)
+            if placement.strategy is not None and replicas > 1 and recipe.sync_batch_norm:
+                for layer in self.student.layers:
+                    if isinstance(layer, BatchNormalization):
+                        layer.synchronized = True
+        with contextlib.nullcontext() if on_workers(placement) else placement.scope():
+            self.model = self._fitted()
+        with placement.scope():
+            params, zca = self.model.count_params(), self.data.preprocessing.zca
+            placement.on_chief(check_disk, self.run_dir, params, zca)
+            compile_model(self.model, recipe, self.steps)
+            self._take_average = hold_average(self.model.optimizer)
+            build_metrics(self.model, self.data.classes)  # which `fit` makes too late to restore
+
+    def _fitted(self):
+        """What `fit` is called on: the student or a distiller around it, of a class that fits."""
+        cls: Any = keras.Model if self.teacher is None else Distiller
+        if on_workers(self.placement):
+            cls = of_workers(cls)
+        elif fits_device(self.placement, self.data.train[0]):
+            cls = on_device(cls)
+        if cls is keras.Model:
+            return self.student
+        if self.teacher is None:
+            return cls(self.student.inputs, self.student.outputs, name=self.student.name)
+        settings = dataclasses.asdict(self.recipe.distill)
+        settings.pop("teacher")
+        return cls(self.student, self.teacher, **settings)
+
+    def _take_up(self, changes):
+        """Begin the directory, or go on after its newest checkpoint."""
+        recipe, placement, run_dir = self.recipe, self.placement, self.run_dir
+        with placement.scope():
+            placement.on_chief(begin_directory, run_dir, recipe, self.given)
+            if placement.is_chief:
+                print(opening_lines(recipe, self.student, self.data, placement))
+            stored = placement.from_chief(placement.on_chief(self.checkpoints.read))
+            self.step, self.extras = apply_state(self.model, stored)
+            if self.step > recipe.epochs * self.steps:
+                raise ValueError(
+                    f"`epochs` should be at least the {self.step / self.steps:g} that {run_dir} "
+                    f"has behind it. Received: {recipe.epochs}"
+                )
+            placement.on_chief(note_changes, run_dir, recipe, changes, self.step)
+        self.log = None
+        if placement.is_chief:
+            self.log = RunLog(run_dir / "log.jsonl", keep_epochs=self.step // self.steps)
+            if self.step:
+                print(f"Resuming {run_dir} after step {self.step} of {recipe.epochs * self.steps}.")
+        self.test = eval_batches(recipe, self.data, placement)
+
+    def _fit(self, batches, epochs, more):
+        """Train from the step where the run is to the end of so many epochs."""
+        placement, steps = self.placement, self.steps
+        first, done = divmod(self.step, steps)
+        callbacks = run_callbacks(self)
+        for callback in more:
+            callback.set_model(self.model)
+            callbacks.callbacks.append(callback)
+        if self.extras and not done:
+            end_epoch(self.model, self.test, callbacks, first - 1)
+        else:
+            with placement.scope() if on_workers(placement) else contextlib.nullcontext():
+                self.model.fit(
+                    train_batches(self.model, batches, self.step, epochs, placement),
+                    initial_epoch=first,
+                    epochs=epochs,
+                    steps_per_epoch=steps - done,
+                    validation_data=self.test,
+                    callbacks=callbacks,
+                    shuffle=False,
+                )
+            self.step = epochs * steps
+        self.extras = {}
+
+    @contextlib.contextmanager
+    def _computing(self):
+        """In the run's precision, with what helps where the memory does not suffice."""
+        placement = self.placement
+        with (
+            precision_scope(placement.precision),
+            memory_explained(self.recipe, self.run_dir, placement.replicas),
+        ):
+            yield
+
+
+def compile_model(model, recipe, steps):
+    """Give a model the loss, the metrics and the optimizer of a recipe: `steps` an epoch."""
+    settings = dataclasses.asdict(recipe.optimizer)
+    rate = settings.pop("learning_rate")
+    scale = recipe.batch_size / recipe.rate_batch if recipe.scale_lr else 1.0
+    schedule = scaled_schedule(recipe.schedule, rate, scale, recipe.epochs, steps)
+    settings.update(averaging(settings.pop("average")))
+    muon = {name: settings.pop(name) for name in ("kernel_rate", "kernel_momentum")}
+    optimizer = (
+        Muon(schedule, **muon, **settings) if muon["kernel_rate"] else SGD(schedule, **settings)
+    )
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=recipe.label_smoothing
+        ),
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        # XLA is slower on CPU, and fails under MirroredStrategy with more than one replica.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+    model.optimizer.build(model.trainable_variables)
