@@ -8,9 +8,9 @@ NAMESAKE = "keras-wrn"  # somebody else's package since 2018, whose import name 
 VERSION = "0.1.0"
 
 
-def with_extra(extra):
-    """What to give to `pip install` for this package with one of its extras."""
-    return f"{NAME}[{extra}]"
+def install_extra(extra):
+    """The command that installs this package with one of its extras."""
+    return f"pip install '{NAME}[{extra}]', or in a checkout pip install -e '.[{extra}]'"
 
 
 def warn_of_namesake():

@@ -14,6 +14,7 @@ from keras_wrn.data.folder import HELD_OUT, ImageFolder, scan_folder, stream_fol
 from keras_wrn.data.imagenet import imagenet_names, stream_imagenet
 from keras_wrn.data.images import check_array
 from keras_wrn.data.labels import labels_of_folders
+from keras_wrn.data.names import first_word
 from keras_wrn.data.views import check_views
 from keras_wrn.errors import DataError
 from keras_wrn.files import write_json
@@ -238,6 +239,8 @@ def _shown(batches, count, progress):
 def confusion_figure(results, path):
     """Draw the confusion matrix of `evaluate`'s results into a PNG, each row in percent.
 
+    It has the classes that are the true or the predicted one of some image.
+
     Args:
         results: dict, what `evaluate` returned.
         path: the file to write.
@@ -253,8 +256,11 @@ def confusion_figure(results, path):
     from matplotlib.figure import Figure
 
     confusion = np.asarray(results["confusion"], "float64")
+    # Of ImageNet's classes a folder may have ten.
+    occurring = np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
+    confusion = confusion[np.ix_(occurring, occurring)]
     shares = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    names = [entry["class"] for entry in results["per_class"]]
+    names = [results["per_class"][label]["class"] for label in occurring]
     readable = len(names) <= LABELLED
     side = min(14.0, max(5.0, 0.55 * len(names) + 2)) if readable else 10.0
     figure = Figure(figsize=(side + 1, side), layout="constrained")
@@ -266,7 +272,7 @@ def confusion_figure(results, path):
     axes.set_ylabel("true")
     axes.set_title(f"{results['accuracy']:.2f} % of {results['images']:,} images right")
     if readable:
-        short = [name.split(", ")[0] for name in names]
+        short = [first_word(name) for name in names]
         axes.set_xticks(range(len(names)), short, rotation=90)
         axes.set_yticks(range(len(names)), short)
     if len(names) <= LABELLED // 2:

@@ -1,17 +1,19 @@
 """What a trained network says of images: predictions, and a picture of them."""
 
 import math
+import textwrap
 from pathlib import Path
 
 import numpy as np
 
 from keras_wrn.checks import check_count
 from keras_wrn.data.images import image_pixels, picture
-from keras_wrn.data.names import one_form
+from keras_wrn.data.names import first_word, one_form
 from keras_wrn.trained import open_classifier
 
 BATCH = 32
 RIGHT, WRONG = "#1a7f37", "#cf222e"
+TITLE_WIDTH = 22  # letters below an image
 
 
 def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=None):
@@ -133,7 +135,7 @@ def _result(scores, names, top_k):
 
 
 def _title(result, label):
-    title = f"{result['pred_class']}: {100 * result['pred_score']:.1f} %"
+    title = f"{_short(result['pred_class'])}: {100 * result['pred_score']:.1f} %"
     if label is None:
         return title, "black"
     if isinstance(label, str):
@@ -142,4 +144,9 @@ def _title(result, label):
         right = int(label) == result["pred_label"]
         known = {entry["label"]: entry["class"] for entry in result["top_k"]}
         name = known.get(int(label), f"class {int(label)}")
-    return (title, RIGHT) if right else (f"{title}\n(is {name})", WRONG)
+    return (title, RIGHT) if right else (f"{title}\n{_short(f'(is {name}')})", WRONG)
+
+
+def _short(name):
+    """The first of the words that a class goes by, in lines that fit below each other."""
+    return textwrap.fill(first_word(name), TITLE_WIDTH)

@@ -48,11 +48,17 @@ def begin():
 class _QuietTensorFlow(MetaPathFinder):
     """Finds TensorFlow, whose libraries log as they are loaded, before they know the level."""
 
+    looking = False
+
     def find_spec(self, name, path=None, target=None):
-        if name != "tensorflow":
+        if name != "tensorflow" or self.looking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        self.looking = True
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.looking = False
+        # Who only asks whether it is there does not load it.
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 

@@ -11,7 +11,7 @@ import keras_wrn
 from keras_wrn.data.imagenet import imagenet_classes, imagenet_names, readable_names
 from keras_wrn.data.labels import labels_of_folders
 from keras_wrn.errors import DataError
-from keras_wrn.evaluation import evaluate
+from keras_wrn.evaluation import confusion_figure, evaluate
 from keras_wrn.verbs.predicting import summary_lines
 
 CLASSES = 7
@@ -268,3 +268,16 @@ def test_how_far_it_is_is_shown_to_those_who_look_or_wait(setting, capsys, monke
     monkeypatch.undo()
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     assert "60/60" in shown()
+
+
+def test_the_confusion_matrix_has_the_classes_that_occur(tmp_path, monkeypatch):
+    confusion = np.zeros((1000, 1000), int)
+    confusion[3, 3], confusion[3, 7], confusion[500, 500] = 4, 1, 5
+    classes = [{"class": f"name {label}, more"} for label in range(1000)]
+    results = {"confusion": confusion, "per_class": classes, "accuracy": 90.0, "images": 10}
+    shown = []
+    monkeypatch.setattr(
+        "matplotlib.axes.Axes.set_yticks", lambda _, places, names: shown.extend(names)
+    )
+    confusion_figure(results, tmp_path / "confusion.png")
+    assert shown == ["name 3", "name 7", "name 500"]

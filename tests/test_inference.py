@@ -391,6 +391,19 @@ def test_the_picture_tells_right_from_wrong(model, digits, tmp_path):
         prediction_figure([], [], path)
 
 
+def test_titles_do_not_reach_into_each_other():
+    """ImageNet's classes go by many words."""
+    name = "rock crab of the northern shores, Cancer irroratus, and more"
+    result = {"pred_class": name, "pred_label": 0, "pred_score": 1.0, "top_k": []}
+    figure = prediction_figure(
+        [np.zeros((9, 9, 3), "uint8")] * 4, [result] * 4, None, [1, "x", 0, 1]
+    )
+    figure.canvas.draw()
+    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    assert "Cancer" not in figure.axes[0].get_title()
+    assert boxes[0].x1 < boxes[1].x0 and boxes[0].x0 >= 0 and boxes[1].x1 <= figure.bbox.x1
+
+
 def test_the_picture_takes_every_kind_of_image(model, tmp_path):
     photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype="uint8")
     images = [photo, photo.astype("float32"), png(photo), Image.fromarray(photo), photo[..., :1]]

@@ -72,6 +72,16 @@ def test_the_remarks_are_there_for_who_asks(setting):
 
 
 @needs_tensorflow
+def test_who_asks_for_tensorflow_before_it_is_loaded_changes_nothing():
+    """Keras on PyTorch does."""
+    code = (
+        "import importlib.util, sys; sys.path.insert(0, 'keras_wrn'); import quiet; quiet.begin(); "
+        "importlib.util.find_spec('tensorflow'); import tensorflow"
+    )
+    assert run("-c", code, cwd=ROOT).stderr == ""
+
+
+@needs_tensorflow
 def test_the_library_leaves_tensorflow_alone(tmp_path):
     code = "import os, keras_wrn; print(os.environ.get('TF_CPP_MIN_LOG_LEVEL'))"
     (tmp_path / "other").mkdir()

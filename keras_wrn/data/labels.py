@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_wrn.data.imagenet import imagenet_classes, imagenet_names, with_id
-from keras_wrn.data.names import one_form
+from keras_wrn.data.names import first_word, one_form
 from keras_wrn.errors import DataError
 
 
@@ -59,7 +59,7 @@ def labels_of_folders(folders, names, classes, path):
         return np.array(numbers)
     unknown = [name for name in folders if name not in known or name in ambiguous]
     if unknown:
-        such = f"one of the model's classes, such as {', '.join(names[:3])}"
+        such = f"one of the model's classes, such as {', '.join(map(first_word, names[:3]))}"
         such = such if names else f"the model's labels, 0 to {classes - 1}, as it has no names"
         raise DataError(
             f"Expected sub-folders of {path} that are called as {such}. Received: "

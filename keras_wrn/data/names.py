@@ -10,6 +10,11 @@ def one_form(name):
     return unicodedata.normalize("NFC", name)
 
 
+def first_word(name):
+    """The first of the words that a class goes by: "tench" of "tench, Tinca tinca"."""
+    return name.partition(", ")[0]
+
+
 def checked_names(names):
     """The names of classes, a tuple of str in one form.
 

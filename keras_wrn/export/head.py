@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_wrn.classifier import find_classifier, input_shape, resolve_preprocessing
 from keras_wrn.data.images import check_array
-from keras_wrn.distribution import with_extra
+from keras_wrn.distribution import install_extra
 from keras_wrn.errors import ExportError
 from keras_wrn.models.normalization import flat_layers
 
@@ -46,7 +46,7 @@ def require_extra(extra, *more):
         except ImportError as error:
             raise ExportError(
                 f"This needs the package {package}, which comes with the extra `{extra}`: "
-                f"pip install '{with_extra(extra)}'. Received: {error}"
+                f"{install_extra(extra)}. Received: {error}"
             ) from error
 
 

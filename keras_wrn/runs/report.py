@@ -157,7 +157,8 @@ def _hours_and_machines(summaries):
     """The mean hours on each kind of machine and precision, and these with whose runs they were."""
     kinds: dict = {}
     for summary in summaries:
-        kind = f"{summary['versions']['machine']}, {summary['precision']}"
+        machine = summary["versions"]["machine"].replace(" 1 cores", " 1 core")  # of old logs
+        kind = f"{machine}, {summary['precision']}"
         kinds.setdefault(kind, []).append(summary)
     hours = "; ".join(
         f"{statistics.mean(run['seconds'] for run in runs) / 3600:.2g}" for runs in kinds.values()

@@ -12,9 +12,10 @@ FEW_STEPS = 100
 def opening_lines(recipe, model, data, placement):
     """The lines that say what is trained, on what, and what to know of it."""
     replicas = placement.replicas
+    of = "made up in place of" if recipe.name.endswith(SMOKE) else "of"
     lines = [
         f"{recipe.name}: {model.name}, {size_of(model.trainable_weights):,} parameters to train, "
-        f"{len(data.train[0]):,} training and {len(data.test[0]):,} held-out images of "
+        f"{len(data.train[0]):,} training and {len(data.test[0]):,} held-out images {of} "
         f"{recipe.data.dataset}, {placement.precision}"
     ]
     start = "" if recipe.model.weights else random_line(recipe.model.name)

@@ -68,7 +68,13 @@ def load_teacher(config: DistillConfig, preprocessing, classes):
     """
     if not config.teacher:
         return None
-    model = load_model(config.teacher)
+    try:
+        model = load_model(config.teacher)
+    except ValueError as error:
+        raise ValueError(
+            f"The teacher cannot be opened: {error} Train it first, or name another with "
+            "--distill.teacher"
+        ) from error
     own = getattr(model, "preprocessing", None)
     for field in ("size", "mean", "std", "zca", "class_names"):
         theirs, ours = getattr(own, field, None), getattr(preprocessing, field)

@@ -78,7 +78,8 @@ def export(
             max_pixels=max_pixels,
             card=card,
         )
-        print(f"Exported {', '.join(versioned)} to {version}")
+        files = f" ({', '.join(precision)})" if precision != ("float32",) else ""
+        print(f"Exported {', '.join(versioned)}{files} to {version}")
     if "serving" in format:
         served = directory / "serving" if versioned else out or Path("serving")
         version = export_serving(

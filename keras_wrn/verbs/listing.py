@@ -72,3 +72,4 @@ def report(
         print(table)
     else:
         reporting.write_between_markers(readme, table)
+        print(f"Wrote the table of {table.count(chr(10)) - 1} rows into {readme}")

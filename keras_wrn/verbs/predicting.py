@@ -9,6 +9,7 @@ import tyro
 
 from keras_wrn.data.datasets import DATASETS, dataset_info
 from keras_wrn.data.folder import kinds_of_files
+from keras_wrn.data.names import first_word
 from keras_wrn.export.opening import is_artifact
 from keras_wrn.files import printable
 from keras_wrn.verbs.images import images_below, images_of, with_true_classes
@@ -69,7 +70,7 @@ def summary_lines(results):
         lines.append(f"left out  {', '.join(kinds_of_files(results['left_out']))}")
     seen = [entry for entry in results["per_class"] if entry["images"]]
     worst = sorted(seen, key=lambda entry: entry["accuracy"])[: min(3, math.ceil(len(seen) / 3))]
-    texts = [f"{entry['class'].split(', ')[0]} {entry['accuracy']:.1f} %" for entry in worst]
+    texts = [f"{first_word(entry['class'])} {entry['accuracy']:.1f} %" for entry in worst]
     return [*lines, f"lowest    {', '.join(texts)}"]
 
 
@@ -169,12 +170,14 @@ def _draw(found, rows, path):
     """Write the picture of the first images that could be classified."""
     from keras_wrn.inference import prediction_figure
 
-    known = [i for i, row in enumerate(rows) if "top_k" in row][:PICTURED]
+    known = [i for i, row in enumerate(rows) if "top_k" in row]
     if known:
+        some = f" (the first {PICTURED} of {len(known)})" if len(known) > PICTURED else ""
+        known = known[:PICTURED]
         true = [found[i].label if rows[i].get("right") else found[i].true or None for i in known]
         images, results = [found[i].image for i in known], [rows[i] for i in known]
         prediction_figure(images, results, path, true)
-        print(f"Picture: {path}")
+        print(f"Picture: {path}{some}")
 
 
 def _note_other_classes(classifier, dataset):
@@ -184,8 +187,9 @@ def _note_other_classes(classifier, dataset):
     known = classifier.preprocessing.class_names
     names = dataset_info(dataset).class_names
     if known and known != names:
+        own = ", ".join(map(first_word, known[:3]))
         print(
-            f"keras-wrn: note: the model's classes are {', '.join(known[:3])}, ..., and those of "
-            f"{dataset} are {', '.join(names[:3])}, ...",
+            f"keras-wrn: note: the model's classes are {own}, ..., and those of {dataset} are "
+            f"{', '.join(names[:3])}, ...",
             file=sys.stderr,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_wrn.distribution import with_extra
+from keras_wrn.distribution import install_extra
 from keras_wrn.errors import WeightsError
 from keras_wrn.files import written_aside
 from keras_wrn.weights import pickled
@@ -81,7 +81,7 @@ def read_checkpoint(path, weights=None):
     with reading(path, OTHERWISE):
         if _is_safetensors(path):
             return choose(_read_safetensors(path), path, weights)
-        with _package("torch", "torch"):
+        with _package("torch", "pip install torch"):
             return choose(pickled.load(path), path, weights)
 
 
@@ -118,7 +118,7 @@ def _is_safetensors(path):
 
 
 def _read_safetensors(path):
-    with _package("safetensors", with_extra("weights")):
+    with _package("safetensors", install_extra("weights")):
         import ml_dtypes
         from safetensors import deserialize, safe_open
 
@@ -144,7 +144,7 @@ def write_state_dict(state, path):
     """
     if Path(path).suffix != ".safetensors":
         raise WeightsError(f"Expected a path that ends in .safetensors. Received: {path}")
-    with _package("safetensors", with_extra("weights")):
+    with _package("safetensors", install_extra("weights")):
         from safetensors.numpy import save_file
     state = {name: np.ascontiguousarray(value) for name, value in state.items()}
     with written_aside(path, overwrite=False, is_ours=Path.is_file, kind="a file") as new:
@@ -161,10 +161,8 @@ def _checksum(state):
 
 
 @contextlib.contextmanager
-def _package(name, to_install):
+def _package(name, command):
     try:
         yield
     except ImportError as error:
-        raise WeightsError(
-            f"This file needs the package {name}: pip install '{to_install}'. {error}"
-        ) from error
+        raise WeightsError(f"This file needs the package {name}: {command}. {error}") from error
