@@ -19,7 +19,8 @@ from keras_wrn.optim.schedules import epochs_of
 
 SMOKE_CROP = 24  # pixels, the largest small crops of such a recipe
 SMOKE = "-smoke"  # at the end of the name of a recipe that was shrunk to seconds
-NAMED = 6  # fields of a model that its name in the catalogue says
+# Fields of a model that its name in the catalogue says.
+NAMED = "depth", "width", "dropout", "block", "num_blocks", "activation"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,11 +247,11 @@ class Recipe:
             )
         if model.name:
             model_info(split_tag(model.name)[0])
-            for said in dataclasses.fields(ModelConfig)[:NAMED]:
-                value = getattr(model, said.name)
-                if value != said.default:
+            for field in NAMED:
+                value = getattr(model, field)
+                if value != getattr(ModelConfig, field):
                     yield (
-                        f"`model.{said.name}`={value!r} does not go with `model.name`="
+                        f"`model.{field}`={value!r} does not go with `model.name`="
                         f"{model.name!r}, which says it: leave out one of the two"
                     )
         frozen = model.frozen_stages

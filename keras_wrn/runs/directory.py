@@ -18,7 +18,7 @@ from keras_wrn.runs.files import read_changes, read_object, read_recipe, read_su
 # Fields of a recipe that may change on resume.
 NOT_TRAINING = "export", "paper_error", "source", "views"
 # Fields after whose change a checkpoint means nothing: of another network, other images or steps.
-FIXED = tuple(
+FIXED = frozenset(
     "batch_size data.dataset data.extra data.image_size data.validation model.block model.depth "
     "model.name model.num_blocks model.whitened_stem model.width".split()
 )
@@ -60,12 +60,12 @@ def open_directory(run_dir, recipe, resume, allow_changes=False):
                 f"There is no run to continue in {run_dir}, which holds {', '.join(foreign[:5])}. "
                 "Give another directory with --run-dir."
             )
-    changes = list(_recipe_changes(run_dir, recipe))
+    changes = _recipe_changes(run_dir, recipe)
     if changes:
-        forbidden = [change for change in changes if change.startswith(FIXED)]
+        forbidden = [text for field, text in changes.items() if field in FIXED]
         if not allow_changes or forbidden or (run_dir / "summary.json").exists():
             raise ValueError(
-                f"{run_dir} was started with another recipe: {'; '.join(changes)}. "
+                f"{run_dir} was started with another recipe: {'; '.join(changes.values())}. "
                 + _way_out(run_dir, allow_changes and forbidden)
             )
     try:
@@ -75,19 +75,19 @@ def open_directory(run_dir, recipe, resume, allow_changes=False):
         probe.unlink()
     except OSError as error:
         raise RunError(f"The run directory {run_dir} cannot be written to: {error}") from error
-    return changes
+    return list(changes.values())
 
 
 def _recipe_changes(run_dir, recipe):
     stored = run_dir / "recipe.json"
     if not stored.exists():
-        return []
+        return {}
     # By way of a Recipe, which has the fields that an earlier version did not.
     before = json.loads(read_recipe(run_dir).to_json())
     now = json.loads(recipe.to_json())
     for field in NOT_TRAINING:
         before.pop(field, None), now.pop(field, None)
-    return _changes(before, now)
+    return dict(_changes(before, now))
 
 
 def _way_out(run_dir, forbidden):
@@ -129,12 +129,13 @@ def locked(run_dir):
 
 
 def _changes(before, now, prefix=""):
+    """The fields that differ, by their dotted names, and how, in words."""
     for key in sorted(set(before) | set(now)):
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             yield from _changes(old, new, f"{prefix}{key}.")
         elif old != new:
-            yield f"{prefix}{key} was {old!r}, is {new!r}"
+            yield f"{prefix}{key}", f"{prefix}{key} was {old!r}, is {new!r}"
 
 
 def check_unchanged(run_dir, given):
@@ -143,7 +144,7 @@ def check_unchanged(run_dir, given):
     if not stored.exists():
         return
     before = read_object(stored)
-    changes = list(_changes(before, given))
+    changes = dict(_changes(before, given)).values()
     if changes:
         raise ValueError(
             f"{run_dir} was begun with other images or starting weights: {'; '.join(changes)}. "

@@ -16,6 +16,7 @@ from keras_wrn.data.pipeline import Batches
 from keras_wrn.data.preprocess import Preprocessing, default_preprocessing
 from keras_wrn.optim.schedules import epochs_of
 from keras_wrn.recipe import Recipe
+from keras_wrn.training.on_device import device_batches, fits_device
 
 SMOKE_IMAGES = 64
 PHOTO_CROP = 0.875
@@ -192,8 +193,8 @@ def recipe_batches(recipe, data, size):
 
 def train_batches(model, batches, start, epochs, placement):
     """What `fit` reads from a step on: this process's part of the `Batches`."""
-    if hasattr(model, "take_from"):
-        return model.take_from(batches, start, epochs)
+    if fits_device(placement, batches.images):
+        return device_batches(model, batches, start, epochs)
     if keras.backend.backend() == "tensorflow":
         return batches.dataset(start, epochs)  # the strategy gives each worker its part
     return batches.arrays(start, epochs, placement.rows(batches.batch_size))

@@ -4,6 +4,8 @@ What crosses to the device in a step are the plan's numbers, a few bytes an imag
 and not the processor that prepares it, says how fast the training is.
 """
 
+import functools
+
 import keras
 from keras import ops
 
@@ -31,25 +33,37 @@ class DeviceBatches(ArrayBatches):
         return ({**self.plan(index), "images": self.images, "labels": self.labels},)
 
 
-def on_device(cls):
-    """A class of models whose training step makes its batch by itself, out of `DeviceBatches`."""
+class DeviceStep:
+    """The training step of a model, which makes its batch by itself, out of `DeviceBatches`.
 
-    def take_from(self, batches, start_step, epochs):
-        """What `fit` reads: the `DeviceBatches` of some `Batches` from a step on."""
-        batches.arrays(start_step, epochs)  # which refuses what works on TensorFlow only
+    Args:
+        model: `keras.Model`.
+        batches: `Batches`.
+    """
 
-        def train_step(state, data):
-            (plan,) = data
-            plan = dict(plan)
-            images, labels = plan.pop("images"), plan.pop("labels")
-            order = plan["order"]
-            targets = ops.one_hot(ops.take(labels, order), batches.classes, dtype="float32")
-            batch = batches.batch(ops.take(images, order, axis=0), targets, plan)
-            return cls.train_step(self, state, batch)
+    def __init__(self, model, batches):
+        self.step = functools.partial(type(model).train_step, model)
+        self.batches = batches
 
-        # Another function each time: JAX would take the old one's trace, with other crops inside.
-        self.train_step = train_step
-        self.train_function = None
-        return DeviceBatches(batches, start_step, epochs * batches.steps_per_epoch)
+    def __call__(self, state, data):
+        (plan,) = data
+        plan = dict(plan)
+        images, labels = plan.pop("images"), plan.pop("labels")
+        order = plan["order"]
+        targets = ops.one_hot(ops.take(labels, order), self.batches.classes, dtype="float32")
+        batch = self.batches.batch(ops.take(images, order, axis=0), targets, plan)
+        return self.step(state, batch)
 
-    return type(cls.__name__, (cls,), {"take_from": take_from})
+
+def device_batches(model, batches, start_step, epochs):
+    """What `fit` of a model reads from a step on, to the end of so many epochs.
+
+    Raises:
+        ValueError: the batches need TensorFlow.
+    """
+    batches.arrays(start_step, epochs)  # which refuses what works on TensorFlow only
+    if getattr(model.train_step, "batches", None) is not batches:
+        model.train_step = DeviceStep(model, batches)
+        # JAX would take the trace of the old step, with its crops.
+        model.train_function = None
+    return DeviceBatches(batches, start_step, epochs * batches.steps_per_epoch)

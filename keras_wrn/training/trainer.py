@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -33,10 +32,9 @@ from keras_wrn.training.inputs import (
 )
 from keras_wrn.training.memory import memory_explained
 from keras_wrn.training.network import final_model, load_teacher, start_model, training_model
-from keras_wrn.training.on_device import fits_device, on_device
 from keras_wrn.training.outcome import export_artifacts, summarize
 from keras_wrn.training.placement import Placement
-from keras_wrn.training.workers import build_metrics, of_workers, on_workers
+from keras_wrn.training.workers import averaged_steps, build_metrics, on_workers
 
 
 class Trainer:
@@ -178,19 +176,19 @@ class Trainer:
             build_metrics(self.model, self.data.classes)  # which `fit` makes too late to restore
 
     def _fitted(self):
-        """What `fit` is called on: the student or a distiller around it, of a class that fits."""
-        cls: Any = keras.Model if self.teacher is None else Distiller
-        if on_workers(self.placement):
-            cls = of_workers(cls)
-        elif fits_device(self.placement, self.data.train[0]):
-            cls = on_device(cls)
-        if cls is keras.Model:
-            return self.student
-        if self.teacher is None:
-            return cls(self.student.inputs, self.student.outputs, name=self.student.name)
-        settings = dataclasses.asdict(self.recipe.distill)
-        settings.pop("teacher")
-        return cls(self.student, self.teacher, **settings)
+        """What `fit` is called on: the student, or a distiller around it."""
+        workers = on_workers(self.placement)
+        if self.teacher is not None:
+            settings = dataclasses.asdict(self.recipe.distill)
+            settings.pop("teacher")
+            model = Distiller(self.student, self.teacher, **settings)
+        elif workers:  # of which it has to be made outside of the scope
+            model = keras.Model(self.student.inputs, self.student.outputs, name=self.student.name)
+        else:
+            model = self.student
+        if workers:
+            averaged_steps(model)
+        return model
 
     def _take_up(self, changes):
         """Begin the directory, or go on after its newest checkpoint."""

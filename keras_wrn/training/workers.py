@@ -102,16 +102,11 @@ def _give_up(patience, config):
     os._exit(1)  # TensorFlow would wait for ever, and not here
 
 
-def of_workers(cls):
-    """A class of models to be made outside of the strategy's scope and fitted inside."""
-
-    def train_step(self, data):
-        return _vectors(cls.train_step(self, data))
-
-    def test_step(self, data):
-        return _vectors(cls.test_step(self, data))
-
-    return type(cls.__name__, (cls,), {"train_step": train_step, "test_step": test_step})
+def averaged_steps(model):
+    """Let the steps of a model return what the strategy can average over its workers."""
+    for name in ("train_step", "test_step"):
+        step = getattr(model, name)
+        setattr(model, name, lambda data, step=step: _vectors(step(data)))
 
 
 def build_metrics(model, classes):

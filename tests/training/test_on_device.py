@@ -14,7 +14,7 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 from tiny import PLAIN
 import keras_wrn
-from keras_wrn.training import trainer as run_module
+from keras_wrn.training import inputs as run_module
 if on_device == "no":
     run_module.fits_device = lambda placement, images: False
 data = dataclasses.replace(PLAIN.data, dataset="cifar10", **json.loads(settings))
@@ -53,7 +53,7 @@ BATCHES = """
 import sys
 import keras, numpy as np
 from keras_wrn.data import Batches, Preprocessing
-from keras_wrn.training.on_device import DeviceBatches, on_device
+from keras_wrn.training.on_device import device_batches
 images = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), dtype="uint8")
 batches = Batches(images, np.arange(40) % 10, 10, batch_size=8, padding=2, cutout=3, cutmix=1.0,
                   preprocessing=Preprocessing(8, mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3)))
@@ -62,8 +62,8 @@ class Model(keras.Model):
     def train_step(self, state, data):
         seen.append(data)
         return {}, state
-model = on_device(Model)()
-ours = model.take_from(batches, 3, 2)
+model = Model()
+ours = device_batches(model, batches, 3, 2)
 theirs = batches.arrays(3, 2)
 assert len(ours) == len(theirs) == 7
 for index in range(7):
