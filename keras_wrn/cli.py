@@ -15,12 +15,13 @@ from typing import Annotated
 import tyro
 
 from keras_wrn import verbs
-from keras_wrn.errors import DataError, ExportError, RunError, Stopped
+from keras_wrn.distribution import VERSION
+from keras_wrn.errors import FAILURE, WRONG_USE, KerasWrnError
 from keras_wrn.recipe import Recipe
 from keras_wrn.scripts import load_recipe, recipe_paths
 from keras_wrn.training.hosts import Hosts, end_process
+from keras_wrn.training.run import run
 
-USE_ERROR, RUN_ERROR = 2, 1
 WRONG_PATH = (
     FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError
 )  # fmt: skip
@@ -31,18 +32,16 @@ def main(args: list[str] | None = None) -> None:
     args = sys.argv[1:] if args is None else list(args)
     if not args or args[0] in ("-h", "--help"):
         print(_usage())
-        sys.exit(0 if args else USE_ERROR)
+        sys.exit(0 if args else WRONG_USE)
     if args[0] == "--version":
-        from keras_wrn import __version__
-
-        return print(f"keras-wrn {__version__}")
+        return print(f"keras-wrn {VERSION}")
     if hasattr(sys.stdout, "reconfigure"):  # a name that a terminal has no letters for ends nothing
         sys.stdout.reconfigure(errors="backslashreplace")
     verb, rest = args[0], args[1:]
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        _fail(f"expected one of {', '.join(VERBS)}, received {verb!r}{hint}", USE_ERROR)
+        _fail(f"expected one of {', '.join(VERBS)}, received {verb!r}{hint}", WRONG_USE)
     with _exit_codes():
         if verb == "train":
             _train(rest)
@@ -84,14 +83,12 @@ def _train(args):
         "usage: keras-wrn train RECIPE [flags]\n\nRECIPE is a name or the path of a recipe script. "
         "`keras-wrn train RECIPE --help` lists its flags.\n\nrecipes: " + " ".join(recipe_paths())
     )
-    sys.exit(0 if args else USE_ERROR)
+    sys.exit(0 if args else WRONG_USE)
 
 
 def _train_recipe(recipe, args, prog):
     default = TrainOptions(recipe)
     options = _call(TrainOptions, args, prog, default=default)
-    from keras_wrn.training.run import run
-
     run(
         options.recipe,
         run_dir=options.run_dir,
@@ -139,7 +136,7 @@ def _call(function, args, prog, **settings):
             lines = [x for x in errors.getvalue().splitlines() if not re.match(r"[╭┌]| \S", x)]
             words = " ".join(re.sub(r"[╰╯│─└┘├┤|]+|-{3,}", " ", " ".join(lines)).split())
             words = re.split(" For full helptext| see | Argument helptext", words)[0]
-            _fail(_shortened(words), USE_ERROR)
+            _fail(_shortened(words), WRONG_USE)
         raise
     return parsed() if callable(parsed) and not dataclasses.is_dataclass(parsed) else parsed
 
@@ -175,15 +172,15 @@ def _exit_codes():
     except BrokenPipeError:  # such as of `keras-wrn list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+    except KerasWrnError as error:
+        _fail(str(error), error.status)
     except WRONG_PATH as error:
         known = error.strerror and error.filename
-        _fail(f"{error.strerror}: {error.filename}" if known else str(error), USE_ERROR)
-    except (ValueError, DataError) as error:
-        _fail(str(error), USE_ERROR)
-    except (RunError, ExportError, OSError) as error:
-        _fail(str(error), RUN_ERROR)
-    except Stopped as stopped:
-        _fail(str(stopped), 128 + stopped.signum)
+        _fail(f"{error.strerror}: {error.filename}" if known else str(error), WRONG_USE)
+    except ValueError as error:
+        _fail(str(error), WRONG_USE)
+    except OSError as error:
+        _fail(str(error), FAILURE)
     except KeyboardInterrupt:
         _fail("interrupted", 128 + signal.SIGINT)
 

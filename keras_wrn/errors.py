@@ -1,18 +1,26 @@
-"""What this package raises of its own."""
+"""What this package raises of its own, and the exit status of a command that ends so."""
 
 import signal
+
+WRONG_USE, FAILURE = 2, 1
 
 
 class KerasWrnError(Exception):
     """Any of the errors below."""
 
+    status = FAILURE
+
 
 class DataError(KerasWrnError):
     """A dataset that is missing, unreadable or not what was asked for."""
 
+    status = WRONG_USE
+
 
 class WeightsError(KerasWrnError, ValueError):
     """Weights that cannot be read, or that are not of the network."""
+
+    status = WRONG_USE
 
 
 class DownloadError(KerasWrnError, OSError):
@@ -53,3 +61,4 @@ class Stopped(KerasWrnError):
             "with --resume."
         )
         self.signum = signum
+        self.status = 128 + signum

@@ -108,14 +108,14 @@ def test_a_failing_run_exits_with_its_code(capsys, monkeypatch, error, code):
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr("keras_wrn.training.run.run", fail)
+    monkeypatch.setattr("keras_wrn.cli.run", fail)
     assert call(capsys, "train", "digits_wrn10_1")[0] == code
 
 
 def test_flags_override_any_field(monkeypatch, tmp_path):
     received = {}
     monkeypatch.setattr(
-        "keras_wrn.training.run.run",
+        "keras_wrn.cli.run",
         lambda recipe, **options: received.update(options, r=recipe),
     )
     cli.main(
@@ -170,7 +170,7 @@ def test_a_command_names_the_directory_to_serve(capsys, tmp_path, monkeypatch):
         exported.append(directory)
         return directory / "models" / settings["name"] / "1"
 
-    monkeypatch.setattr("keras_wrn.export.export_serving", export_serving)
+    monkeypatch.setattr("keras_wrn.verbs.artifacts.export_serving", export_serving)
     arguments = ["export", "wrn_16_2.cifar10", "--format", "serving", "--out", str(tmp_path / "s")]
     code, out, _ = call(capsys, *arguments, "--name", "mine")
     assert (code, exported) == (0, [tmp_path / "s"])

@@ -4,6 +4,7 @@ import contextlib
 import json
 
 from keras_wrn.client.answers import WrongAnswer
+from keras_wrn.export.head import require_extra
 
 LIMIT = 256 * 2**20  # gRPC's own is 4 MiB: seven images of 224 x 224 as floats
 
@@ -12,8 +13,6 @@ class GrpcProtocol:
     """The requests of a `ServingClient` over gRPC."""
 
     def __init__(self, target):
-        from keras_wrn.export.head import require_extra
-
         require_extra("serving")
         import grpc
         from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_wrn.data.preprocess import MAX_PIXELS
 from keras_wrn.files import printable
+from keras_wrn.web import ask
 
 FORMATS = "JPEG", "PNG", "GIF", "BMP", "WEBP"  # of files, as Pillow calls them
 MAX_BYTES = 2**26  # of an image at a URL
@@ -134,8 +135,6 @@ def _read(image, what):
 
 def _fetch(url):
     """The bytes of an image at a URL."""
-    from keras_wrn.web import ask
-
     try:
         answer, body = ask("GET", url, TIMEOUT, MAX_BYTES)
         answer.raise_for_status()

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_wrn.errors import RunError
+from keras_wrn.training.workers import join_workers
 
 # A peer that is not heard of for so long is lost, and every process ends.
 HEARTBEAT_SECONDS = 30
@@ -89,8 +90,6 @@ def join(strategy, hosts: Hosts = Hosts()):
                 f"{', '.join(given)}: on TensorFlow the processes are told by TF_CONFIG; start "
                 "them with KERAS_BACKEND=jax, or leave these out"
             )
-        from keras_wrn.training.workers import join_workers
-
         workers = join_workers(JOIN_SECONDS)
         joined.append("tensorflow")
         return workers

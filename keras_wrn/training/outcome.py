@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_wrn.evaluation import evaluate
+from keras_wrn.export import export_litert, export_saved_model
 from keras_wrn.models.complexity import count_macs
 from keras_wrn.runs.directory import noted_changes
 from keras_wrn.runs.files import read_log, read_texts
@@ -23,8 +25,6 @@ def summarize(trainer, final, renewed):
         final: the network as users get it.
         renewed: int, how many images gave its batch norms new statistics.
     """
-    from keras_wrn.evaluation import evaluate
-
     recipe, run_dir, data = trainer.recipe, trainer.run_dir, trainer.data
     lines = read_log(run_dir / "log.jsonl")
     results = evaluate(final, data.test, batch_size=eval_batch(recipe, data))
@@ -81,8 +81,6 @@ def export_artifacts(recipe, final, directory):
     if keras.backend.backend() != "tensorflow":
         print(f"No artifacts are exported on the {keras.backend.backend()} backend.")
         return
-    from keras_wrn.export import export_litert, export_saved_model
-
     directory.mkdir(exist_ok=True)
     if recipe.export.saved_model:
         export_saved_model(final, directory / "saved_model", overwrite=True)

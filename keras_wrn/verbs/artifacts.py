@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 import tyro
 
+from keras_wrn.catalog import building, load_model, weights_info
+from keras_wrn.data import DATASETS, Preprocessing, default_preprocessing, load_arrays
+from keras_wrn.data.datasets import check_dataset
+from keras_wrn.data.folder import read_folder, scan_folder, scan_splits
+from keras_wrn.export import export_serving, export_version
+from keras_wrn.export.bundle import check_writable
+from keras_wrn.export.head import CALIBRATION_IMAGES
+from keras_wrn.files import written_aside
+from keras_wrn.runs.card import model_card
+from keras_wrn.runs.published import published_error
 from keras_wrn.verbs.runs import dataset_of, name_of, recipe_of
+from keras_wrn.weights import save_torch_weights
 
 Format = Literal["saved_model", "litert", "onnx", "openvino", "serving"]
 
@@ -46,12 +57,6 @@ def export(
         max_batch_size: The most images the server computes at once, for serving; by default what
             suits the model.
     """
-    from keras_wrn.catalog import load_model
-    from keras_wrn.export import export_serving, export_version
-    from keras_wrn.export.bundle import check_writable
-    from keras_wrn.runs.card import model_card
-    from keras_wrn.runs.published import published_error
-
     if integer_io and not ("int8" in precision and "litert" in format):
         raise ValueError("--integer-io is for --format litert --precision int8")
     check_writable(format, precision)
@@ -122,10 +127,6 @@ def convert(
         weights: The key of the weights to take where the checkpoint has several, such as model; by
             default the averaged ones come first.
     """
-    from keras_wrn.catalog import building, load_model
-    from keras_wrn.files import written_aside
-    from keras_wrn.weights import save_torch_weights
-
     if to == "torch":
         network = load_model(checkpoint)
         written = save_torch_weights(network, out, layout)
@@ -154,9 +155,6 @@ def convert(
 
 def _preprocessing_of(text):
     """The preprocessing of a tag, a dataset or a file."""
-    from keras_wrn.catalog import weights_info
-    from keras_wrn.data import DATASETS, Preprocessing, default_preprocessing
-
     if text in DATASETS:
         return default_preprocessing(DATASETS[text])
     if Path(text).suffix == ".json" or Path(text).exists():
@@ -167,11 +165,6 @@ def _preprocessing_of(text):
 def _calibration_images(model, data, data_dir, preprocessing):
     """Training images drawn by a fixed seed, without those that the run held out."""
     import numpy as np
-
-    from keras_wrn.data import load_arrays
-    from keras_wrn.data.datasets import check_dataset
-    from keras_wrn.data.folder import read_folder, scan_folder, scan_splits
-    from keras_wrn.export.head import CALIBRATION_IMAGES
 
     recipe = recipe_of(model)
     name = data or dataset_of(model)

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from keras_wrn.catalog import list_models, model_info, weights_info
+from keras_wrn.runs import report as reporting
 from keras_wrn.scripts import recipe_paths
 
 
@@ -65,8 +66,6 @@ def report(
         readme: A Markdown file to write the table into, between its results markers; by default
             the table is printed.
     """
-    from keras_wrn.runs import report as reporting
-
     table = reporting.results_table(runs, readme.parent if readme else Path())
     if readme is None:
         print(table)

@@ -7,11 +7,15 @@ from typing import Annotated, Literal
 
 import tyro
 
+from keras_wrn import evaluation, inference
 from keras_wrn.data.datasets import DATASETS, dataset_info
 from keras_wrn.data.folder import kinds_of_files
+from keras_wrn.data.images import image_pixels
 from keras_wrn.data.names import first_word
 from keras_wrn.export.opening import is_artifact
 from keras_wrn.files import printable
+from keras_wrn.inference import prediction_figure
+from keras_wrn.trained import open_classifier
 from keras_wrn.verbs.images import images_below, images_of, with_true_classes
 from keras_wrn.verbs.runs import own_data
 from keras_wrn.verbs.table import line_of, written
@@ -40,9 +44,6 @@ def evaluate(
         data_dir: Where TFDS keeps its data.
         out: A directory to write results.json and confusion.png into.
     """
-    from keras_wrn import evaluation
-    from keras_wrn.trained import open_classifier
-
     classifier = open_classifier(model)
     data = data or own_data(model)
     _note_other_classes(classifier, data)
@@ -102,8 +103,6 @@ def predict(
     """
     from tqdm import tqdm
 
-    from keras_wrn.trained import open_classifier
-
     if bool(images) == bool(data):
         raise ValueError("Give either images or --data")
     if count < 1:
@@ -143,9 +142,6 @@ def predict(
 
 def _classified(classifier, found, top_k):
     """Yield a dict for each image: see `table.written`."""
-    from keras_wrn import inference
-    from keras_wrn.data.images import image_pixels
-
     for start in range(0, len(found), inference.BATCH):
         rows, pixels = [], {}
         for i, item in enumerate(found[start : start + inference.BATCH]):
@@ -168,8 +164,6 @@ def _classified(classifier, found, top_k):
 
 def _draw(found, rows, path):
     """Write the picture of the first images that could be classified."""
-    from keras_wrn.inference import prediction_figure
-
     known = [i for i, row in enumerate(rows) if "top_k" in row]
     if known:
         some = f" (the first {PICTURED} of {len(known)})" if len(known) > PICTURED else ""

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from keras_wrn.data.datasets import check_dataset
+from keras_wrn.data.folder import scan_splits
 from keras_wrn.runs.files import read_recipe
 
 
@@ -26,9 +28,6 @@ def dataset_of(model):
 
 def own_data(model):
     """What a run was evaluated on: its dataset, or the images held out of its folder."""
-    from keras_wrn.data.datasets import check_dataset
-    from keras_wrn.data.folder import scan_splits
-
     name = dataset_of(model)
     if not check_dataset(name):
         return name

@@ -227,7 +227,7 @@ def test_a_folder_without_splits_is_split_and_has_a_run_directory_of_its_own(
 
 def test_a_share_is_a_flag(monkeypatch):
     received = []
-    monkeypatch.setattr("keras_wrn.training.run.run", lambda recipe, **_: received.append(recipe))
+    monkeypatch.setattr("keras_wrn.cli.run", lambda recipe, **_: received.append(recipe))
     for value in ("0.2", "500"):
         cli.main(["train", "finetune_folder", "--data.validation", value])
     assert [recipe.data.validation for recipe in received] == [0.2, 500]
