@@ -1,6 +1,41 @@
 """Checks of numbers, used everywhere."""
 
+import dataclasses
+import math
 import numbers
+import typing
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Where the number in a field may be: `dropout: Annotated[float, Range(0, 1)] = 0.0`.
+
+    Args:
+        low, high: float, the ends.
+        ends: str of two brackets, as in "[)": a square one where the end belongs to it.
+    """
+
+    low: float
+    high: float = math.inf
+    ends: str = "[)"
+
+    def __contains__(self, value):
+        above = value >= self.low if self.ends[0] == "[" else value > self.low
+        return above and (value <= self.high if self.ends[1] == "]" else value < self.high)
+
+    def __str__(self):
+        if self.high == math.inf:
+            return f"{self.low} or more" if self.ends[0] == "[" else f"above {self.low}"
+        return f"in {self.ends[0]}{self.low}, {self.high}{self.ends[1]}"
+
+
+def out_of_range(part, prefix=""):
+    """Yield a sentence for each field of a dataclass whose value is not in its `Range`."""
+    for name, hint in typing.get_type_hints(type(part), include_extras=True).items():
+        value = getattr(part, name)
+        for limit in getattr(hint, "__metadata__", ()):
+            if isinstance(limit, Range) and value not in limit:
+                yield f"`{prefix}{name}` should be {limit}, received {value!r}"
 
 
 def is_int(value):

@@ -2,23 +2,29 @@
 
 import dataclasses
 import json
-import math
 import re
 import typing
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import typeguard
 
-from keras_wrn.catalog.names import model_info, split_tag
+from keras_wrn.catalog.names import CIFAR, model_info, split_tag
+from keras_wrn.checks import Range, out_of_range
 from keras_wrn.data.datasets import DATASETS, as_folder, check_dataset
-from keras_wrn.data.mixing import Heavy
 from keras_wrn.data.views import VIEWS
-from keras_wrn.models.wide_resnet import MIN_SIZE
 from keras_wrn.optim.schedules import epochs_of
 
 SMOKE_CROP = 24  # pixels, the largest small crops of such a recipe
 SMOKE = "-smoke"  # at the end of the name of a recipe that was shrunk to seconds
+# Of a number in a field.
+Count = Annotated[int, Range(1)]
+Amount = Annotated[float, Range(0)]
+Pixels = Annotated[int, Range(0)]
+Positive = Annotated[float, Range(0, ends="()")]
+Share = Annotated[float, Range(0, 1)]  # and not all
+Part = Annotated[float, Range(0, 1, "(]")]  # or all
+Strength = Annotated[float, Range(0, 1, "[]")]
 # Fields of a model that its name in the catalogue says.
 NAMED = "depth", "width", "dropout", "block", "num_blocks", "activation"
 
@@ -44,7 +50,7 @@ class ModelConfig:
     tag, such as wide_resnet50_2.tv2_in1k, it starts from those published weights."""
     weights: str = ""
     """A run directory or .keras file of the same network whose weights to start from."""
-    frozen_stages: int = 0
+    frozen_stages: Annotated[int, Range(0)] = 0
     """How many stages (groups), with the stem, stay as they are."""
     whitened_stem: bool = False
     """Train conv1 on whitened patches of the images; the finished network is the plain one."""
@@ -57,7 +63,7 @@ class DataConfig:
     dataset: str = "cifar10"
     """cifar10, cifar100, svhn_cropped, digits, or a folder of images: train/CLASS/*.jpg, val/...,
     or CLASS/*.jpg and `validation`."""
-    image_size: int = 0
+    image_size: Pixels = 0
     """A folder's images, side in pixels; 0: that of the weights the network starts from."""
     extra: bool = True
     """SVHN: train on the `extra` images too, as the paper does."""
@@ -67,29 +73,29 @@ class DataConfig:
     preprocessing: Literal["meanstd", "scale", "zca"] = "meanstd"
     """meanstd: the authors' constants, or those of the weights the network starts from; scale:
     divide by 255; zca: GCN and ZCA whitening."""
-    crop_padding: int = 4
+    crop_padding: Pixels = 4
     """Pixels of reflection padding around the random crop; 0 for no crop."""
     horizontal_flip: bool = True
     """Mirror half of the training images."""
     alternating_flip: bool = False
     """Mirror each image in every other epoch, begun by a coin, in place of a coin each epoch."""
-    small_size: int = 0
+    small_size: Pixels = 0
     """Side in pixels of the random crops that the first epochs train on; 0 for none."""
-    small_share: float = 0.5
+    small_share: Annotated[float, Range(0, 1, "()")] = 0.5
     """The share of the epochs that `small_size` is for."""
-    cutout: int = 0
+    cutout: Pixels = 0
     """Side in pixels of the square erased from each training image; 0 for none."""
-    mixup: float = 0.0
+    mixup: Amount = 0.0
     """Alpha of mixup's Beta distribution; 0 for none."""
-    cutmix: float = 0.0
+    cutmix: Amount = 0.0
     """Alpha of CutMix's Beta distribution; 0 for none."""
-    cutmix_rate: float = 1.0
+    cutmix_rate: Part = 1.0
     """The share of the images that CutMix mixes."""
-    mixing_share: float = 1.0
+    mixing_share: Part = 1.0
     """The share of the epochs, from the first, that mixup and CutMix are for."""
-    jitter: float = 0.0
+    jitter: Strength = 0.0
     """Brightness and contrast of each image change by up to this share; 0 for none."""
-    rand_augment: float = 0.0
+    rand_augment: Strength = 0.0
     """Strength of RandAugment in [0, 1], two operations an image; 0 for none. TensorFlow only."""
 
 
@@ -97,21 +103,21 @@ class DataConfig:
 class OptimizerConfig:
     """SGD; see `keras_wrn.SGD`."""
 
-    learning_rate: float = 0.1
+    learning_rate: Positive = 0.1
     """The highest rate of the schedule."""
-    kernel_rate: float = 0.0
+    kernel_rate: Amount = 0.0
     """Muon for the kernels of convolutions, at so many times the learning rate; 0: SGD for all."""
-    kernel_momentum: float = 0.6
+    kernel_momentum: Share = 0.6
     """Muon's momentum, in [0, 1)."""
-    momentum: float = 0.9
+    momentum: Share = 0.9
     """Momentum, in [0, 1)."""
     nesterov: bool = True
     """Nesterov's momentum."""
-    weight_decay: float = 5e-4
+    weight_decay: Amount = 5e-4
     """Coupled weight decay, as in Torch."""
     decay_norm_and_bias: bool = True
     """Decay gamma, beta and biases too, as the authors do."""
-    average: float = 0.0
+    average: Share = 0.0
     """Momentum of a moving average of the weights, such as 0.99, which the run ends with; the log
     has the errors of the weights themselves. 0 for none."""
     reset_momentum_on_drop: bool = False
@@ -129,9 +135,9 @@ class ScheduleConfig:
     """step: times `factor` at each milestone; one_cycle: up, then a straight line to 0; cosine."""
     milestones: tuple[float, ...] = (59 / 200, 119 / 200, 159 / 200)
     """step: fractions of the run; f stands for round(f * epochs) complete epochs."""
-    factor: float = 0.2
+    factor: Positive = 0.2
     """step: the rate is multiplied by this at each milestone."""
-    warmup: float = 0.2
+    warmup: Share = 0.2
     """one_cycle, cosine: the share of the run in which the rate rises."""
 
 
@@ -142,11 +148,11 @@ class DistillConfig:
     teacher: str = ""
     """A run directory, .keras file or name with published weights, of a network that takes images
     normalised as the student's; empty for no teacher."""
-    logits: float = 0.9
+    logits: Share = 0.9
     """Share of the teacher's answers in the loss; the labels have the rest."""
-    temperature: float = 4.0
+    temperature: Positive = 4.0
     """Both answers are divided by it before they are compared."""
-    attention: float = 0.0
+    attention: Amount = 0.0
     """Weight of attention transfer between the stages; its authors take 1000."""
 
 
@@ -179,15 +185,15 @@ class Recipe:
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     distill: DistillConfig = dataclasses.field(default_factory=DistillConfig)
     export: ExportConfig = dataclasses.field(default_factory=ExportConfig)
-    epochs: int = 200
+    epochs: Count = 200
     """Passes over the training images."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Images a step, over all devices together."""
     scale_lr: bool = False
     """Multiply the learning rate by batch_size / rate_batch, and let it rise over 5 epochs."""
-    rate_batch: int = 128
+    rate_batch: Count = 128
     """The batch size that the learning rate was chosen for."""
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
     """Share of the target spread evenly over the classes."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 where the hardware has it, float32 otherwise."""
@@ -199,7 +205,7 @@ class Recipe:
     views: Literal[1, 2, 6] = 1
     """Of each image in a second evaluation at the end: 2 with its mirror, 6 also moved a pixel. Not
     for digits, whose mirrors are other signs."""
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**32)] = 0
     """Of initial weights, order, augmentation and dropout."""
     deterministic: bool = False
     """TensorFlow: make reruns bit-identical, at some cost in speed."""
@@ -222,145 +228,20 @@ class Recipe:
             raise ValueError(f"Recipe {self.name!r}: " + "; ".join(problems))
 
     def _problems(self):
-        def check(valid, field, expected, value):
-            if not valid:
-                yield f"`{field}` should be {expected}, received {value!r}"
-
+        yield from out_of_range(self)
+        for name, part in vars(self).items():
+            if dataclasses.is_dataclass(part):
+                yield from out_of_range(part, f"{name}.")
         # A folder's name, which stands in tables and commands too.
-        plain = re.fullmatch(r"\w[\w .+=,-]*", self.name)
-        expected = "letters, digits, '_', and after the first ' .+=,-'"
-        yield from check(plain, "name", expected, self.name)
-        optimizer, schedule = self.optimizer, self.schedule
-        is_folder = check_dataset(self.data.dataset)
-        size = self.data.image_size
-        yield from check(size >= 0, "data.image_size", "0 or more", size)
-        if size and not is_folder:
-            yield f"`data.image_size` is for folders of images, received {size} for a dataset"
-        model = self.model
-        tagged = bool(split_tag(model.name)[1])
-        if is_folder and not (size or model.weights or tagged):
-            yield "`data.image_size` should be given for a folder of images, received 0"
-        if tagged and model.weights:
+        if not re.fullmatch(r"\w[\w .+=,-]*", self.name):
             yield (
-                f"`model.name`={model.name!r} says where its weights are from: leave out "
-                f"`model.weights`={model.weights!r}"
+                "`name` should be letters, digits, '_', and after the first ' .+=,-', received "
+                f"{self.name!r}"
             )
-        if model.name:
-            model_info(split_tag(model.name)[0])
-            for field in NAMED:
-                value = getattr(model, field)
-                if value != getattr(ModelConfig, field):
-                    yield (
-                        f"`model.{field}`={value!r} does not go with `model.name`="
-                        f"{model.name!r}, which says it: leave out one of the two"
-                    )
-        frozen = model.frozen_stages
-        yield from check(frozen >= 0, "model.frozen_stages", "0 or more", frozen)
-        distill = self.distill
-        yield from check(0 <= distill.logits < 1, "distill.logits", "in [0, 1)", distill.logits)
-        yield from check(
-            distill.temperature > 0, "distill.temperature", "above 0", distill.temperature
-        )
-        yield from check(
-            distill.attention >= 0, "distill.attention", "0 or more", distill.attention
-        )
-        yield from check(self.epochs >= 1, "epochs", "1 or more", self.epochs)
-        yield from check(self.batch_size >= 1, "batch_size", "1 or more", self.batch_size)
-        yield from check(self.rate_batch >= 1, "rate_batch", "1 or more", self.rate_batch)
-        yield from check(self.views in VIEWS, "views", f"one of {VIEWS}", self.views)
-        seed_fits = 0 <= self.seed < 2**32
-        yield from check(seed_fits, "seed", "in 0..2**32 - 1", self.seed)
-        smoothing = self.label_smoothing
-        yield from check(0 <= smoothing < 1, "label_smoothing", "in [0, 1)", smoothing)
-        rate = optimizer.learning_rate
-        yield from check(rate > 0, "optimizer.learning_rate", "above 0", rate)
-        for field in ("momentum", "kernel_momentum", "average"):
-            momentum = getattr(optimizer, field)
-            yield from check(0 <= momentum < 1, f"optimizer.{field}", "in [0, 1)", momentum)
-        kernel_rate = optimizer.kernel_rate
-        valid = 0 <= kernel_rate < math.inf
-        yield from check(valid, "optimizer.kernel_rate", "0 or more", kernel_rate)
-        if kernel_rate and (self.model.weights or split_tag(self.model.name)[1]):
-            yield (
-                "`optimizer.kernel_rate` is for random weights: Muon sets the kernels' norms. "
-                f"Received: {kernel_rate} with trained ones"
-            )
-        unused = OptimizerConfig.kernel_momentum
-        if not kernel_rate and optimizer.kernel_momentum != unused:
-            yield (
-                "`optimizer.kernel_momentum` needs `optimizer.kernel_rate`, received "
-                f"{optimizer.kernel_momentum} and 0"
-            )
-        if kernel_rate and optimizer.reset_momentum_on_drop:
-            yield "`optimizer.kernel_rate` does not go with `optimizer.reset_momentum_on_drop`"
-        decay = optimizer.weight_decay
-        yield from check(decay >= 0, "optimizer.weight_decay", "0 or more", decay)
-        marks = schedule.milestones
-        ordered = list(marks) == sorted(marks) and all(0 < mark < 1 for mark in marks)
-        yield from check(
-            ordered, "schedule.milestones", "rising fractions of the run in (0, 1)", marks
-        )
-        ends = [epochs_of(mark, self.epochs) for mark in marks]
-        if ordered and schedule.kind == "step" and (0 in ends or len(set(ends)) < len(ends)):
-            yield (
-                f"`epochs`={self.epochs} is too short for the milestones {marks}: they fall on "
-                f"the epochs {ends}. Take more epochs, or `--schedule.kind one_cycle`"
-            )
-        yield from check(schedule.factor > 0, "schedule.factor", "above 0", schedule.factor)
-        yield from check(0 <= schedule.warmup < 1, "schedule.warmup", "in [0, 1)", schedule.warmup)
-        data = self.data
-        validation, padding = data.validation, data.crop_padding
-        whole = validation >= 0 and (validation < 1 or validation == int(validation))
-        expected = "a number of images, or a share of them below 1"
-        yield from check(whole, "data.validation", expected, validation)
-        yield from check(padding >= 0, "data.crop_padding", "0 or more", padding)
-        try:
-            Heavy(
-                data.cutout, data.mixup, data.cutmix, data.rand_augment, data.cutmix_rate,
-                data.jitter,
-            )  # fmt: skip
-        except ValueError as error:
-            yield str(error)
-        if is_folder and data.preprocessing == "zca":
-            yield "`data.preprocessing` should be meanstd or scale for a folder, received 'zca'"
-        for prefix, factor in optimizer.lr_multipliers.items():
-            field = f"optimizer.lr_multipliers[{prefix}]"
-            yield from check(0 <= factor < math.inf, field, "0 or more", factor)
-        if data.alternating_flip and not data.horizontal_flip:
-            yield "`data.alternating_flip` needs `data.horizontal_flip`, received False"
-        yield from self._small_problems(check)
-        for field in ("rand_augment", "jitter"):
-            if getattr(data, field) and data.preprocessing == "zca":
-                yield f"`data.{field}` works on pixels, and does not go with zca preprocessing"
-        if data.cutmix_rate != DataConfig.cutmix_rate and not data.cutmix:
-            yield f"`data.cutmix_rate` needs `data.cutmix`, received {data.cutmix_rate} and 0"
-        share = data.mixing_share
-        yield from check(0 < share <= 1, "data.mixing_share", "in (0, 1]", share)
-        if share != DataConfig.mixing_share and not (data.cutmix or data.mixup):
-            yield f"`data.mixing_share` needs `data.mixup` or `data.cutmix`, received {share} alone"
-
-    def _small_problems(self, check):
-        data, model = self.data, self.model
-        small, share = data.small_size, data.small_share
-        least = model_info(split_tag(model.name)[0]).family.min_size if model.name else MIN_SIZE
-        fits = small == 0 or small >= least
-        yield from check(fits, "data.small_size", f"0, or {least} or more", small)
-        yield from check(0 < share < 1, "data.small_share", "in (0, 1)", share)
-        if not small and share != DataConfig.small_share:
-            yield f"`data.small_share` needs `data.small_size`, received {share} and 0"
-        if small and 0 < share < 1 and epochs_of(share, self.epochs) in (0, self.epochs):
-            yield (
-                f"`epochs`={self.epochs} is too short for `data.small_share`={share}: it stands "
-                f"for {epochs_of(share, self.epochs)} of them"
-            )
-        if small and self.distill.teacher:
-            yield f"`data.small_size` does not go with a teacher, received {small}"
-        started = model.name or model.weights or model.frozen_stages
-        if model.whitened_stem and started:
-            yield (
-                "`model.whitened_stem` is for a WideResNet from random weights, with its stem "
-                "trained: leave out `model.name`, `model.weights` and `model.frozen_stages`"
-            )
+        if self.views not in VIEWS:
+            yield f"`views` should be one of {VIEWS}, received {self.views!r}"
+        for rules in (_model_rules, _data_rules, _small_rules, _optimizer_rules, _schedule_rules):
+            yield from rules(self)
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
@@ -377,6 +258,113 @@ class Recipe:
             return _built(cls, json.loads(text))
         except (TypeError, RecursionError, ArithmeticError) as error:
             raise ValueError(f"Not a recipe of this version of keras_wrn: {error}") from error
+
+
+# What fields have to do with each other: functions that yield a sentence for each that is broken.
+
+
+def _model_rules(recipe):
+    model, data = recipe.model, recipe.data
+    tagged = bool(split_tag(model.name)[1])
+    if check_dataset(data.dataset):
+        if not (data.image_size or model.weights or tagged):
+            yield "`data.image_size` should be given for a folder of images, received 0"
+    elif data.image_size:
+        size = data.image_size
+        yield f"`data.image_size` is for folders of images, received {size} for a dataset"
+    if tagged and model.weights:
+        yield (
+            f"`model.name`={model.name!r} says where its weights are from: leave out "
+            f"`model.weights`={model.weights!r}"
+        )
+    if model.name:
+        model_info(split_tag(model.name)[0])
+        for field in NAMED:
+            value = getattr(model, field)
+            if value != getattr(ModelConfig, field):
+                yield (
+                    f"`model.{field}`={value!r} does not go with `model.name`={model.name!r}, "
+                    "which says it: leave out one of the two"
+                )
+    if model.whitened_stem and (model.name or model.weights or model.frozen_stages):
+        yield (
+            "`model.whitened_stem` is for a WideResNet from random weights, with its stem "
+            "trained: leave out `model.name`, `model.weights` and `model.frozen_stages`"
+        )
+
+
+def _data_rules(recipe):
+    data = recipe.data
+    validation = data.validation
+    if not (validation >= 0 and (validation < 1 or validation == int(validation))):
+        yield (
+            "`data.validation` should be a number of images, or a share of them below 1, received "
+            f"{validation!r}"
+        )
+    if check_dataset(data.dataset) and data.preprocessing == "zca":
+        yield "`data.preprocessing` should be meanstd or scale for a folder, received 'zca'"
+    if data.alternating_flip and not data.horizontal_flip:
+        yield "`data.alternating_flip` needs `data.horizontal_flip`, received False"
+    for field in ("rand_augment", "jitter"):
+        if getattr(data, field) and data.preprocessing == "zca":
+            yield f"`data.{field}` works on pixels, and does not go with zca preprocessing"
+    if data.cutmix_rate != DataConfig.cutmix_rate and not data.cutmix:
+        yield f"`data.cutmix_rate` needs `data.cutmix`, received {data.cutmix_rate} and 0"
+    if data.mixing_share != DataConfig.mixing_share and not (data.cutmix or data.mixup):
+        share = data.mixing_share
+        yield f"`data.mixing_share` needs `data.mixup` or `data.cutmix`, received {share} alone"
+
+
+def _small_rules(recipe):
+    small, share, name = recipe.data.small_size, recipe.data.small_share, recipe.model.name
+    family = model_info(split_tag(name)[0]).family if name else CIFAR
+    if 0 < small < family.min_size:
+        yield f"`data.small_size` should be 0, or {family.min_size} or more, received {small}"
+    if not small and share != DataConfig.small_share:
+        yield f"`data.small_share` needs `data.small_size`, received {share} and 0"
+    if small and 0 < share < 1 and epochs_of(share, recipe.epochs) in (0, recipe.epochs):
+        yield (
+            f"`epochs`={recipe.epochs} is too short for `data.small_share`={share}: it stands "
+            f"for {epochs_of(share, recipe.epochs)} of them"
+        )
+    if small and recipe.distill.teacher:
+        yield f"`data.small_size` does not go with a teacher, received {small}"
+
+
+def _optimizer_rules(recipe):
+    optimizer, model = recipe.optimizer, recipe.model
+    rate, momentum = optimizer.kernel_rate, optimizer.kernel_momentum
+    if rate and (model.weights or split_tag(model.name)[1]):
+        yield (
+            "`optimizer.kernel_rate` is for random weights: Muon sets the kernels' norms. "
+            f"Received: {rate} with trained ones"
+        )
+    if not rate and momentum != OptimizerConfig.kernel_momentum:
+        yield (
+            f"`optimizer.kernel_momentum` needs `optimizer.kernel_rate`, received {momentum} and 0"
+        )
+    if rate and optimizer.reset_momentum_on_drop:
+        yield "`optimizer.kernel_rate` does not go with `optimizer.reset_momentum_on_drop`"
+    for prefix, factor in optimizer.lr_multipliers.items():
+        if factor not in Range(0):
+            field = f"optimizer.lr_multipliers[{prefix}]"
+            yield f"`{field}` should be {Range(0)}, received {factor!r}"
+
+
+def _schedule_rules(recipe):
+    schedule, marks = recipe.schedule, recipe.schedule.milestones
+    if list(marks) != sorted(marks) or not all(0 < mark < 1 for mark in marks):
+        yield (
+            "`schedule.milestones` should be rising fractions of the run in (0, 1), received "
+            f"{marks!r}"
+        )
+        return
+    ends = [epochs_of(mark, recipe.epochs) for mark in marks]
+    if schedule.kind == "step" and (0 in ends or len(set(ends)) < len(ends)):
+        yield (
+            f"`epochs`={recipe.epochs} is too short for the milestones {marks}: they fall on "
+            f"the epochs {ends}. Take more epochs, or `--schedule.kind one_cycle`"
+        )
 
 
 def _built(kind, values, where=""):

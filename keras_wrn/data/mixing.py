@@ -26,11 +26,13 @@ Sources: DeVries & Taylor 2017 (cutout), Zhang et al. 2018 (mixup), Yun et al. 2
 """
 
 import dataclasses
+from typing import Annotated
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_wrn.checks import Range, out_of_range
 from keras_wrn.data.rand_augment import OPERATIONS, RandAugment
 
 COLUMNS = 8  # of the table of uniform draws in `Heavy.draws`
@@ -44,34 +46,20 @@ class Heavy:
         ValueError: a value out of range.
     """
 
-    cutout: int = 0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    rand_augment: float = 0.0
-    cutmix_rate: float = 1.0
-    jitter: float = 0.0
+    cutout: Annotated[int, Range(0)] = 0
+    mixup: Annotated[float, Range(0)] = 0.0
+    cutmix: Annotated[float, Range(0)] = 0.0
+    rand_augment: Annotated[float, Range(0, 1, "[]")] = 0.0
+    cutmix_rate: Annotated[float, Range(0, 1, "(]")] = 1.0
+    jitter: Annotated[float, Range(0, 1, "[]")] = 0.0
 
     def __post_init__(self):
-        if self.cutout != int(self.cutout) or self.cutout < 0:
+        if self.cutout != int(self.cutout):
             raise ValueError(
-                "`cutout` should be a whole number of pixels, 0 for none. "
-                f"Received: {self.cutout!r}"
+                f"`cutout` should be a whole number of pixels. Received: {self.cutout!r}"
             )
-        for name in ("mixup", "cutmix"):
-            alpha = getattr(self, name)
-            if not 0 <= alpha < float("inf"):
-                raise ValueError(
-                    f"`{name}` should be the alpha of a Beta distribution, 0 for none. "
-                    f"Received: {alpha!r}"
-                )
-        for name in ("rand_augment", "jitter"):
-            strength = getattr(self, name)
-            if not 0 <= strength <= 1:
-                raise ValueError(
-                    f"`{name}` should be in [0, 1], 0 for none. Received: {strength!r}"
-                )
-        if not 0 < self.cutmix_rate <= 1:
-            raise ValueError(f"`cutmix_rate` should be in (0, 1]. Received: {self.cutmix_rate!r}")
+        if problems := list(out_of_range(self)):
+            raise ValueError("; ".join(problems))
 
     def draws(self, seed, epoch, count, order, size, mixing=True):
         """Draw what happens to the images of one epoch.
