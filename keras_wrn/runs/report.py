@@ -82,6 +82,24 @@ def results_table(paths, start=".") -> str:
     Raises:
         ValueError: there is no finished run below the paths, or a file of one is damaged.
     """
+    groups = _grouped(paths)
+    if not groups:
+        raise ValueError(f"There is no finished run below {', '.join(map(str, paths))}")
+    rows = [
+        "| recipe | data | params | epochs | seeds | test error (%) | published (%) | PFLOP | "
+        "hours | machine, precision | logs |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    order = sorted(groups.items(), key=lambda item: (item[0][:2], item[1][0][0]["epochs"], item[0]))
+    for (name, split, _), runs in order:
+        others = [found[0][3] for key, found in groups.items() if key[:2] == (name, split)]
+        runs.sort(key=lambda run: run[0]["seed"])
+        rows.append(_row(name, split, runs, others, start))
+    return "\n".join(rows)
+
+
+def _grouped(paths):
+    """Finished runs that differ in the seed alone, each (summary, recipe, path, settings)."""
     groups: dict = {}
     for path in paths:
         for found in sorted([*Path(path).glob("summary.json"), *Path(path).glob("*/summary.json")]):
@@ -96,56 +114,52 @@ def results_table(paths, start=".") -> str:
             how = json.dumps([settings, summary.get("views", 1)])
             key = summary["recipe"], summary["data"]["split"], how
             groups.setdefault(key, []).append((summary, recipe, found.parent, settings))
-    if not groups:
-        raise ValueError(f"There is no finished run below {', '.join(map(str, paths))}")
-    rows = [
-        "| recipe | data | params | epochs | seeds | test error (%) | published (%) | PFLOP | "
-        "hours | machine, precision | logs |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    order = sorted(groups.items(), key=lambda item: (item[0][:2], item[1][0][0]["epochs"], item[0]))
-    for (name, split, _), runs in order:
-        runs.sort(key=lambda run: run[0]["seed"])
-        summary, recipe, _, settings = runs[0]
-        shipped = _shipped(name) if split == "test" else {}
-        others = [found[0][3] for key, found in groups.items() if key[:2] == (name, split)]
-        differing = [
-            f"`{field}={value}`"
-            for field, value in settings.items()
-            if field not in OWN_COLUMN
-            and (
-                shipped[field] != value
-                if shipped
-                else sum(other.get(field) == value for other in others) < USUAL * len(others)
-            )
-        ]
-        for change in settings["changes"]:
-            differing.append(f"after step {change['after_step']}: {'; '.join(change['changes'])}")
-        error = _mean_and_each([run[0]["test_error"] for run in runs])
-        if "views" in summary:
-            several = _mean_and_each([100 - run[0]["views_test_accuracy"] for run in runs])
-            error += f"; {summary['views']} views: {several}"
-        published = None if settings["changes"] else published_error(recipe)
-        if not _shipped(name) and len({_kind(other) for other in others}) > 1:
-            published = None  # nobody knows which of them it belongs to
-        data = summary["data"]
-        links = ", ".join(f"[{run[0]['seed']}]({os.path.relpath(run[2], start)})" for run in runs)
-        hours, machines = _hours_and_machines([run[0] for run in runs])
-        cells = (
-            " ".join([f"`{name}`", *differing]),
-            data["dataset"] + ("" if split == "test" else f" ({split} split)"),
-            f"{summary['params']:,}",
-            str(summary["epochs"]),
-            ", ".join(str(run[0]["seed"]) for run in runs),
-            error,
-            "" if published is None else f"{published[0]:.2f} ({published[1]})",
-            f"{summary['flops'] / 1e15:.3g}",
-            hours,
-            machines,
-            links,
-        )
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+    return groups
+
+
+def _row(name, split, runs, others, start):
+    """The line of the runs of a group; `others` are the settings of all groups of its recipe."""
+    summary, recipe, _, settings = runs[0]
+    error = _mean_and_each([run[0]["test_error"] for run in runs])
+    if "views" in summary:
+        several = _mean_and_each([100 - run[0]["views_test_accuracy"] for run in runs])
+        error += f"; {summary['views']} views: {several}"
+    published = None if settings["changes"] else published_error(recipe)
+    if not _shipped(name) and len({_kind(other) for other in others}) > 1:
+        published = None  # nobody knows which of them it belongs to
+    data = summary["data"]
+    links = ", ".join(f"[{run[0]['seed']}]({os.path.relpath(run[2], start)})" for run in runs)
+    hours, machines = _hours_and_machines([run[0] for run in runs])
+    cells = (
+        " ".join([f"`{name}`", *_differing(name, split, settings, others)]),
+        data["dataset"] + ("" if split == "test" else f" ({split} split)"),
+        f"{summary['params']:,}",
+        str(summary["epochs"]),
+        ", ".join(str(run[0]["seed"]) for run in runs),
+        error,
+        "" if published is None else f"{published[0]:.2f} ({published[1]})",
+        f"{summary['flops'] / 1e15:.3g}",
+        hours,
+        machines,
+        links,
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _differing(name, split, settings, others):
+    """What a row says of its settings: how they differ from the recipe's, or from the others'."""
+    shipped = _shipped(name) if split == "test" else {}
+    for field, value in settings.items():
+        if field in OWN_COLUMN:
+            continue
+        if shipped:
+            is_usual = shipped[field] == value
+        else:
+            is_usual = sum(x.get(field) == value for x in others) >= USUAL * len(others)
+        if not is_usual:
+            yield f"`{field}={value}`"
+    for change in settings["changes"]:
+        yield f"after step {change['after_step']}: {'; '.join(change['changes'])}"
 
 
 def _mean_and_each(errors):

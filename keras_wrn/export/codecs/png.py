@@ -41,6 +41,41 @@ def decode(data):
 
     octets = octets_of(data)
     bits, color = octets[24], octets[25]
+    palette, begin, end = walked(data, octets)
+
+    def rebuilt(header):
+        return tf.strings.join([header, cut(data, begin, end - begin), IEND])
+
+    def deep():
+        image = tf.io.decode_png(rebuilt(cut(data, 0, 33)), 1, dtype=tf.uint16)
+        image = tf.cast((tf.cast(image, tf.int32) + 128) // 257, tf.uint8)
+        return tf.repeat(image, 3, axis=-1)
+
+    def indexed():
+        # Read as grey, the numbers of the colours; the header's check sum changes by a constant.
+        crc = zlib.crc32(bytes(17)) ^ zlib.crc32(bytes(13) + b"\x03" + bytes(3))
+        change = tf.constant([3, 0, 0, 0, *crc.to_bytes(4, "big")], tf.uint8)
+        changed = tf.bitwise.bitwise_xor(octets[25:33], change)
+        grey = rebuilt(cut(data, 0, 25) + text_of(changed))
+        step = 255 // (2 ** tf.cast(bits, tf.int32) - 1)
+        index = tf.cast(tf.io.decode_png(grey, 1)[..., 0], tf.int32) // step
+        length = number(octets, palette, 4, big=True)
+        colors = tf.reshape(octets[palette + 8 : palette + 8 + length], (-1, 3))
+        is_palette = (palette > 0) & (length > 0) & (length <= 768)
+        with tf.control_dependencies([check(is_palette, "a palette")]):
+            return tf.gather(colors, index)
+
+    def plain():
+        return tf.io.decode_png(rebuilt(cut(data, 0, 33)), 3)
+
+    return tf.case([((color == 0) & (bits == 16), deep), (color == 3, indexed)], default=plain)
+
+
+def walked(data, octets):
+    """Where the palette is, 0 for none, and where the pixels begin and end: all chunks in order."""
+    import tensorflow as tf
+
+    color = octets[25]
     types, least = tf.constant([*LEAST]), tf.constant([*LEAST.values()], tf.int64)
 
     def chunk(at, count, texts, palette, begin, end):
@@ -86,35 +121,10 @@ def decode(data):
         chunk,
         (integer(33), 0, zero, zero, zero, zero),
     )
-    whole = [check(starts(data, at, IEND), "an end"), check(begin > 0, "pixels")]
-
-    def rebuilt(header):
-        return tf.strings.join([header, cut(data, begin, end - begin), IEND])
-
-    def deep():
-        image = tf.io.decode_png(rebuilt(cut(data, 0, 33)), 1, dtype=tf.uint16)
-        image = tf.cast((tf.cast(image, tf.int32) + 128) // 257, tf.uint8)
-        return tf.repeat(image, 3, axis=-1)
-
-    def indexed():
-        # Read as grey, the numbers of the colours; the header's check sum changes by a constant.
-        crc = zlib.crc32(bytes(17)) ^ zlib.crc32(bytes(13) + b"\x03" + bytes(3))
-        change = tf.constant([3, 0, 0, 0, *crc.to_bytes(4, "big")], tf.uint8)
-        changed = tf.bitwise.bitwise_xor(octets[25:33], change)
-        grey = rebuilt(cut(data, 0, 25) + text_of(changed))
-        step = 255 // (2 ** tf.cast(bits, tf.int32) - 1)
-        index = tf.cast(tf.io.decode_png(grey, 1)[..., 0], tf.int32) // step
-        length = number(octets, palette, 4, big=True)
-        colors = tf.reshape(octets[palette + 8 : palette + 8 + length], (-1, 3))
-        is_palette = (palette > 0) & (length > 0) & (length <= 768)
-        with tf.control_dependencies([check(is_palette, "a palette")]):
-            return tf.gather(colors, index)
-
-    def plain():
-        return tf.io.decode_png(rebuilt(cut(data, 0, 33)), 3)
-
-    with tf.control_dependencies(whole):
-        return tf.case([((color == 0) & (bits == 16), deep), (color == 3, indexed)], default=plain)
+    with tf.control_dependencies(
+        [check(starts(data, at, IEND), "an end"), check(begin > 0, "pixels")]
+    ):
+        return tf.identity(palette), tf.identity(begin), tf.identity(end)
 
 
 def check_sum(data, octets, start, length):
