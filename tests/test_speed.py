@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import rows, speed, speed_page
-from keras_wrn.models.convolution import REWRITE
+from keras_wrn.kernels import REWRITE
 from keras_wrn.runs.report import BEGIN, END
 
 ROOT = Path(__file__).parents[1]

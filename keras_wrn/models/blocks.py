@@ -1,4 +1,4 @@
-"""Residual blocks: the paper's pre-activation one for any kernel sizes, and the ImageNet one."""
+"""Residual blocks of any convolutions: the paper's pre-activation one, and the ImageNet one."""
 
 import difflib
 import re
@@ -31,22 +31,31 @@ def parse_block(block):
     )
 
 
-def residual_block(
-    x, filters, kernels, strides, dropout, activation, strided_padding, gamma_initializer, *, name
+def pre_activation_block(
+    x, convs, strides, dropout, activation, strided_padding, gamma_initializer, *, name
 ):
-    """Add one block to x (batch, height, width, channels) -> (batch, h', w', filters).
+    """Add one block of the CIFAR family to x (batch, height, width, channels).
 
     Each convolution follows a BN and an activation, and every one but the first a dropout. The
     first convolution has the stride. On a change of channels the first BN-activation is shared:
     the branch and a bare 1x1 shortcut both read it. Otherwise the shortcut is x itself, raw.
+
+    Args:
+        x: Keras tensor.
+        convs: list of (kernel size, filters).
+        strides: int.
+        dropout: float in [0, 1).
+        activation, strided_padding: as for `keras_wrn.WideResNet`.
+        gamma_initializer: of the batch norms.
+        name: str, which the names of the layers begin with.
     """
-    shortcut = x
-    for i, kernel_size in enumerate(kernels, start=1):
-        changes = i == 1 and (x.shape[-1] != filters or strides != 1)
+    shortcut, outer = x, convs[-1][1]
+    for i, (kernel_size, filters) in enumerate(convs, start=1):
+        changes = i == 1 and (x.shape[-1] != outer or strides != 1)
         x = batch_norm(x, gamma_initializer, name=f"{name}_bn{i}")
         x = activate(x, activation, name=f"{name}_act{i}")
         if changes:
-            shortcut = conv(x, filters, 1, strides, name=f"{name}_shortcut")
+            shortcut = conv(x, outer, 1, strides, name=f"{name}_shortcut")
         if i > 1 and dropout:
             x = Dropout(dropout, name=f"{name}_dropout{i}")(x)
         x = conv(
@@ -65,7 +74,7 @@ def post_activation_block(x, convs, strides, activation, strided_padding, *, nam
     Args:
         x: Keras tensor.
         convs: list of (kernel size, filters).
-        strides, activation, strided_padding, name: as for `residual_block`.
+        strides, activation, strided_padding, name: as for `pre_activation_block`.
     """
     shortcut, strided = x, [size for size, _ in convs].index(3)
     if strides != 1 or x.shape[-1] != convs[-1][1]:

@@ -1,13 +1,10 @@
 """The convolution of a WRN, and how its gradient is computed where TensorFlow's own is slow."""
 
-import math
-
 import keras
 
+from keras_wrn.kernels import conv_in_strips, on_tensorflow, strips_pay
+
 CHANNELS_LAST = "channels_last"
-REWRITE = "auto_mixed_precision_onednn_bfloat16"
-STRIP_WIDTH = 288  # pixels, at most
-SMALL = (8, 256), (16, 320)  # maps of at most so many pixels a side, with so many channels or more
 
 
 @keras.saving.register_keras_serializable("keras_wrn")
@@ -33,65 +30,20 @@ class Conv2D(keras.layers.Conv2D):
     """
 
     def call(self, inputs, training=None):
-        if training and self._strips_pay(inputs):
-            return _in_strips(inputs, self.kernel)
+        if training and self.takes_strips(inputs):
+            return conv_in_strips(inputs, self.kernel)
         return super().call(inputs)
 
-    def _strips_pay(self, inputs):
-        if keras.backend.backend() != "tensorflow":
-            return False
-        import tensorflow as tf
-
-        plain = (
-            self.kernel_size == (3, 3)
+    def takes_strips(self, inputs):
+        """Whether the gradient by the kernel is computed from strips of images."""
+        return (
+            on_tensorflow()
+            and self.kernel_size == (3, 3)
             and self.strides == self.dilation_rate == (1, 1)
             and self.padding == "same"
             and self.data_format == CHANNELS_LAST
             and self.groups == 1
             and not self.use_bias
             and self.activation is keras.activations.linear
+            and strips_pay(inputs)
         )
-        *known, channels = inputs.shape
-        if not plain or None in known:
-            return False
-        small = any(max(known[1:]) <= side and channels >= least for side, least in SMALL)
-        # The option is on where TensorFlow puts bfloat16 into a float32 step by itself.
-        rewrite = tf.config.optimizer.get_experimental_options().get(REWRITE, False)
-        low = inputs.dtype == tf.bfloat16 or rewrite
-        return small and low and not tf.config.list_physical_devices("GPU")
-
-
-def _in_strips(inputs, kernel):
-    """The convolution, with the gradient by the kernel from strips of images."""
-    import tensorflow as tf
-
-    @tf.custom_gradient
-    def convolve(inputs, kernel):
-        def gradient(upstream):
-            raw = tf.raw_ops
-            by_inputs = raw.Conv2DBackpropInput(
-                input_sizes=tf.shape(inputs), filter=kernel, out_backprop=upstream,
-                strides=[1] * 4, padding="SAME",
-            )  # fmt: skip
-            by_kernel = raw.Conv2DBackpropFilter(
-                input=_strips(inputs), filter_sizes=kernel.shape, out_backprop=_strips(upstream),
-                strides=[1] * 4, padding="SAME",
-            )  # fmt: skip
-            return by_inputs, by_kernel
-
-        return tf.nn.conv2d(inputs, kernel, 1, "SAME"), gradient
-
-    return convolve(inputs, tf.convert_to_tensor(kernel, inputs.dtype))
-
-
-def _strips(images):
-    """(n, h, w, c) to (strips, h, (n / strips) (w + 1), c); added images and columns are zero."""
-    import tensorflow as tf
-
-    count, height, width, channels = images.shape
-    strips = math.ceil(count / (STRIP_WIDTH // (width + 1)))
-    long = math.ceil(count / strips)
-    images = tf.pad(images, [[0, strips * long - count], [0, 0], [0, 1], [0, 0]])
-    apart = tf.reshape(images, (strips, long, height, width + 1, channels))
-    together = tf.transpose(apart, (0, 2, 1, 3, 4))
-    return tf.reshape(together, (strips, height, long * (width + 1), channels))

@@ -6,9 +6,8 @@ Images are channels last throughout, whatever `keras.config.image_data_format()`
 import keras
 from keras import ops
 
+from keras_wrn.kernels import fused_batch_norm, on_tensorflow, replica_dropout, replicas
 from keras_wrn.models.convolution import CHANNELS_LAST, Conv2D
-
-APART = 1_000_003  # between the seeds of two replicas
 
 # He et al. with fan-in, *untruncated*, as models/wide-resnet.lua draws it since 2016-09-08.
 CONV_INITIALIZER = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
@@ -67,7 +66,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _fusable(self, inputs):
         return (
-            keras.backend.backend() == "tensorflow"
+            on_tensorflow()
             and not self.synchronized
             and self.center
             and self.scale
@@ -77,23 +76,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
 
     def _fused(self, inputs, training):
-        import tensorflow as tf
-
-        # The kernel has no others, whatever the dtype of the images and the variables.
-        gamma, beta, moving_mean, moving_variance = (
-            tf.cast(tf.convert_to_tensor(variable), tf.float32)
-            for variable in (self.gamma, self.beta, self.moving_mean, self.moving_variance)
-        )
-        empty = tf.zeros((0,))
-        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=gamma,
-            offset=beta,
-            mean=empty if training else moving_mean,
-            variance=empty if training else moving_variance,
-            epsilon=self.epsilon,
-            is_training=training,
-        )
+        y, mean, variance = fused_batch_norm(
+            inputs, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.epsilon,
+            training,
+        )  # fmt: skip
         if training:
             self._update(mean, variance)
         return y
@@ -151,25 +137,7 @@ class Dropout(keras.layers.Dropout):
     def call(self, inputs, training=False):
         if not training or not self.rate or replicas() == 1:
             return super().call(inputs, training=training)
-        import tensorflow as tf
-
-        context = tf.distribute.get_replica_context()
-        number = tf.cast(context.replica_id_in_sync_group, "int32")
-        # The second number counts the calls: the replica goes into the first.
-        first, calls = tf.unstack(tf.cast(self.seed_generator.next(), "int32"))
-        seed = tf.stack([first + APART * number, calls])
-        return tf.nn.experimental.stateless_dropout(
-            inputs, rate=self.rate, noise_shape=self.noise_shape, seed=seed
-        )
-
-
-def replicas():
-    """How many replicas of a `tf.distribute` strategy the code that calls is one of."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync
+        return replica_dropout(inputs, self.rate, self.noise_shape, self.seed_generator.next())
 
 
 def pad(x, padding, name):

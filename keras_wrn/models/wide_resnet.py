@@ -5,7 +5,7 @@ import numbers
 import keras
 
 from keras_wrn.checks import is_int
-from keras_wrn.models.blocks import parse_block, residual_block
+from keras_wrn.models.blocks import parse_block, pre_activation_block
 from keras_wrn.models.ends import (
     check_options,
     check_width,
@@ -45,10 +45,9 @@ def wide_resnet(
     x = conv(x, GROUP_FILTERS[0], 3, name="conv1")
     for group, group_filters in enumerate(filters, start=1):
         for index in range(1, num_blocks + 1):
-            x = residual_block(
+            x = pre_activation_block(
                 x,
-                group_filters,
-                kernels,
+                [(kernel_size, group_filters) for kernel_size in kernels],
                 strides=2 if group > 1 and index == 1 else 1,
                 dropout=dropout,
                 activation=activation,

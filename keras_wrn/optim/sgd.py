@@ -6,7 +6,7 @@ import numbers
 import keras
 from keras import ops
 
-from keras_wrn.models.layers import replicas
+from keras_wrn.kernels import momentum_step, on_tensorflow, replicas
 
 # A constant rate that falls by more than this share is a drop of a step schedule. The rate of a
 # smooth schedule differs at every step; near its end it falls as steeply, and that is no drop.
@@ -167,8 +167,9 @@ class SGD(keras.optimizers.Optimizer):
         gradient = ops.cast(gradient, dtype)
         if self.decays[index]:
             gradient = gradient + self.decays[index] * variable
-        if keras.backend.backend() == "tensorflow" and not self.reset_momentum_on_drop:
-            self._update_fused(variable, velocity, gradient, self.multipliers[index] * rate)
+        if on_tensorflow() and not self.reset_momentum_on_drop:
+            rate = self.multipliers[index] * rate
+            momentum_step(variable, velocity, gradient, rate, self.momentum, self.nesterov)
             return
         kept = self.momentum * velocity
         if self.reset_momentum_on_drop:
@@ -177,21 +178,6 @@ class SGD(keras.optimizers.Optimizer):
         self.assign(velocity, new_velocity)
         step = gradient + self.momentum * new_velocity if self.nesterov else new_velocity
         self.assign_sub(variable, self.multipliers[index] * rate * step)
-
-    def _update_fused(self, variable, velocity, gradient, rate):
-        """The same in one pass over the memory, where `update_step` takes five."""
-        import tensorflow as tf
-
-        # Under a strategy Keras gives the replica's own tf.Variable.
-        variable = variable.value if isinstance(variable, keras.Variable) else variable
-        tf.raw_ops.ResourceApplyMomentum(
-            var=variable.handle,
-            accum=velocity.value.handle,
-            lr=rate,
-            grad=gradient,
-            momentum=tf.constant(self.momentum, velocity.dtype),
-            use_nesterov=self.nesterov,
-        )
 
     def get_config(self):
         config = super().get_config()

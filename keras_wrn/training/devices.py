@@ -6,8 +6,8 @@ from pathlib import Path
 
 import keras
 
+from keras_wrn.kernels import REWRITE
 from keras_wrn.machine import cpu_facts
-from keras_wrn.models.convolution import REWRITE
 
 # On processors with one of these TensorFlow takes oneDNN's kernels by itself.
 ON_BY_DEFAULT = frozenset("avx512_vnni avx512_bf16 avx_vnni amx_tile amx_int8 amx_bf16".split())

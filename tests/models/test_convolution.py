@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_wrn
+from keras_wrn import kernels
 from keras_wrn.models import Conv2D, convolution
 from keras_wrn.training import devices
 
@@ -34,12 +35,12 @@ needs_bfloat16 = pytest.mark.skipif(
 def test_strips_give_the_gradients_of_a_plain_convolution(
     monkeypatch, count, side, strips, dtype, tolerance
 ):
-    monkeypatch.setattr(convolution, "SMALL", ((16, 4),))
+    monkeypatch.setattr(kernels, "SMALL", ((16, 4),))
     if dtype == "float32":  # where no strips are taken, but the sums can be told apart
-        monkeypatch.setattr(Conv2D, "_strips_pay", lambda layer, inputs: True)
-    seen, original = [], convolution._strips
+        monkeypatch.setattr(convolution, "strips_pay", lambda inputs: True)
+    seen, original = [], kernels._strips
     monkeypatch.setattr(
-        convolution, "_strips", lambda images: seen.append(original(images)) or seen[-1]
+        kernels, "_strips", lambda images: seen.append(original(images)) or seen[-1]
     )
     height, width = side if isinstance(side, tuple) else (side, side)
     random = np.random.default_rng(0)
@@ -54,7 +55,7 @@ def test_strips_give_the_gradients_of_a_plain_convolution(
 
     found = gradients(ours, images, upstream)
     assert [len(strip) for strip in seen] == [strips, strips]
-    assert seen[0].shape[2] <= convolution.STRIP_WIDTH
+    assert seen[0].shape[2] <= kernels.STRIP_WIDTH
     expected = gradients(keras_own, images, upstream)
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == b.dtype
@@ -85,7 +86,7 @@ def test_the_gradient_is_as_near_to_float32_as_tensorflow_s_own(side, channels):
     expected = by_kernel(plain, "float32")
     errors = [
         np.linalg.norm(by_kernel(convolve, "bfloat16") - expected) / np.linalg.norm(expected)
-        for convolve in (convolution._in_strips, plain)
+        for convolve in (kernels.conv_in_strips, plain)
     ]
     assert errors[0] == pytest.approx(errors[1], rel=0.02) and errors[0] < 0.002
 
@@ -107,13 +108,13 @@ def test_the_gradient_is_as_near_to_float32_as_tensorflow_s_own(side, channels):
 )
 def test_what_is_not_faster_in_strips_is_left_to_keras(changes, shape, dtype):
     settings = {"padding": "same", "use_bias": False, **changes}
-    assert not Conv2D(6, 3, **settings)._strips_pay(keras.KerasTensor(shape, dtype))
+    assert not Conv2D(6, 3, **settings).takes_strips(keras.KerasTensor(shape, dtype))
 
 
 def test_a_run_in_bfloat16_trains_in_strips_and_one_in_float32_does_not(monkeypatch):
-    taken, original = [], convolution._in_strips
+    taken, original = [], kernels.conv_in_strips
     monkeypatch.setattr(
-        convolution, "_in_strips", lambda x, k: taken.append(k.shape) or original(x, k)
+        convolution, "conv_in_strips", lambda x, k: taken.append(k.shape) or original(x, k)
     )
     images = np.random.default_rng(0).standard_normal((4, 32, 32, 3), "float32")
     labels = np.arange(4)
