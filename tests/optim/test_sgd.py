@@ -240,9 +240,9 @@ STEPS_ON_ANY_BACKEND = """
 import sys
 import keras, numpy as np
 sys.path.insert(0, sys.argv[1])
-import test_optimizer
-history = test_optimizer.follow_keras(
-    test_optimizer.SGD(weight_decay=0.01, reset_momentum_on_drop=True), test_optimizer.RATES)
+import test_sgd
+history = test_sgd.follow_keras(
+    test_sgd.SGD(weight_decay=0.01, reset_momentum_on_drop=True), test_sgd.RATES)
 np.savez(sys.argv[2], *history[-1])
 """
 
