@@ -14,7 +14,7 @@ Where to start from: a name with a tag of published weights, as above, or a run 
 The name alone trains from scratch, for which a small folder does not suffice. --model.frozen-stages
 2 and --optimizer.lr-multipliers stage3 0.1 keep early layers as they are, or nearly so.
 
-Expected: depends on the images; README.md has what was measured on ten classes of photos.
+Expected: depends on the images; docs/results.md has what was measured on ten classes of photos.
 Cost: a pass over n images of WRN-50-2 at 224 pixels is n x 69 GFLOP (6 x 11.4 GMAC).
 """
 

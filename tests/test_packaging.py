@@ -22,7 +22,8 @@ from keras_wrn.cli import VERBS
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted(path.stem for path in ROOT.glob("recipes/[!_]*.py"))
-DOCUMENTS = [name for name in ("README.md", "CONTRIBUTING.md") if (ROOT / name).is_file()]
+PAGES = [f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md"))]
+DOCUMENTS = [name for name in ("README.md", "CONTRIBUTING.md", *PAGES) if (ROOT / name).is_file()]
 
 
 def run(*command, cwd=ROOT, **environment):
@@ -265,4 +266,4 @@ def test_documents_name_only_what_exists(document):
     for path in re.findall(r"\b((?:recipes|benchmarks|tests|docs)/[a-z]\w*\.(?:py|md))", code):
         assert (ROOT / path).is_file(), path
     for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", text):
-        assert (ROOT / link).exists(), link
+        assert (ROOT / document).parent.joinpath(link).exists(), link

@@ -1,4 +1,4 @@
-"""The Python of the README runs as it stands."""
+"""The Python of the README and of the pages runs as it stands."""
 
 import contextlib
 import re
@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
 MAKES = "--out", "--run-dir", "--show-dir"  # flags whose value is made by the command
 
 
@@ -25,44 +26,56 @@ def stand_in(directory):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it makes tf.data and exports")
+@pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize(
     "served", [False, pytest.param(True, marks=pytest.mark.extra("tensorflow_serving"))]
 )
-def test_examples_run_in_order(tmp_path, monkeypatch, served):
+def test_examples_run_in_order(tmp_path, monkeypatch, page, served):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    asks = [block for block in blocks if "export_serving" in block or "ServingClient" in block]
+    if served and not asks:
+        pytest.skip("nothing of it is served")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "saved_models").symlink_to(ROOT / "saved_models")
     Image.fromarray(np.full((40, 50, 3), 128, "uint8")).save("photo.jpg")
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) >= 3
-    names = {}
+    names: dict = {}
     with contextlib.ExitStack() as stack:
         for block in blocks:
-            if ("export_serving" in block or "ServingClient" in block) and not served:
+            if block in asks and not served:
                 continue
             if "ServingClient" in block:
                 double = stack.enter_context(stand_in(tmp_path / "serving"))
                 block = block.replace("http://localhost:8501", double.rest_url)
-            exec(compile(block, "README.md", "exec"), names)
+            exec(compile(block, page, "exec"), names)
             if "model.fit(" in block:  # the first that a reader trains looks as if it worked
                 accuracy = names["model"].evaluate(names["test"], verbose=0, return_dict=True)
                 assert accuracy["accuracy"] > 0.95
-            if "extractor(" in block:
-                assert names["extractor"](names["images"])["stage3"].shape == (120, 8, 8, 128)
-    assert (tmp_path / "exported" / "saved_model.pb").exists()
-    assert (tmp_path / "exported.tflite").exists()
+            for tensor, shape in SHAPES.items():
+                if shape in block:
+                    assert str(eval(tensor, names)) == shape
+    made = {"README.md": "exported/saved_model.pb", "docs/serving.md": "served/saved_model.pb"}
+    assert page not in made or (tmp_path / made[page]).exists()
+
+
+# What the comments of the blocks say.
+SHAPES = {"maps['stage3'].shape": "(4, 8, 8, 128)", "tuple(labels.shape)": "(32, 10)"}
 
 
 def test_files_in_commands_are_there_made_before_or_the_reader_s():
-    text = (ROOT / "README.md").read_text()
-    own = re.search(r"(?s)\nFiles of your own, below: (.*?)\n\n", text)[1]
-    known = {name.rstrip("/") for name in re.findall(r"`([^`]+)`", own)}
-    commands = re.findall(r"(?m)^ {4}((?:keras-wrn|python recipes).*)$", text)
+    commands = []
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        own = " ".join(re.findall(r"(?s)(?:Files of your own|Below, )(.*?)\n\n", text))
+        known = {name.rstrip("/") for name in re.findall(r"`([^`]+)`", own)}
+        here = re.findall(r"(?m)^ {4}((?:keras-wrn|python recipes).*)$", text)
+        for command in here:
+            words = command.partition("#")[0].split()
+            made = {words[i + 1] for i, word in enumerate(words[:-1]) if word in MAKES}
+            known |= made
+            for word in set(words) - made:
+                endings = r"\.(jpg|pth?|keras|safetensors|onnx|tflite)$"
+                is_path = "/" in word or re.search(endings, word)
+                if is_path and word.rstrip("/") not in known:
+                    assert (ROOT / word).exists(), (page, command)
+        commands += here
     assert len(commands) > 15
-    for command in commands:
-        words = command.partition("#")[0].split()
-        made = {words[i + 1] for i, word in enumerate(words[:-1]) if word in MAKES}
-        known |= made
-        for word in set(words) - made:
-            is_path = "/" in word or re.search(r"\.(jpg|pth?|keras|safetensors|onnx|tflite)$", word)
-            if is_path and word.rstrip("/") not in known:
-                assert (ROOT / word).exists(), command

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image  # noqa: F401 - before matplotlib is
 
 import keras_wrn
-from keras_wrn.runs.card import model_card
 from keras_wrn.recipe import Recipe
 from keras_wrn.runs import directory, report
 from keras_wrn.runs import files as run_files
+from keras_wrn.runs.card import model_card
 from keras_wrn.training.callbacks import RunLog
 from keras_wrn.verbs.runs import recipe_of
 
