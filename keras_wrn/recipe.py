@@ -11,7 +11,7 @@ import typeguard
 
 from keras_wrn.catalog.names import CIFAR, model_info, split_tag
 from keras_wrn.checks import Range, out_of_range
-from keras_wrn.data.datasets import DATASETS, as_folder, check_dataset
+from keras_wrn.data.datasets import DATASETS, as_folder, is_folder
 from keras_wrn.data.views import VIEWS
 from keras_wrn.optim.schedules import epochs_of
 
@@ -220,7 +220,7 @@ class Recipe:
             for field, value in vars(part).items():
                 if isinstance(value, np.generic):
                     object.__setattr__(part, field, value.item())
-        if check_dataset(self.data.dataset):
+        if is_folder(self.data.dataset):
             folder = as_folder(self.data.dataset)
             object.__setattr__(self, "data", dataclasses.replace(self.data, dataset=folder))
         problems = list(self._problems())
@@ -266,9 +266,12 @@ class Recipe:
 def _model_rules(recipe):
     model, data = recipe.model, recipe.data
     tagged = bool(split_tag(model.name)[1])
-    if check_dataset(data.dataset):
+    if is_folder(data.dataset):
         if not (data.image_size or model.weights or tagged):
-            yield "`data.image_size` should be given for a folder of images, received 0"
+            yield (
+                f"`data.image_size` should be given for a folder of images, {data.dataset!r}, "
+                f"received 0; the datasets with names are {', '.join(DATASETS)}"
+            )
     elif data.image_size:
         size = data.image_size
         yield f"`data.image_size` is for folders of images, received {size} for a dataset"
@@ -301,7 +304,7 @@ def _data_rules(recipe):
             "`data.validation` should be a number of images, or a share of them below 1, received "
             f"{validation!r}"
         )
-    if check_dataset(data.dataset) and data.preprocessing == "zca":
+    if is_folder(data.dataset) and data.preprocessing == "zca":
         yield "`data.preprocessing` should be meanstd or scale for a folder, received 'zca'"
     if data.alternating_flip and not data.horizontal_flip:
         yield "`data.alternating_flip` needs `data.horizontal_flip`, received False"
@@ -388,9 +391,6 @@ def _built(kind, values, where=""):
         except typeguard.TypeCheckError as error:
             raise ValueError(f"`{where}{field}`: {error}. Received: {value!r:.80}") from error
         built[field] = value
-    folder = built.get("dataset", "cifar10") if kind is DataConfig else "cifar10"
-    if folder not in DATASETS:
-        built["dataset"] = as_folder(folder)  # which need not be seen from here
     return kind(**built)
 
 
@@ -404,7 +404,7 @@ def smoke(recipe: Recipe) -> Recipe:
         ),
         data=dataclasses.replace(
             recipe.data,
-            dataset="cifar10" if check_dataset(recipe.data.dataset) else recipe.data.dataset,
+            dataset="cifar10" if is_folder(recipe.data.dataset) else recipe.data.dataset,
             image_size=0,
             validation=0,
             small_size=min(recipe.data.small_size, SMOKE_CROP),

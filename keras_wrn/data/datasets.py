@@ -20,6 +20,7 @@ class DatasetInfo:
     horizontal_flip: bool = True
     url: str = ""
     source: str = ""
+    licence: str = "its authors state no licence"
 
     @property
     def classes(self) -> int:
@@ -62,10 +63,12 @@ DATASETS = {
             "svhn_cropped", DIGITS, (0.0,) * 3, (1.0,) * 3, extra_splits=("extra",),
             crop_padding=0, horizontal_flip=False, url="http://ufldl.stanford.edu",
             source="Netzer et al. 2011, Reading Digits in Natural Images",
+            licence="see its web page",
         ),
         DatasetInfo(
             "digits", DIGITS, (0.0,) * 3, (1.0,) * 3, crop_padding=3, horizontal_flip=False,
             source="scikit-learn's load_digits: UCI optical recognition of handwritten digits",
+            licence="CC BY 4.0",
         ),
     )
 }  # fmt: skip
@@ -88,20 +91,25 @@ def dataset_info(name: str) -> DatasetInfo:
     return DATASETS[name]
 
 
+def is_folder(name: str) -> bool:
+    """Whether a recipe's dataset is a folder of images: whatever is none of the known names."""
+    return name not in DATASETS
+
+
 def as_folder(path: str) -> str:
     """A folder's path so that it is never taken for a dataset's name: with a separator."""
     return path if os.sep in path else os.path.join(os.curdir, path)
 
 
 def check_dataset(name: str) -> bool:
-    """Whether a dataset is a folder of images, and not one of the known names.
+    """Whether a dataset is a folder of images that is there, and not one of the known names.
 
     Raises:
-        ValueError: it is neither a known name nor a path.
+        ValueError: it is neither.
     """
-    if name in DATASETS:
+    if not is_folder(name):
         return False
-    if os.sep in name or Path(name).is_dir():
+    if Path(name).is_dir():
         return True
     raise ValueError(
         f"Unknown dataset. Expected one of {sorted(DATASETS)}, or a folder of images. "

@@ -8,12 +8,6 @@ from keras_wrn.catalog.sources import weights_info
 from keras_wrn.data.datasets import DATASETS
 from keras_wrn.runs.files import read_recipe, read_summary
 
-LICENCES = {
-    "cifar10": "its authors state no licence",
-    "cifar100": "its authors state no licence",
-    "svhn_cropped": "see its web page",
-    "digits": "CC BY 4.0",
-}
 CARD = {  # what it says besides what tables do
     "macs": int, "versions": {"keras": str}, "data": {"train_images": int, "test_images": int},
 }  # fmt: skip
@@ -50,7 +44,8 @@ def model_card(run_dir, preprocessing, published=None):
     backend = versions.get("backend", "tensorflow")
     source, terms = "A folder of images", "those of the images"
     if data["dataset"] in DATASETS:
-        source, terms = DATASETS[data["dataset"]].source, LICENCES[data["dataset"]]
+        info = DATASETS[data["dataset"]]
+        source, terms = info.source, info.licence
     names = ", ".join(preprocessing.class_names) or "without names"
     rows = {
         "network": f"{_network(recipe['model'])}: {summary['params']:,} parameters, "

@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_wrn.files import TEMPORARY, replacing
 from keras_wrn.errors import CheckpointError
+from keras_wrn.files import TEMPORARY, replacing
 
 DIGEST = hashlib.sha256().digest_size
 PATTERN = re.compile(r"step-(\d{8})\.npz")

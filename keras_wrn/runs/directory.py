@@ -9,9 +9,9 @@ from pathlib import Path
 
 from keras_wrn import files
 from keras_wrn.data.datasets import DATASETS
+from keras_wrn.errors import RunError
 from keras_wrn.files import TEMPORARY, write_json
 from keras_wrn.machine import versions
-from keras_wrn.errors import RunError
 from keras_wrn.recipe import SMOKE
 from keras_wrn.runs.files import read_changes, read_object, read_recipe, read_summary
 

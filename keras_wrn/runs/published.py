@@ -4,8 +4,8 @@ import json
 import re
 
 from keras_wrn.catalog.names import CATALOG, CIFAR, model_info, split_tag
-from keras_wrn.runs.directory import NOT_TRAINING
 from keras_wrn.recipe import Recipe
+from keras_wrn.runs.directory import NOT_TRAINING
 from keras_wrn.scripts import load_recipe, recipe_paths
 
 # What a run may have otherwise than the recipe whose error was published. The table and the card

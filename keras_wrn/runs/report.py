@@ -5,9 +5,9 @@ import os
 import statistics
 from pathlib import Path
 
-from keras_wrn.runs.published import published_error, settings_of
 from keras_wrn.recipe import SMOKE
 from keras_wrn.runs.files import read_log, read_recipe, read_summary
+from keras_wrn.runs.published import published_error, settings_of
 from keras_wrn.scripts import load_recipe, recipe_paths
 
 USUAL = 0.75  # of the rows of a recipe: what so many have is not named in them

@@ -64,7 +64,7 @@ def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inp
             f"Expected weights of a model with its own preprocessing, by mean and deviation, to "
             f"start from. Received: {start.name!r} with preprocessing={own!r}"
         )
-    if datasets.check_dataset(recipe.data.dataset):
+    if datasets.is_folder(recipe.data.dataset):
         return _folder_inputs(recipe, own)
     info = datasets.dataset_info(recipe.data.dataset)
     if made_up:
@@ -95,7 +95,7 @@ def check_inputs(recipe: Recipe):
         raise ValueError(
             f"`data.rand_augment` needs the TensorFlow backend. Received: {strength} on {backend!r}"
         )
-    if datasets.check_dataset(recipe.data.dataset):
+    if datasets.is_folder(recipe.data.dataset):
         scan_splits(recipe.data.dataset, recipe.data.validation)
 
 

@@ -147,7 +147,10 @@ def test_a_damaged_folder_is_refused_before_training(photos, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": DataConfig(dataset="cifa10")}, "or a folder of images. Received: 'cifa10'"),
+        (
+            {"data": DataConfig(dataset="cifa10")},
+            "'./cifa10', received 0; the datasets with names are cifar10",
+        ),
         ({"data": DataConfig(dataset="./x")}, "`data.image_size` should be given"),
         ({"data": DataConfig(image_size=64)}, "`data.image_size` is for folders"),
         ({"model": ModelConfig(name="wm_16_3")}, "Unknown model"),
