@@ -57,7 +57,7 @@ def test_an_export_is_quiet(tmp_path):
         "--precision", *precisions, "--data", "digits", "--out", "out", cwd=tmp_path,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "Exported saved_model, litert to out/1\n"
+    assert done.stdout == f"Exported saved_model, litert ({', '.join(precisions)}) to out/1\n"
 
 
 @needs_tensorflow

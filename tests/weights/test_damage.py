@@ -99,7 +99,12 @@ def test_of_damage_comes_one_error_that_names_the_file(whole, network, tmp_path,
 def test_a_flipped_bit_of_a_weight_is_found(whole, tmp_path, name):
     data = bytearray((whole / name).read_bytes())
     assert read(whole / name)
-    data[len(data) // 2] ^= 1
+    place = len(data) // 2
+    if zipfile.is_zipfile(whole / name):  # PyTorch leaves gaps between the tensors
+        with zipfile.ZipFile(whole / name) as archive:
+            largest = max(archive.infolist(), key=lambda member: member.file_size)
+            place = data.index(archive.read(largest)) + largest.file_size // 2
+    data[place] ^= 1
     (tmp_path / name).write_bytes(data)
     with pytest.raises(ValueError, match=r"is damaged.*the checksum of .* is wrong"):
         read(tmp_path / name)
