@@ -75,7 +75,7 @@ def main():
             info.classes,
             batch_size=args.batch_size,
             preprocessing=data.default_preprocessing(info),
-            **settings,
+            augmentation=data.Augmentation(**settings),
         )
         rates, cpu_rates = measure(batches, args.epochs)
         results[name] = {

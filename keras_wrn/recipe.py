@@ -11,6 +11,7 @@ import typeguard
 
 from keras_wrn.catalog.names import CIFAR, model_info, split_tag
 from keras_wrn.checks import Range, out_of_range
+from keras_wrn.data.augmentation import Augmentation, Part, Pixels
 from keras_wrn.data.datasets import DATASETS, as_folder, is_folder
 from keras_wrn.data.views import VIEWS
 from keras_wrn.optim.schedules import epochs_of
@@ -20,11 +21,8 @@ SMOKE = "-smoke"  # at the end of the name of a recipe that was shrunk to second
 # Of a number in a field.
 Count = Annotated[int, Range(1)]
 Amount = Annotated[float, Range(0)]
-Pixels = Annotated[int, Range(0)]
 Positive = Annotated[float, Range(0, ends="()")]
 Share = Annotated[float, Range(0, 1)]  # and not all
-Part = Annotated[float, Range(0, 1, "(]")]  # or all
-Strength = Annotated[float, Range(0, 1, "[]")]
 # Fields of a model that its name in the catalogue says.
 NAMED = "depth", "width", "dropout", "block", "num_blocks", "activation"
 
@@ -57,7 +55,7 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Augmentation):
     """The images and what is done to them."""
 
     dataset: str = "cifar10"
@@ -73,30 +71,12 @@ class DataConfig:
     preprocessing: Literal["meanstd", "scale", "zca"] = "meanstd"
     """meanstd: the authors' constants, or those of the weights the network starts from; scale:
     divide by 255; zca: GCN and ZCA whitening."""
-    crop_padding: Pixels = 4
-    """Pixels of reflection padding around the random crop; 0 for no crop."""
-    horizontal_flip: bool = True
-    """Mirror half of the training images."""
-    alternating_flip: bool = False
-    """Mirror each image in every other epoch, begun by a coin, in place of a coin each epoch."""
     small_size: Pixels = 0
     """Side in pixels of the random crops that the first epochs train on; 0 for none."""
     small_share: Annotated[float, Range(0, 1, "()")] = 0.5
     """The share of the epochs that `small_size` is for."""
-    cutout: Pixels = 0
-    """Side in pixels of the square erased from each training image; 0 for none."""
-    mixup: Amount = 0.0
-    """Alpha of mixup's Beta distribution; 0 for none."""
-    cutmix: Amount = 0.0
-    """Alpha of CutMix's Beta distribution; 0 for none."""
-    cutmix_rate: Part = 1.0
-    """The share of the images that CutMix mixes."""
     mixing_share: Part = 1.0
     """The share of the epochs, from the first, that mixup and CutMix are for."""
-    jitter: Strength = 0.0
-    """Brightness and contrast of each image change by up to this share; 0 for none."""
-    rand_augment: Strength = 0.0
-    """Strength of RandAugment in [0, 1], two operations an image; 0 for none. TensorFlow only."""
 
 
 @dataclasses.dataclass(frozen=True)

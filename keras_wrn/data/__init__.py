@@ -3,6 +3,7 @@
 from keras_wrn.data.array_files import save_array_files
 from keras_wrn.data.arrays import load_arrays
 from keras_wrn.data.augment import ReflectPadCrop
+from keras_wrn.data.augmentation import Augmentation
 from keras_wrn.data.datasets import DATASETS, dataset_info
 from keras_wrn.data.evaluation import eval_arrays, eval_dataset
 from keras_wrn.data.imagenet import decode_predictions, imagenet_classes, preprocess_input
@@ -15,6 +16,7 @@ from keras_wrn.errors import DataError
 __all__ = [
     "DATASETS",
     "ZCA",
+    "Augmentation",
     "Batches",
     "DataError",
     "Preprocessing",

@@ -4,6 +4,10 @@ import dataclasses
 import os
 from pathlib import Path
 
+from keras_wrn.data.augmentation import Augmentation
+
+USUAL = Augmentation()
+
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
@@ -16,8 +20,7 @@ class DatasetInfo:
     train_splits: tuple[str, ...] = ("train",)
     extra_splits: tuple[str, ...] = ()
     size: int = 32
-    crop_padding: int = 4
-    horizontal_flip: bool = True
+    augmentation: Augmentation = USUAL
     url: str = ""
     source: str = ""
     licence: str = "its authors state no licence"
@@ -61,12 +64,14 @@ DATASETS = {
         # The paper divides SVHN's pixels by 255 and augments nothing.
         DatasetInfo(
             "svhn_cropped", DIGITS, (0.0,) * 3, (1.0,) * 3, extra_splits=("extra",),
-            crop_padding=0, horizontal_flip=False, url="http://ufldl.stanford.edu",
+            augmentation=Augmentation(crop_padding=0, horizontal_flip=False),
+            url="http://ufldl.stanford.edu",
             source="Netzer et al. 2011, Reading Digits in Natural Images",
             licence="see its web page",
         ),
         DatasetInfo(
-            "digits", DIGITS, (0.0,) * 3, (1.0,) * 3, crop_padding=3, horizontal_flip=False,
+            "digits", DIGITS, (0.0,) * 3, (1.0,) * 3,
+            augmentation=Augmentation(crop_padding=3, horizontal_flip=False),
             source="scikit-learn's load_digits: UCI optical recognition of handwritten digits",
             licence="CC BY 4.0",
         ),

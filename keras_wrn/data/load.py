@@ -9,8 +9,7 @@ from keras_wrn.data.preprocess import default_preprocessing
 
 def load_dataset(
     name, split, *, batch_size=128, epochs=1, seed=0, data_dir=None, extra=True, validation=0,
-    preprocessing=None, padding=None, horizontal_flip=None, cutout=0, mixup=0.0, cutmix=0.0,
-    rand_augment=0.0,
+    preprocessing=None, augmentation=None,
 ):  # fmt: skip
     """Make a `tf.data.Dataset` of batches, as a recipe trains or evaluates on.
 
@@ -30,9 +29,8 @@ def load_dataset(
             below 1, their share.
         preprocessing: `Preprocessing`, None for the authors' constants. One with ZCA has to be
             the one fitted on the training split, see `default_preprocessing`.
-        padding: int, of the reflect-pad crop, None for the dataset's own (CIFAR 4, SVHN 0).
-        horizontal_flip: bool, None for the dataset's own (CIFAR yes, the digits of SVHN no).
-        cutout, mixup, cutmix, rand_augment: heavier augmentation, off by default; see `Batches`.
+        augmentation: `Augmentation` of the training split, None for the dataset's own: for CIFAR
+            crops and flips, for SVHN nothing.
 
     Returns:
         A `tf.data.Dataset`. Training: images float32 (batch, height, width, channels) and labels
@@ -58,17 +56,8 @@ def load_dataset(
     settings = {"batch_size": batch_size, "preprocessing": preprocessing}
     if split != "train":
         return eval_dataset(images, labels, info.classes, **settings)
+    augmentation = augmentation or info.augmentation
     batches = Batches(
-        images,
-        labels,
-        info.classes,
-        padding=info.crop_padding if padding is None else padding,
-        horizontal_flip=info.horizontal_flip if horizontal_flip is None else horizontal_flip,
-        seed=seed,
-        cutout=cutout,
-        mixup=mixup,
-        cutmix=cutmix,
-        rand_augment=rand_augment,
-        **settings,
+        images, labels, info.classes, seed=seed, augmentation=augmentation, **settings
     )
     return batches.dataset(epochs=epochs)

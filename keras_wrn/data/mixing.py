@@ -25,120 +25,99 @@ Brightness and contrast change the pixels before all else, by Keras' layers too.
 Sources: DeVries & Taylor 2017 (cutout), Zhang et al. 2018 (mixup), Yun et al. 2019 (CutMix).
 """
 
-import dataclasses
-from typing import Annotated
-
 import keras
 import numpy as np
 from keras import ops
 
-from keras_wrn.checks import Range, out_of_range
 from keras_wrn.data.rand_augment import OPERATIONS, RandAugment
 
-COLUMNS = 8  # of the table of uniform draws in `Heavy.draws`
+COLUMNS = 8  # of the table of uniform draws in `heavy_draws`
 
 
-@dataclasses.dataclass(frozen=True)
-class Heavy:
-    """Which of the heavier augmentations are on, and how strong; see `Batches` for the fields.
+def heavy_draws(augmentation, seed, epoch, count, order, size, mixing=True):
+    """Draw what happens to the images of one epoch.
 
-    Raises:
-        ValueError: a value out of range.
+    Args:
+        augmentation: `Augmentation`.
+        seed: int, of the run.
+        epoch: int, from 0.
+        count: int, the number of training images.
+        order: int (steps, batch), the image in each place of the epoch.
+        size: (height, width).
+        mixing: bool; False leaves the images of this epoch without mixup and CutMix.
+
+    Returns:
+        dict of arrays that begin with (steps,), only of what is on: `cutout` and `cutmix`,
+        boxes int32 (steps, batch, 4); `partner` int32 and `mixup`, the share of an image's own
+        pixels, float32 (steps, batch); `operations` int32 and `amounts` float32 in [0, 1),
+        (steps, batch, 2); `jitter` float32 (steps, batch, 2), what is added to pixels of 0..1,
+        and the factor on how far they are from their mean after that.
     """
-
-    cutout: Annotated[int, Range(0)] = 0
-    mixup: Annotated[float, Range(0)] = 0.0
-    cutmix: Annotated[float, Range(0)] = 0.0
-    rand_augment: Annotated[float, Range(0, 1, "[]")] = 0.0
-    cutmix_rate: Annotated[float, Range(0, 1, "(]")] = 1.0
-    jitter: Annotated[float, Range(0, 1, "[]")] = 0.0
-
-    def __post_init__(self):
-        if self.cutout != int(self.cutout):
-            raise ValueError(
-                f"`cutout` should be a whole number of pixels. Received: {self.cutout!r}"
+    # The stream of `epoch_draws` is [seed, epoch]: this one leaves its numbers as they are.
+    generator = np.random.default_rng([seed, epoch, 1])
+    table = generator.random((count, COLUMNS), dtype="float32")[order]
+    plan = {}
+    if augmentation.cutout:
+        sides = np.full(order.shape, augmentation.cutout)
+        plan["cutout"] = clipped_boxes(table[..., 0:2], sides, sides, size)
+    if augmentation.mixup or augmentation.cutmix:
+        plan["partner"] = np.argsort(table[..., 2], axis=1, kind="stable").astype("int32")
+        # With both on, the first image of a batch tosses for all of it.
+        tossed = table[:, :1, 3] < 0.5
+    if augmentation.mixup:
+        own = generator.beta(augmentation.mixup, augmentation.mixup, count).astype("float32")[order]
+        mixed = tossed if augmentation.cutmix else True
+        plan["mixup"] = np.where(mixed & mixing, own, np.float32(1))
+    if augmentation.cutmix:
+        own = generator.beta(augmentation.cutmix, augmentation.cutmix, count)[order]
+        ratio = np.sqrt(1 - own)
+        if augmentation.mixup:
+            ratio = np.where(tossed, 0, ratio)
+        if augmentation.cutmix_rate < 1:
+            chosen = (
+                np.random.default_rng([seed, epoch, 2]).random(count) < augmentation.cutmix_rate
             )
-        if problems := list(out_of_range(self)):
-            raise ValueError("; ".join(problems))
+            ratio = np.where(chosen[order], ratio, 0)
+        ratio = ratio * mixing
+        heights, widths = ((ratio * side).astype(int) for side in size)
+        plan["cutmix"] = clipped_boxes(table[..., 4:6], heights, widths, size)
+    if augmentation.rand_augment:
+        last = len(OPERATIONS) - 1
+        chosen = np.floor(table[..., 6:8] * len(OPERATIONS)).astype("int32")
+        plan["operations"] = np.minimum(chosen, last)
+        plan["amounts"] = generator.random((count, 2), dtype="float32")[order]
+    if augmentation.jitter:
+        drawn = np.random.default_rng([seed, epoch, 3]).random((count, 2), dtype="float32")
+        plan["jitter"] = (augmentation.jitter * (2 * drawn - 1) + np.array([0, 1], "float32"))[
+            order
+        ]
+    return plan
 
-    def draws(self, seed, epoch, count, order, size, mixing=True):
-        """Draw what happens to the images of one epoch.
 
-        Args:
-            seed: int, of the run.
-            epoch: int, from 0.
-            count: int, the number of training images.
-            order: int (steps, batch), the image in each place of the epoch.
-            size: (height, width).
-            mixing: bool; False leaves the images of this epoch without mixup and CutMix.
-
-        Returns:
-            dict of arrays that begin with (steps,), only of what is on: `cutout` and `cutmix`,
-            boxes int32 (steps, batch, 4); `partner` int32 and `mixup`, the share of an image's own
-            pixels, float32 (steps, batch); `operations` int32 and `amounts` float32 in [0, 1),
-            (steps, batch, 2); `jitter` float32 (steps, batch, 2), what is added to pixels of 0..1,
-            and the factor on how far they are from their mean after that.
-        """
-        # The stream of `epoch_draws` is [seed, epoch]: this one leaves its numbers as they are.
-        generator = np.random.default_rng([seed, epoch, 1])
-        table = generator.random((count, COLUMNS), dtype="float32")[order]
-        plan = {}
-        if self.cutout:
-            sides = np.full(order.shape, self.cutout)
-            plan["cutout"] = clipped_boxes(table[..., 0:2], sides, sides, size)
-        if self.mixup or self.cutmix:
-            plan["partner"] = np.argsort(table[..., 2], axis=1, kind="stable").astype("int32")
-            # With both on, the first image of a batch tosses for all of it.
-            tossed = table[:, :1, 3] < 0.5
-        if self.mixup:
-            own = generator.beta(self.mixup, self.mixup, count).astype("float32")[order]
-            mixed = tossed if self.cutmix else True
-            plan["mixup"] = np.where(mixed & mixing, own, np.float32(1))
-        if self.cutmix:
-            own = generator.beta(self.cutmix, self.cutmix, count)[order]
-            ratio = np.sqrt(1 - own)
-            if self.mixup:
-                ratio = np.where(tossed, 0, ratio)
-            if self.cutmix_rate < 1:
-                chosen = np.random.default_rng([seed, epoch, 2]).random(count) < self.cutmix_rate
-                ratio = np.where(chosen[order], ratio, 0)
-            ratio = ratio * mixing
-            heights, widths = ((ratio * side).astype(int) for side in size)
-            plan["cutmix"] = clipped_boxes(table[..., 4:6], heights, widths, size)
-        if self.rand_augment:
-            last = len(OPERATIONS) - 1
-            chosen = np.floor(table[..., 6:8] * len(OPERATIONS)).astype("int32")
-            plan["operations"] = np.minimum(chosen, last)
-            plan["amounts"] = generator.random((count, 2), dtype="float32")[order]
-        if self.jitter:
-            drawn = np.random.default_rng([seed, epoch, 3]).random((count, 2), dtype="float32")
-            plan["jitter"] = (self.jitter * (2 * drawn - 1) + np.array([0, 1], "float32"))[order]
-        return plan
-
-    def layers(self):
-        """Make the layers that `change_pixels` and `change_batch` use, as a dict."""
-        # A seed is given, though none is used, because without one Keras takes it from Python's
-        # random state, and the network's weights would begin from other values.
-        settings = {"dtype": "float32", "seed": 0}
-        layers = {}
-        if self.cutout:
-            layers["cutout"] = keras.layers.RandomErasing(**settings)
-        if self.mixup:
-            layers["mixup"] = keras.layers.MixUp(**settings)
-        if self.cutmix:
-            layers["cutmix"] = keras.layers.CutMix(**settings)
-        if self.rand_augment:
-            layers["rand_augment"] = RandAugment(self.rand_augment)
-        if self.jitter:
-            layers["brightness"] = keras.layers.RandomBrightness(0.0, **settings)
-            layers["contrast"] = keras.layers.RandomContrast(0.0, (0, 255), **settings)
-        return layers
+def heavy_layers(augmentation):
+    """Make the layers that `change_pixels` and `change_batch` use, as a dict."""
+    # A seed is given, though none is used, because without one Keras takes it from Python's
+    # random state, and the network's weights would begin from other values.
+    settings = {"dtype": "float32", "seed": 0}
+    layers = {}
+    if augmentation.cutout:
+        layers["cutout"] = keras.layers.RandomErasing(**settings)
+    if augmentation.mixup:
+        layers["mixup"] = keras.layers.MixUp(**settings)
+    if augmentation.cutmix:
+        layers["cutmix"] = keras.layers.CutMix(**settings)
+    if augmentation.rand_augment:
+        layers["rand_augment"] = RandAugment(augmentation.rand_augment)
+    if augmentation.jitter:
+        layers["brightness"] = keras.layers.RandomBrightness(0.0, **settings)
+        layers["contrast"] = keras.layers.RandomContrast(0.0, (0, 255), **settings)
+    return layers
 
 
 def change_pixels(layers, images, plan):
     """Apply RandAugment and then the jitter, those that are on, to images of 0..255.
 
-    `plan` is one step's part of `Heavy.draws`.
+    `plan` is one step's part of `heavy_draws`.
     """
     if "rand_augment" in layers:
         images = layers["rand_augment"](images, plan["operations"], plan["amounts"])

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_wrn.data.augment import check_padding, crop_and_flip, draw_crop
+from keras_wrn.data.augmentation import Augmentation, check_augmentation
 from keras_wrn.data.evaluation import (
     check_backend,
     check_channels,
@@ -12,7 +13,7 @@ from keras_wrn.data.evaluation import (
     one_hot,
     unsharded,
 )
-from keras_wrn.data.mixing import Heavy, change_batch, change_pixels
+from keras_wrn.data.mixing import change_batch, change_pixels, heavy_draws, heavy_layers
 
 DRAWS = 3  # columns of one image's row of draws: top, left, flip
 FLIP = 2
@@ -39,9 +40,6 @@ def epoch_draws(seed, epoch, count):
 class Batches:
     """Training batches as a function of the step: what every road below shares.
 
-    In this order: RandAugment and jitter on pixels of 0..255, crop and flip, normalisation, cutout,
-    and last mixup and CutMix on images and labels.
-
     Args:
         images: uint8 or float32 (n, height, width, channels). Where they are larger than
             `preprocessing.size`, the random crops of that size are cut out of them.
@@ -49,20 +47,9 @@ class Batches:
         classes: int.
         batch_size: int, global. The last short batch of an epoch is dropped.
         preprocessing: `Preprocessing`. With ZCA the images are whitened once, before the crops.
-        padding: int, of the reflect-pad crop; 0 for none.
-        horizontal_flip: bool, mirror an image by a coin in each epoch.
-        alternating_flip: bool, with `horizontal_flip` the coin is thrown in the first epoch alone,
-            and every image is mirrored in every other epoch (Jordan 2024, arXiv:2404.00498).
+        augmentation: `Augmentation`, None for the crops and flips of CIFAR. RandAugment works with
+            `dataset` only, on RGB, and like jitter not with ZCA.
         seed: int.
-        cutout: int, the side in pixels of the square erased from each image; 0 for none.
-        mixup: float, alpha of mixup's Beta distribution; 0 for none.
-        cutmix: float, alpha of CutMix's Beta distribution; 0 for none. With mixup on too, each
-            batch has one of the two, by a coin.
-        rand_augment: float in [0, 1], strength of RandAugment, two operations an image; 0 for none.
-            Only with `dataset`, on RGB, and not with ZCA.
-        cutmix_rate: float in (0, 1], the share of the images that CutMix mixes.
-        jitter: float in [0, 1]; to each image of 0..1 a number within this of 0 is added, and its
-            distance from its mean is multiplied by one within this of 1. Not with ZCA.
         mixing_epochs: int, how many epochs have mixup and CutMix, from the first; None for all.
 
     Raises:
@@ -75,16 +62,16 @@ class Batches:
     info = keras_wrn.data.dataset_info("digits")
     preprocessing = keras_wrn.data.default_preprocessing(info)
     batches = keras_wrn.data.Batches(
-        images, labels, info.classes, batch_size=64, preprocessing=preprocessing, cutmix=1.0
+        images, labels, info.classes, batch_size=64, preprocessing=preprocessing,
+        augmentation=keras_wrn.data.Augmentation(cutmix=1.0),
     )
     x, y = next(iter(batches.dataset(start_step=30, epochs=2)))   # (64, 32, 32, 3), (64, 10)
     ```
     """
 
     def __init__(
-        self, images, labels, classes, *, batch_size, preprocessing, padding=4,
-        horizontal_flip=True, alternating_flip=False, seed=0, cutout=0, mixup=0.0, cutmix=0.0,
-        rand_augment=0.0, cutmix_rate=1.0, jitter=0.0, mixing_epochs=None,
+        self, images, labels, classes, *, batch_size, preprocessing, augmentation=None, seed=0,
+        mixing_epochs=None,
     ):  # fmt: skip
         check_images(images, labels)
         check_labels(labels, classes)
@@ -94,55 +81,36 @@ class Batches:
                 f"`batch_size` should be between 1 and the {len(images)} training images. "
                 f"Received: batch_size={batch_size!r}"
             )
+        self.augmentation = augmentation = augmentation or Augmentation()
+        self.whitened = preprocessing.zca is not None
         full = images.shape[1:3]
-        check_padding(padding, full)
         self.size = size = tuple(min(side, preprocessing.size) for side in full)
         self.margin = tuple(side - crop for side, crop in zip(full, size, strict=True))
-        self.heavy = Heavy(cutout, mixup, cutmix, rand_augment, cutmix_rate, jitter)
-        if cutout > min(size):
-            raise ValueError(
-                f"`cutout` should be at most the image size {size}. Received: cutout={cutout!r}"
-            )
-        if alternating_flip and not horizontal_flip:
-            raise ValueError(
-                "`alternating_flip` needs `horizontal_flip`. Received: horizontal_flip=False"
-            )
-        self.whitened = preprocessing.zca is not None
-        if rand_augment and (self.whitened or images.shape[-1] != 3):
-            raise ValueError(
-                "`rand_augment` should be 0 with ZCA whitening and with images that are not RGB: "
-                f"it works on 3 channels of 0..255. Received: rand_augment={rand_augment!r}"
-            )
-        if jitter and self.whitened:
-            raise ValueError(
-                "`jitter` should be 0 with ZCA whitening: it works on pixels of 0..255. "
-                f"Received: jitter={jitter!r}"
-            )
+        check_padding(augmentation.crop_padding, full)
+        check_augmentation(augmentation, size, self.whitened, images.shape[-1])
         self.mixing_epochs = mixing_epochs
         self.images = _whiten(preprocessing, images) if self.whitened else images
         self.labels = np.asarray(labels, "int32")
         self.classes = classes
         self.batch_size = batch_size
         self.preprocessing = preprocessing
-        self.padding = padding
-        self.horizontal_flip = horizontal_flip
-        self.alternating_flip = alternating_flip
         self.seed = seed
         self.steps_per_epoch = len(images) // batch_size
-        self.layers = self.heavy.layers()
+        self.layers = heavy_layers(augmentation)
 
     def augment(self, images, draws):
         """Crop, flip and normalise a batch, given its images and their rows of draws."""
-        if self.padding or self.horizontal_flip or any(self.margin):
-            offsets, flips = draw_crop(draws, self.padding, self.horizontal_flip, self.margin)
-            images = crop_and_flip(images, offsets, flips, self.padding, self.size)
+        padding, flips = self.augmentation.crop_padding, self.augmentation.horizontal_flip
+        if padding or flips or any(self.margin):
+            offsets, flipped = draw_crop(draws, padding, flips, self.margin)
+            images = crop_and_flip(images, offsets, flipped, padding, self.size)
         return images if self.whitened else self.preprocessing.normalize(images)
 
     def draws(self, epoch):
         """Indices (steps, batch) and rows of draws (steps, batch, 3) of one epoch."""
         count = len(self.images)
         order, draws = epoch_draws(self.seed, epoch, count)
-        if self.alternating_flip:
+        if self.augmentation.alternating_flip:
             first = epoch_draws(self.seed, 0, count)[1][:, FLIP]
             draws[:, FLIP] = LARGEST - first if epoch % 2 else first
         order = order[: self.steps_per_epoch * self.batch_size]
@@ -152,11 +120,13 @@ class Batches:
     def plan(self, epoch):
         """All that is drawn for one epoch, as a dict of arrays that begin with (steps,).
 
-        `order` and `draws` as above, and what `Heavy.draws` adds.
+        `order` and `draws` as above, and what `heavy_draws` adds.
         """
         order, draws = self.draws(epoch)
         mixing = self.mixing_epochs is None or epoch < self.mixing_epochs
-        heavy = self.heavy.draws(self.seed, epoch, len(self.images), order, self.size, mixing)
+        heavy = heavy_draws(
+            self.augmentation, self.seed, epoch, len(self.images), order, self.size, mixing
+        )
         return {"order": order, "draws": draws, **heavy}
 
     def batch(self, images, labels, plan):
@@ -218,10 +188,10 @@ class Batches:
                 TensorFlow.
         """
         self._check_step(start_step, epochs)
-        if self.heavy.rand_augment:
+        if self.augmentation.rand_augment:
             raise ValueError(
                 "`rand_augment` needs the TensorFlow backend and `dataset`; everything else works "
-                f"from arrays too. Received: rand_augment={self.heavy.rand_augment!r}"
+                f"from arrays too. Received: rand_augment={self.augmentation.rand_augment!r}"
             )
         return ArrayBatches(self, start_step, epochs * self.steps_per_epoch, rows)
 

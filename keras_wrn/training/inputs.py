@@ -177,16 +177,8 @@ def recipe_batches(recipe, data, size):
         data.classes,
         batch_size=recipe.batch_size,
         preprocessing=dataclasses.replace(data.preprocessing, size=size),
-        padding=settings.crop_padding,
-        horizontal_flip=settings.horizontal_flip,
-        alternating_flip=settings.alternating_flip,
+        augmentation=settings,
         seed=recipe.seed,
-        cutout=settings.cutout,
-        mixup=settings.mixup,
-        cutmix=settings.cutmix,
-        rand_augment=settings.rand_augment,
-        cutmix_rate=settings.cutmix_rate,
-        jitter=settings.jitter,
         mixing_epochs=epochs_of(settings.mixing_share, recipe.epochs),
     )
 

@@ -1,6 +1,10 @@
 """Made-up images and slow, plain references for the tests of keras_wrn.data."""
 
+import dataclasses
+
 import numpy as np
+
+from keras_wrn.data import Augmentation, Batches
 
 
 def made_up(count, size=8, channels=3, seed=0):
@@ -41,3 +45,11 @@ def same(first, second):
         for pair in zip(first, second, strict=True)
         for one, other in zip(*pair, strict=True)
     )
+
+
+def make_batches(images, labels, classes, padding=4, **settings):
+    """`Batches` of fields of an `Augmentation` and of other settings, mixed."""
+    fields = {field.name for field in dataclasses.fields(Augmentation)} & settings.keys()
+    fields = {name: settings.pop(name) for name in fields}
+    augmentation = Augmentation(crop_padding=padding, **fields)
+    return Batches(images, labels, classes, augmentation=augmentation, **settings)

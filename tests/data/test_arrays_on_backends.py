@@ -8,7 +8,7 @@ CODE = """
 import hashlib, json, sys
 import numpy as np
 import keras
-from keras_wrn.data import Batches, Preprocessing
+from keras_wrn.data import Augmentation, Batches, Preprocessing
 from keras_wrn.data.evaluation import EvalBatches, eval_dataset
 
 images = np.random.default_rng(0).integers(0, 256, (48, 8, 8, 3), dtype="uint8")
@@ -19,7 +19,7 @@ found = {}
 for name, heavy in {
     "paper": {}, "cutout": {"cutout": 3}, "mixing": {"mixup": 0.5, "cutmix": 1.0}
 }.items():
-    batches = Batches(images, labels, 10, **settings, **heavy)
+    batches = Batches(images, labels, 10, **settings, augmentation=Augmentation(**heavy))
     digest = hashlib.sha256()
     arrays = batches.arrays(1, 2)
     for index in range(len(arrays)):

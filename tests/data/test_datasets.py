@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_wrn.data import DATASETS, dataset_info, load_arrays
+from keras_wrn.data import DATASETS, Augmentation, dataset_info, load_arrays
 
 
 def test_digits_are_those_of_scikit_learn_in_a_stratified_split():
@@ -66,8 +66,9 @@ def test_facts():
     }  # fmt: skip
     assert len(set(dataset_info("cifar100").class_names)) == 100
     cifar, svhn = dataset_info("cifar10"), dataset_info("svhn_cropped")
-    assert (cifar.crop_padding, cifar.horizontal_flip) == (4, True)
-    assert (svhn.crop_padding, svhn.horizontal_flip) == (0, False)  # the paper augments nothing
+    assert cifar.augmentation == Augmentation(crop_padding=4, horizontal_flip=True)
+    # The paper augments nothing.
+    assert svhn.augmentation == Augmentation(crop_padding=0, horizontal_flip=False)
 
 
 @pytest.mark.parametrize(("name", "classes"), [("cifar10", 10), ("cifar100", 100)])

@@ -7,14 +7,22 @@ import numpy as np
 import pytest
 
 import keras_wrn
-from keras_wrn.data import Batches, array_files, default_preprocessing, load_arrays, load_dataset
+from keras_wrn.data import (
+    Augmentation,
+    Batches,
+    array_files,
+    default_preprocessing,
+    load_arrays,
+    load_dataset,
+)
 from keras_wrn.data.datasets import DATASETS
 
 
 def test_the_training_split_is_that_of_batches():
     images, labels = load_arrays("digits", "train")
     expected = Batches(
-        images, labels, 10, batch_size=100, seed=3, padding=3, horizontal_flip=False,
+        images, labels, 10, batch_size=100, seed=3,
+        augmentation=Augmentation(crop_padding=3, horizontal_flip=False),
         preprocessing=default_preprocessing(DATASETS["digits"]),
     )  # fmt: skip
     found = load_dataset("digits", "train", batch_size=100, epochs=2, seed=3)
@@ -45,8 +53,7 @@ def test_settings_reach_the_batches(monkeypatch):
 
     monkeypatch.setattr("keras_wrn.data.load.Batches", Spy)
     settings = {
-        "padding": 2, "horizontal_flip": True, "cutout": 5, "mixup": 0.1, "cutmix": 0.2,
-        "rand_augment": 0.3, "seed": 4, "batch_size": 7,
+        "augmentation": Augmentation(cutout=5, cutmix=0.2), "seed": 4, "batch_size": 7,
         "preprocessing": default_preprocessing(DATASETS["cifar10"]),
     }  # fmt: skip
     load_dataset("digits", "train", **settings)

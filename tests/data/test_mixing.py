@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
-from data.helpers import made_up, run
+from data.helpers import made_up, make_batches, run
 
-from keras_wrn.data import Batches, Preprocessing
-from keras_wrn.data.mixing import Heavy, clipped_boxes
+from keras_wrn.data import Augmentation, Preprocessing
+from keras_wrn.data.mixing import clipped_boxes, heavy_draws
 
 SIZE = 16
 PLAIN = {"preprocessing": Preprocessing(SIZE), "padding": 0, "horizontal_flip": False}
@@ -18,7 +18,7 @@ def batches_of(count, batch_size=None, **settings):
     values = (1 + np.random.default_rng(0).permutation(count)) / (1 + count)
     images = np.ones((count, SIZE, SIZE, 3), "float32") * values[:, None, None, None] * 255
     batch_size = batch_size or count
-    return values, Batches(
+    return values, make_batches(
         images, np.arange(count), count, batch_size=batch_size, **{**PLAIN, **settings}
     )
 
@@ -55,8 +55,8 @@ def test_cutout_fills_with_the_mean_and_leaves_the_other_pixels_and_draws_alone(
         "batch_size": 64,
         "preprocessing": Preprocessing(SIZE, mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3)),
     }
-    plain, _ = run(Batches(images, labels, 10, **settings), epochs=1)[0]
-    x, _ = run(Batches(images, labels, 10, cutout=6, **settings), epochs=1)[0]
+    plain, _ = run(make_batches(images, labels, 10, **settings), epochs=1)[0]
+    x, _ = run(make_batches(images, labels, 10, cutout=6, **settings), epochs=1)[0]
     rows, columns = erased_boxes(x)
     kept = ~(rows[:, :, None] & columns[:, None, :])
     assert 0.7 < kept.mean() < 0.95
@@ -78,7 +78,7 @@ def test_mixup_labels_are_the_shares_of_the_pixels():
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_mixup_shares_follow_the_beta_distribution(alpha):
     order = np.arange(5000).reshape(1, -1)
-    shares = Heavy(mixup=alpha).draws(0, 0, 5000, order, (8, 8))["mixup"]
+    shares = heavy_draws(Augmentation(mixup=alpha), 0, 0, 5000, order, (8, 8))["mixup"]
     assert shares.shape == (1, 5000) and shares.dtype == "float32"
     assert scipy.stats.kstest(shares[0], scipy.stats.beta(alpha, alpha).cdf).pvalue > 0.001
 
@@ -108,7 +108,7 @@ def test_cutmix_boxes_have_the_drawn_area_where_the_border_does_not_cut_them():
     boxes = clipped_boxes(centers, sides, sides, (16, 16))[0]
     np.testing.assert_array_equal(boxes[:, 2] - boxes[:, 0], sides)
     np.testing.assert_array_equal(boxes[:, 3] - boxes[:, 1], sides)
-    drawn = Heavy(cutmix=0.5).draws(0, 0, 400, order, (16, 16))["cutmix"][0]
+    drawn = heavy_draws(Augmentation(cutmix=0.5), 0, 0, 400, order, (16, 16))["cutmix"][0]
     assert drawn.min() == 0 and drawn.max() == 16
     assert (drawn[:, :2] <= drawn[:, 2:]).all()
 
@@ -155,8 +155,8 @@ def test_mixing_ends_after_its_epochs_and_cutout_goes_on(kind):
 def test_jitter_changes_brightness_and_then_contrast_within_its_range():
     images, labels = made_up(64, SIZE)
     settings = {"batch_size": 64, **PLAIN}
-    (x, _), _ = run(Batches(images, labels, 10, jitter=0.2, **settings), epochs=2)
-    batches = Batches(images, labels, 10, jitter=0.2, **settings)
+    (x, _), _ = run(make_batches(images, labels, 10, jitter=0.2, **settings), epochs=2)
+    batches = make_batches(images, labels, 10, jitter=0.2, **settings)
     plan = batches.plan(0)
     added, factor = (plan["jitter"][0, :, i, None, None, None] for i in (0, 1))
     expected = np.clip(images[plan["order"][0]] / 255 + added, 0, 1)

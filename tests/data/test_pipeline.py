@@ -4,9 +4,9 @@ import random
 
 import numpy as np
 import pytest
-from data.helpers import cropped, made_up, run, same
+from data.helpers import cropped, made_up, make_batches, run, same
 
-from keras_wrn.data import Batches, Preprocessing, default_preprocessing
+from keras_wrn.data import Preprocessing, default_preprocessing
 from keras_wrn.data.datasets import DATASETS
 from keras_wrn.data.pipeline import epoch_draws
 
@@ -31,7 +31,7 @@ ROADS = {
 
 def make(count=70, batch_size=16, seed=0, preprocessing=MEANSTD, **settings):
     images, labels = made_up(count)
-    return Batches(
+    return make_batches(
         images,
         labels,
         10,
@@ -133,7 +133,7 @@ def test_an_epoch_has_the_same_images_for_any_batch_size(settings):
 @pytest.mark.parametrize("settings", [{}, {"mixup": 1.0, "cutmix": 1.0}])
 def test_the_last_short_batch_is_dropped(settings):
     images = np.zeros((50_000, 4, 4, 3), "uint8")
-    batches = Batches(
+    batches = make_batches(
         images, np.zeros(50_000, int), 10, batch_size=128, preprocessing=MEANSTD, padding=2,
         **settings,
     )  # fmt: skip
@@ -146,7 +146,9 @@ def test_the_last_short_batch_is_dropped(settings):
 
 def test_no_image_comes_twice_in_an_epoch():
     images = np.arange(70, dtype="uint8")[:, None, None, None] * np.ones((1, 8, 8, 3), "uint8")
-    batches = Batches(images, np.zeros(70, int), 10, batch_size=16, preprocessing=Preprocessing(8))
+    batches = make_batches(
+        images, np.zeros(70, int), 10, batch_size=16, preprocessing=Preprocessing(8)
+    )
     seen = np.concatenate([x[:, 0, 0, 0] for x, _ in run(batches, epochs=1)])
     assert len(np.unique(np.rint(seen * 255))) == 64
 
@@ -209,13 +211,13 @@ def test_images_and_labels_are_checked():
     images, labels = made_up(20)
     settings = {"batch_size": 4, "preprocessing": MEANSTD}
     with pytest.raises(ValueError, match=r"field 'label' should be in 0\.\.4.*classes=10"):
-        Batches(images, np.arange(20) % 10, 5, **settings)
+        make_batches(images, np.arange(20) % 10, 5, **settings)
     with pytest.raises(ValueError, match="labels -1 to 3"):
-        Batches(images, np.arange(20) % 5 - 1, 5, **settings)
+        make_batches(images, np.arange(20) % 5 - 1, 5, **settings)
     with pytest.raises(ValueError, match=r"as many labels.*\(19,\)"):
-        Batches(images, labels[:19], 10, **settings)
+        make_batches(images, labels[:19], 10, **settings)
     with pytest.raises(ValueError, match="at least one"):
-        Batches(images[:0], labels[:0], 10, **settings)
+        make_batches(images[:0], labels[:0], 10, **settings)
 
 
 @pytest.mark.parametrize("road", ["dataset", "arrays"])
@@ -230,7 +232,7 @@ def test_crops_are_cut_out_of_larger_images(padding):
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (40, 11, 13, 3), dtype="uint8")
     settings = {"batch_size": 20, "preprocessing": MEANSTD, "padding": padding, "seed": 3}
-    batches = Batches(images, np.arange(40) % 10, 10, **settings)
+    batches = make_batches(images, np.arange(40) % 10, 10, **settings)
     order, draws = epoch_draws(3, 0, 40)
     steps = run(batches, epochs=1)
     seen = set()

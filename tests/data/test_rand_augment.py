@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from data.helpers import made_up, run, same
+from data.helpers import made_up, make_batches, run, same
 
-from keras_wrn.data import Batches, Preprocessing
+from keras_wrn.data import Preprocessing
 from keras_wrn.data.rand_augment import OPERATIONS, RandAugment
 
 COUNT, SIZE = 64, 16  # the same everywhere: another shape is traced anew
@@ -148,7 +148,7 @@ def test_posterize_and_solarize(strongest, half):
 def make(seed=0, strength=0.7, count=48, **settings):
     images, labels = made_up(count, 16)
     settings = {"batch_size": 16, "preprocessing": Preprocessing(16), "seed": seed, **settings}
-    return Batches(images, labels, 10, rand_augment=strength, **settings)
+    return make_batches(images, labels, 10, rand_augment=strength, **settings)
 
 
 def test_a_run_with_it_repeats_resumes_and_stays_in_range():
@@ -190,7 +190,7 @@ def test_it_comes_before_the_crop_which_stays_what_it_was():
 
 def test_operations_differ_within_a_batch_and_come_equally_often():
     images = np.zeros((2800, 4, 4, 3), "uint8")
-    batches = Batches(
+    batches = make_batches(
         images, np.zeros(2800, int), 10, batch_size=28, preprocessing=Preprocessing(4), padding=0,
         rand_augment=0.5,
     )  # fmt: skip
@@ -212,8 +212,8 @@ def test_where_it_cannot_work_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     whitening = default_preprocessing(DATASETS["cifar10"], "zca", made_up(48, 16)[0][:, :4, :4])
     with pytest.raises(ValueError, match="ZCA"):
-        Batches(*made_up(48, 4), 10, batch_size=8, preprocessing=whitening, padding=0,
+        make_batches(*made_up(48, 4), 10, batch_size=8, preprocessing=whitening, padding=0,
                 rand_augment=0.1)  # fmt: skip
     with pytest.raises(ValueError, match="RGB"):
-        Batches(*made_up(48, 4, channels=1), 10, batch_size=8, padding=0,
+        make_batches(*made_up(48, 4, channels=1), 10, batch_size=8, padding=0,
                 preprocessing=Preprocessing(4, mean=(0,), std=(1,)), rand_augment=0.1)  # fmt: skip

@@ -52,10 +52,11 @@ def test_training_from_the_device_equals_training_from_the_host(trained):
 BATCHES = """
 import sys
 import keras, numpy as np
-from keras_wrn.data import Batches, Preprocessing
+from keras_wrn.data import Augmentation, Batches, Preprocessing
 from keras_wrn.training.on_device import device_batches
 images = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), dtype="uint8")
-batches = Batches(images, np.arange(40) % 10, 10, batch_size=8, padding=2, cutout=3, cutmix=1.0,
+batches = Batches(images, np.arange(40) % 10, 10, batch_size=8,
+                  augmentation=Augmentation(crop_padding=2, cutout=3, cutmix=1.0),
                   preprocessing=Preprocessing(8, mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3)))
 seen = []
 class Model(keras.Model):

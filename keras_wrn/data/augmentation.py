@@ -1,0 +1,84 @@
+"""What may be done to training images: one object, from a recipe to the batches."""
+
+import dataclasses
+from typing import Annotated
+
+from keras_wrn.checks import Range, out_of_range
+
+Pixels = Annotated[int, Range(0)]
+Alpha = Annotated[float, Range(0)]
+Part = Annotated[float, Range(0, 1, "(]")]
+Strength = Annotated[float, Range(0, 1, "[]")]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What is done to training images, with every field a keyword.
+
+    In this order: RandAugment and jitter on pixels of 0..255, crop and flip, normalisation, cutout,
+    and last mixup and CutMix on images and labels. With both of these on, each batch has one of the
+    two, by a coin.
+
+    Example:
+
+    ```python
+    augmentation = keras_wrn.data.Augmentation(crop_padding=2, cutout=8)
+    ```
+    """
+
+    crop_padding: Pixels = 4
+    """Pixels of reflection padding around the random crop; 0 for no crop."""
+    horizontal_flip: bool = True
+    """Mirror half of the training images."""
+    alternating_flip: bool = False
+    """Mirror each image in every other epoch, begun by a coin, in place of a coin each epoch."""
+    cutout: Pixels = 0
+    """Side in pixels of the square erased from each training image; 0 for none."""
+    mixup: Alpha = 0.0
+    """Alpha of mixup's Beta distribution; 0 for none."""
+    cutmix: Alpha = 0.0
+    """Alpha of CutMix's Beta distribution; 0 for none."""
+    cutmix_rate: Part = 1.0
+    """The share of the images that CutMix mixes."""
+    jitter: Strength = 0.0
+    """Brightness and contrast of each image change by up to this share; 0 for none."""
+    rand_augment: Strength = 0.0
+    """Strength of RandAugment in [0, 1], two operations an image; 0 for none. TensorFlow only."""
+
+
+def check_augmentation(augmentation, size, whitened, channels):
+    """Raise a ValueError for what cannot be done to images.
+
+    Args:
+        augmentation: `Augmentation`.
+        size: (height, width) of the crops.
+        whitened: bool, whether ZCA is done to the images before.
+        channels: int.
+    """
+    problems = list(out_of_range(augmentation))
+    if problems:
+        raise ValueError("; ".join(problems))
+    if augmentation.cutout != int(augmentation.cutout):
+        raise ValueError(
+            f"`cutout` should be a whole number of pixels. Received: {augmentation.cutout!r}"
+        )
+    if augmentation.cutout > min(size):
+        raise ValueError(
+            f"`cutout` should be at most the image size {size}. "
+            f"Received: cutout={augmentation.cutout!r}"
+        )
+    if augmentation.alternating_flip and not augmentation.horizontal_flip:
+        raise ValueError(
+            "`alternating_flip` needs `horizontal_flip`. Received: horizontal_flip=False"
+        )
+    if augmentation.rand_augment and (whitened or channels != 3):
+        raise ValueError(
+            "`rand_augment` should be 0 with ZCA whitening and with images that are not RGB: it "
+            "works on 3 channels of 0..255. "
+            f"Received: rand_augment={augmentation.rand_augment!r}"
+        )
+    if augmentation.jitter and whitened:
+        raise ValueError(
+            "`jitter` should be 0 with ZCA whitening: it works on pixels of 0..255. "
+            f"Received: jitter={augmentation.jitter!r}"
+        )
