@@ -2,25 +2,17 @@
 
 from pathlib import Path
 
-from keras_wrn.export import litert, onnx, openvino
 from keras_wrn.export.decode import CLASSIFIED_PIXELS
+from keras_wrn.export.formats import FORMATS
 from keras_wrn.export.head import EXTRAS, require_extra
-from keras_wrn.export.litert import export_litert
-from keras_wrn.export.onnx import export_onnx
-from keras_wrn.export.openvino import export_openvino
 from keras_wrn.export.saved_model import export_saved_model
 from keras_wrn.files import written_aside
 
-FORMATS = ("saved_model", "litert", "onnx", "openvino")
-PRECISIONS = {
-    "litert": litert.PRECISIONS, "onnx": onnx.PRECISIONS, "openvino": openvino.PRECISIONS,
-}  # fmt: skip
-WRITERS = {"litert": export_litert, "onnx": export_onnx, "openvino": export_openvino}
-ENDINGS = {"litert": "tflite", "onnx": "onnx", "openvino": "xml"}
+SAVED_MODEL = "saved_model"  # the version's directory itself
 
 
 def export_version(
-    model, directory, formats=FORMATS[:2], *, precisions=("float32",), calibration=None,
+    model, directory, formats=(SAVED_MODEL, "litert"), *, precisions=("float32",), calibration=None,
     integer_io=False, top_k=5, fold_batch_norm=True, max_pixels=CLASSIFIED_PIXELS, card=None,
 ):  # fmt: skip
     """Write a model's artifacts into `directory`/N, N the next free integer.
@@ -57,9 +49,9 @@ def export_version(
     keras_wrn.export.export_version(model, "saved_models/mine")   # saved_models/mine/1
     ```
     """
-    unknown = sorted(set(formats) - set(FORMATS))
-    if unknown or not formats:
-        raise ValueError(f"`formats` should be some of {FORMATS}. Received: {tuple(formats)}")
+    known = SAVED_MODEL, *FORMATS
+    if not formats or set(formats) - set(known):
+        raise ValueError(f"`formats` should be some of {known}. Received: {tuple(formats)}")
     check_writable(formats, precisions)
     if Path(directory, "saved_model.pb").exists():
         raise ValueError(
@@ -68,19 +60,19 @@ def export_version(
         )
     version = Path(directory) / str(next_version(directory))
     with written_aside(version, overwrite=False, is_ours=Path.is_dir, kind="a version") as new:
-        if "saved_model" in formats:
+        if SAVED_MODEL in formats:
             export_saved_model(
                 model, new, top_k=top_k, fold_batch_norm=fold_batch_norm, max_pixels=max_pixels
             )
         new.mkdir(exist_ok=True)
-        for form, writer in WRITERS.items():
-            has = [precision for precision in precisions if precision in PRECISIONS[form]]
-            for precision in (has or ["float32"]) if form in formats else ():
+        for row in (FORMATS[name] for name in FORMATS if name in formats):
+            has = [precision for precision in precisions if precision in row.precisions]
+            for precision in has or ["float32"]:
                 stem = "model" if precision == "float32" else f"model_{precision}"
                 settings = {"calibration": calibration} if precision == "int8" else {}
-                if form == "litert":
+                if row.integers:
                     settings["integer_io"] = integer_io and precision == "int8"
-                writer(model, new / f"{stem}.{ENDINGS[form]}", precision=precision, **settings)
+                row.write(model, new / f"{stem}{row.ending}", precision=precision, **settings)
         model.save(new / "model.keras")
         if card is not None:
             (new / "README.md").write_text(card)
@@ -95,20 +87,22 @@ def check_writable(formats, precisions):
         ExportError: an extra is missing.
     """
     for precision in precisions:
-        having = [form for form, has in PRECISIONS.items() if precision in has]
+        having = [row.name for row in FORMATS.values() if precision in row.precisions]
         if not having:
+            known = dict.fromkeys(p for row in FORMATS.values() for p in row.precisions)
             raise ValueError(
-                f"`precisions` should be some of {litert.PRECISIONS}. Received: {precision!r}"
+                f"`precisions` should be some of {tuple(known)}. Received: {precision!r}"
             )
         if precision != "float32" and not set(having).intersection(formats):
             raise ValueError(
                 f"A file in {precision} should be of the format {' or '.join(having)}. Received: "
                 f"the formats {', '.join(formats)}"
             )
-    for extra in set(EXTRAS).intersection(formats):
-        require_extra(extra)
-    if "openvino" in formats and "int8" in precisions:
-        require_extra("openvino", *openvino.PACKAGES["int8"])
+    for name in formats:
+        if name in FORMATS:
+            FORMATS[name].require(precisions)
+        elif name in EXTRAS:
+            require_extra(name)
 
 
 def versions(directory):

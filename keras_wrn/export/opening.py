@@ -2,18 +2,12 @@
 
 import contextlib
 import json
-import os
-import zipfile
 from pathlib import Path
-
-import numpy as np
 
 from keras_wrn.data.preprocess import Preprocessing
 from keras_wrn.errors import ExportError
+from keras_wrn.export.formats import BY_ENDING
 from keras_wrn.export.head import SIGNATURE
-from keras_wrn.export.litert import METADATA, dequantize, open_interpreter
-from keras_wrn.export.onnx import open_onnx
-from keras_wrn.export.openvino import open_openvino
 from keras_wrn.export.saved_model import EXTRAS
 
 SAVED_MODEL = "saved_model.pb"
@@ -22,7 +16,7 @@ SAVED_MODEL = "saved_model.pb"
 def is_artifact(path):
     """Whether a path is that of an exported file, by its ending, or of a SavedModel's directory."""
     path = Path(path)
-    return path.suffix in READERS or (path / SAVED_MODEL).is_file()
+    return path.suffix in BY_ENDING or (path / SAVED_MODEL).is_file()
 
 
 def open_artifact(path):
@@ -54,10 +48,15 @@ def open_artifact(path):
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory", str(path))
-    kind, reader = READERS.get(path.suffix, ("SavedModel", _saved_model))
+    row = BY_ENDING.get(path.suffix)
+    kind = row.title if row else "SavedModel"
     with _naming(path, kind):
-        logits, preprocessing = reader(path)
-        return logits, preprocessing, f"the {kind} {path}"
+        if row is None:
+            logits, preprocessing = _saved_model(path)
+        else:
+            logits, text = row.open(path)
+            preprocessing = _of_metadata(text)
+    return logits, preprocessing, f"the {kind} {path}"
 
 
 @contextlib.contextmanager
@@ -91,39 +90,6 @@ def _saved_model(path):
     return logits, preprocessing
 
 
-def _litert(path):
-    run = open_interpreter(path, os.cpu_count() or 1).get_signature_runner(SIGNATURE)
-    dtype = run.get_input_details()["image"]["dtype"]
-    details = run.get_output_details()["logits"]
-    text = None
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            text = archive.read(METADATA)
-
-    def logits(images):
-        pixels = images if dtype == np.float32 else np.rint(images)
-        return dequantize(run(image=np.asarray(pixels, dtype))["logits"], details)
-
-    return logits, _of_metadata(text)
-
-
-def _onnx(path):
-    run, text = open_onnx(path)
-    return lambda images: run(images)["logits"], _of_metadata(text)
-
-
-def _openvino(path):
-    run, text = open_openvino(path)
-    return lambda images: run(images)["logits"], _of_metadata(text)
-
-
 def _of_metadata(text):
     """The preprocessing in what a file says of itself, None where it says nothing."""
     return Preprocessing.from_config(json.loads(text)["preprocessing"]) if text else None
-
-
-READERS = {
-    ".tflite": ("LiteRT file", _litert),
-    ".onnx": ("ONNX file", _onnx),
-    ".xml": ("OpenVINO model", _openvino),
-}

@@ -11,7 +11,8 @@ from keras_wrn.data import DATASETS, Preprocessing, default_preprocessing, load_
 from keras_wrn.data.datasets import check_dataset
 from keras_wrn.data.folder import read_folder, scan_folder, scan_splits
 from keras_wrn.export import export_serving, export_version
-from keras_wrn.export.bundle import check_writable
+from keras_wrn.export.bundle import SAVED_MODEL, check_writable
+from keras_wrn.export.formats import FORMATS
 from keras_wrn.export.head import CALIBRATION_IMAGES
 from keras_wrn.files import written_aside
 from keras_wrn.runs.card import model_card
@@ -19,7 +20,9 @@ from keras_wrn.runs.published import published_error
 from keras_wrn.verbs.runs import dataset_of, name_of, recipe_of
 from keras_wrn.weights import save_torch_weights
 
-Format = Literal["saved_model", "litert", "onnx", "openvino", "serving"]
+Format = Literal[(SAVED_MODEL, *FORMATS, "serving")]  # type: ignore[valid-type]
+PRECISIONS = tuple(dict.fromkeys(p for row in FORMATS.values() for p in row.precisions))
+Precision = Literal[PRECISIONS]  # type: ignore[valid-type]
 
 
 def export(
@@ -27,7 +30,7 @@ def export(
     format: tuple[Format, ...] = ("saved_model", "litert"),
     out: Path | None = None,
     *,
-    precision: tuple[Literal["float32", "float16", "dynamic_int8", "int8"], ...] = ("float32",),
+    precision: tuple[Precision, ...] = ("float32",),
     integer_io: bool = False,
     data: str | None = None,
     data_dir: Path | None = None,
