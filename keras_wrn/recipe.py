@@ -14,7 +14,7 @@ from keras_wrn.checks import Range, out_of_range
 from keras_wrn.data.augmentation import Augmentation, Part, Pixels
 from keras_wrn.data.datasets import DATASETS, as_folder, is_folder
 from keras_wrn.data.views import VIEWS
-from keras_wrn.optim.schedules import epochs_of
+from keras_wrn.optim.schedules import KINDS, epochs_of
 
 SMOKE_CROP = 24  # pixels, the largest small crops of such a recipe
 SMOKE = "-smoke"  # at the end of the name of a recipe that was shrunk to seconds
@@ -111,7 +111,7 @@ class OptimizerConfig:
 class ScheduleConfig:
     """The learning rate over the run."""
 
-    kind: Literal["step", "one_cycle", "cosine"] = "step"
+    kind: Literal[tuple(KINDS)] = "step"  # type: ignore[valid-type]
     """step: times `factor` at each milestone; one_cycle: up, then a straight line to 0; cosine."""
     milestones: tuple[float, ...] = (59 / 200, 119 / 200, 159 / 200)
     """step: fractions of the run; f stands for round(f * epochs) complete epochs."""

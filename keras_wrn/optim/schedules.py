@@ -103,17 +103,25 @@ def scaled_schedule(config, learning_rate, scale, epochs, steps_per_epoch):
 
 def build_schedule(config, learning_rate, epochs, steps_per_epoch):
     """Make the `LearningRateSchedule` of a `ScheduleConfig` for a run of so many epochs."""
+    return KINDS[config.kind](config, learning_rate, epochs, steps_per_epoch)
+
+
+def _one_cycle(config, learning_rate, epochs, steps_per_epoch):
+    return OneCycle(learning_rate, epochs * steps_per_epoch, config.warmup)
+
+
+def _cosine(config, learning_rate, epochs, steps_per_epoch):
     total = epochs * steps_per_epoch
-    if config.kind == "one_cycle":
-        return OneCycle(learning_rate, total, config.warmup)
-    if config.kind == "cosine":
-        warmup = round(config.warmup * total)
-        return keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0 if warmup else learning_rate,
-            decay_steps=max(total - warmup, 1),
-            warmup_target=learning_rate if warmup else None,
-            warmup_steps=warmup,
-        )
+    warmup = round(config.warmup * total)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else learning_rate,
+        decay_steps=max(total - warmup, 1),
+        warmup_target=learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def _step(config, learning_rate, epochs, steps_per_epoch):
     # Keras' PiecewiseConstantDecay changes after its boundary; the first step of the new rate is
     # the one after the last step of the milestone's last epoch.
     ends = [epochs_of(f, epochs) * steps_per_epoch for f in config.milestones]
@@ -121,3 +129,7 @@ def build_schedule(config, learning_rate, epochs, steps_per_epoch):
         boundaries=[end - 1 for end in ends],
         values=[learning_rate * config.factor**i for i in range(len(ends) + 1)],
     )
+
+
+# What a recipe's `schedule.kind` may be.
+KINDS = {"step": _step, "one_cycle": _one_cycle, "cosine": _cosine}
