@@ -2,10 +2,19 @@
 
 import warnings
 from importlib import metadata
+from pathlib import Path
 
 NAME = "keras-wide-resnet"
 NAMESAKE = "keras-wrn"  # somebody else's package since 2018, whose import name is keras_wrn too
 VERSION = "0.1.0"
+
+
+PACKAGE = Path(__file__).parent
+
+
+def carried(inside, beside):
+    """Where a folder is: inside the package in a wheel, beside it in a checkout; both may be."""
+    return [path for path in (PACKAGE / inside, PACKAGE.parent / beside) if path.is_dir()]
 
 
 def install_extra(extra):

@@ -9,6 +9,7 @@ import numpy as np
 from keras_wrn.checks import check_count
 from keras_wrn.data.images import image_pixels, picture
 from keras_wrn.data.names import first_word, one_form
+from keras_wrn.results import result_of
 from keras_wrn.trained import open_classifier
 
 BATCH = 32
@@ -125,13 +126,7 @@ def prediction_figure(images, results, path=None, true_labels=None):
 def _result(scores, names, top_k):
     best = [int(label) for label in np.argsort(-scores, kind="stable")[:top_k]]
     top = [{"label": i, "class": names[i], "score": float(scores[i])} for i in best]
-    return {
-        "pred_label": top[0]["label"],
-        "pred_score": top[0]["score"],
-        "pred_class": top[0]["class"],
-        "pred_scores": scores.astype("float32"),
-        "top_k": top,
-    }
+    return result_of(top, pred_scores=scores.astype("float32"))
 
 
 def _title(result, label):

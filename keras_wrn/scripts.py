@@ -4,15 +4,13 @@ import difflib
 import runpy
 from pathlib import Path
 
+from keras_wrn.distribution import carried
 from keras_wrn.recipe import Recipe
-
-PACKAGE = Path(__file__).parent
 
 
 def recipe_paths() -> dict[str, Path]:
     """The recipes that come with the package, by name."""
-    # In a wheel they are the package keras_wrn.recipes; in a checkout the folder beside it.
-    for folder in (PACKAGE / "recipes", PACKAGE.parent / "recipes"):
+    for folder in carried("recipes", "recipes"):
         paths = sorted(p for p in folder.glob("*.py") if not p.name.startswith("_"))
         if paths:
             return {path.stem: path for path in paths}

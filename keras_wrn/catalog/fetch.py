@@ -12,6 +12,7 @@ import keras
 
 from keras_wrn.catalog.names import build, model_info
 from keras_wrn.catalog.sources import PublishedWeights, weights_info
+from keras_wrn.distribution import carried
 from keras_wrn.errors import DownloadError, WeightsError
 from keras_wrn.files import TEMPORARY, locked, replacing
 from keras_wrn.models.stages import copy_trunk
@@ -22,7 +23,6 @@ from keras_wrn.weights.keras_files import read_model
 
 MIRROR = "KERAS_WRN_MIRROR"
 LOCK = ".keras_wrn.lock"  # beside the directory
-PACKAGE = Path(__file__).parents[1]
 TIMEOUT = 30  # seconds in which a server has to say anything
 SLOWEST, PATIENCE = 1_000, 60  # bytes a second that it has to send on average, over so many seconds
 ROOM = 16, 2**24  # bytes of a file: for each parameter, four times a float32's, and besides
@@ -135,10 +135,9 @@ def cache_dir() -> Path:
 
 
 def _shipped(weights):
-    for folder in (PACKAGE, PACKAGE.parent):
-        for place in SHIPPED[weights.name]:
-            if (folder / place / "model.keras").is_file():
-                return folder / place / "model.keras"
+    for folder in carried(*SHIPPED[weights.name]):
+        if (folder / "model.keras").is_file():
+            return folder / "model.keras"
     raise WeightsError(f"This installation lacks the weights {weights.name}: install it anew")
 
 

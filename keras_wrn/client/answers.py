@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_wrn.results import result_of
+
 
 class WrongAnswer(Exception):
     """An answer that no SavedModel of ours gives; says what was expected."""
@@ -70,14 +72,7 @@ def _result(valid, indices, classes, scores):
         {"label": int(index), "class": name, "score": float(score)}
         for index, name, score in zip(indices, classes, scores, strict=True)
     ]
-    best = top[0]
-    return {
-        "valid": True,
-        "pred_label": best["label"],
-        "pred_score": best["score"],
-        "pred_class": best["class"],
-        "top_k": top,
-    }
+    return {"valid": True, **result_of(top)}
 
 
 def _numbers(outputs, name, count):

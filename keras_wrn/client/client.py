@@ -12,7 +12,7 @@ from keras_wrn.client.answers import WrongAnswer, classified, predicted
 from keras_wrn.client.grpc import GrpcProtocol
 from keras_wrn.client.rest import RestProtocol
 from keras_wrn.client.target import Target
-from keras_wrn.data.images import check_array, png_bytes
+from keras_wrn.data.images import check_array, png_bytes, to_pil
 from keras_wrn.errors import ServingError
 
 
@@ -189,5 +189,5 @@ def _encoded(image):
                 "Expected an image as a path, bytes, a PIL image or a uint8 array (height, width, "
                 f"1 or 3). Received: {type(image).__name__}, {array.dtype} of shape {array.shape}"
             )
-        image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+        image = to_pil(array)
     return png_bytes(image)

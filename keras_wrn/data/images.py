@@ -62,7 +62,7 @@ def image_pixels(image, preprocessing, what="the image"):
             "Only images of 1 or 3 channels can be read from files or resized. Expected "
             f"{what} as an array ({size}, {size}, {channels})."
         )
-    image = _to_pil(image) if isinstance(image, np.ndarray) else image
+    image = to_pil(image) if isinstance(image, np.ndarray) else image
     with _decoding(what):
         return preprocessing.prepare(image)
 
@@ -71,7 +71,7 @@ def picture(image):
     """Any image that `image_pixels` takes as a uint8 array to look at, in its own size."""
     image, what = _read(image, "the image")
     if isinstance(image, np.ndarray):
-        image = _to_pil(image)
+        image = to_pil(image)
     with _decoding(what):
         return np.asarray(image.convert("RGB"))
 
@@ -182,7 +182,12 @@ def _to_8_bits(image, what):
     return image
 
 
-def _to_pil(array):
+def to_pil(array):
+    """An array (height, width, 1 or 3) of 0..255 as a PIL image.
+
+    Raises:
+        ValueError: it has other channels.
+    """
     from PIL import Image
 
     array = np.rint(array).astype("uint8")
