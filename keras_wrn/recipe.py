@@ -4,7 +4,7 @@ import dataclasses
 import json
 import re
 import typing
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typeguard
@@ -23,6 +23,7 @@ Count = Annotated[int, Range(1)]
 Amount = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(0, ends="()")]
 Share = Annotated[float, Range(0, 1)]  # and not all
+OWN: Any = None  # until the configuration is part of a recipe
 # Fields of a model that its name in the catalogue says.
 NAMED = "depth", "width", "dropout", "block", "num_blocks", "activation"
 
@@ -68,6 +69,11 @@ class DataConfig(Augmentation):
     validation: int | float = 0
     """Training images held out and evaluated on in place of the test split, to choose settings:
     their number, or below 1 their share. Of a folder each class gives its part."""
+    crop_padding: Pixels = dataclasses.field(default=OWN, kw_only=True)
+    """Pixels of reflection padding around the random crop; 0 for no crop. By default the
+    dataset's own."""
+    horizontal_flip: bool = dataclasses.field(default=OWN, kw_only=True)
+    """Mirror half of the training images. By default the dataset's own: digits are not mirrored."""
     preprocessing: Literal["meanstd", "scale", "zca"] = "meanstd"
     """meanstd: the authors' constants, or those of the weights the network starts from; scale:
     divide by 255; zca: GCN and ZCA whitening."""
@@ -200,9 +206,16 @@ class Recipe:
             for field, value in vars(part).items():
                 if isinstance(value, np.generic):
                     object.__setattr__(part, field, value.item())
-        if is_folder(self.data.dataset):
-            folder = as_folder(self.data.dataset)
-            object.__setattr__(self, "data", dataclasses.replace(self.data, dataset=folder))
+        data: DataConfig = self.data
+        changes: dict[str, Any] = {}
+        if is_folder(data.dataset):
+            own, changes["dataset"] = Augmentation(), as_folder(data.dataset)
+        else:
+            own = DATASETS[data.dataset].augmentation
+        for field in ("crop_padding", "horizontal_flip"):
+            if getattr(data, field) is OWN:
+                changes[field] = getattr(own, field)
+        object.__setattr__(self, "data", dataclasses.replace(data, **changes))
         problems = list(self._problems())
         if problems:
             raise ValueError(f"Recipe {self.name!r}: " + "; ".join(problems))

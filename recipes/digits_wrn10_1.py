@@ -12,7 +12,7 @@ from keras_wrn.recipe import DataConfig, ModelConfig, OptimizerConfig, Recipe, S
 recipe = Recipe(
     name="digits_wrn10_1",
     model=ModelConfig(depth=10, width=1),
-    data=DataConfig(dataset="digits", preprocessing="scale", crop_padding=3, horizontal_flip=False),
+    data=DataConfig(dataset="digits", preprocessing="scale"),
     optimizer=OptimizerConfig(learning_rate=0.1),
     schedule=ScheduleConfig(kind="one_cycle"),
     epochs=30,

@@ -13,9 +13,7 @@ from keras_wrn.recipe import DataConfig, ModelConfig, OptimizerConfig, Recipe, S
 recipe = Recipe(
     name="svhn_wrn16_8",
     model=ModelConfig(depth=16, width=8, dropout=0.4),
-    data=DataConfig(
-        dataset="svhn_cropped", preprocessing="scale", crop_padding=0, horizontal_flip=False
-    ),
+    data=DataConfig(dataset="svhn_cropped", preprocessing="scale"),
     optimizer=OptimizerConfig(learning_rate=0.01, reset_momentum_on_drop=True),
     schedule=ScheduleConfig(milestones=(79 / 160, 119 / 160), factor=0.1),
     epochs=160,

@@ -123,6 +123,16 @@ def test_bad_settings_are_refused_by_name(changes, message):
         Recipe("r", **changes)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "padding", "flip"), [("cifar10", 4, True), ("svhn_cropped", 0, False)]
+)
+def test_where_a_recipe_says_nothing_its_dataset_does(dataset, padding, flip):
+    data = Recipe("r", data=DataConfig(dataset)).data
+    assert (data.crop_padding, data.horizontal_flip) == (padding, flip)
+    data = Recipe("r", data=DataConfig(dataset, crop_padding=2, horizontal_flip=not flip)).data
+    assert (data.crop_padding, data.horizontal_flip) == (2, not flip)
+
+
 def test_unknown_dataset_lists_the_known_ones():
     with pytest.raises(ValueError, match="cifar10"):
         dataclasses.replace(Recipe("r"), data=dataclasses.replace(Recipe("r").data, dataset="x"))
