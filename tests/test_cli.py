@@ -187,8 +187,17 @@ def test_git_ignores_what_is_exported_but_for_what_ships():
     assert done.stdout.split() == paths[:2]
 
 
+QUICK = {"cifar10_fast", "cifar10_wrn28_10", "digits_wrn10_1", "distill_wrn16_2"}
+
+
 @needs_tensorflow
-@pytest.mark.parametrize("name", sorted(recipe_paths()))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK))
+        for name in sorted(recipe_paths())
+    ],
+)
 def test_every_recipe_runs_its_smoke_test_without_data(capsys, tmp_path, monkeypatch, name):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "no data"))
     run_dir = tmp_path / "run"

@@ -15,6 +15,26 @@ PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.
 MAKES = "--out", "--run-dir", "--show-dir"  # flags whose value is made by the command
 
 
+def blocks_of(page):
+    """The Python of a page, block by block."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def asks_a_server(block):
+    return "export_serving" in block or "ServingClient" in block
+
+
+WITH_PYTHON = [
+    pytest.param(page, False, marks=[pytest.mark.slow] * (page != "README.md"))
+    for page in PAGES
+    if blocks_of(page)
+] + [
+    pytest.param(page, True, marks=pytest.mark.extra("tensorflow_serving"))
+    for page in PAGES
+    if any(map(asks_a_server, blocks_of(page)))
+]
+
+
 def stand_in(directory):
     """The server that the README's reader has started with Docker."""
     sys.path.insert(0, str(ROOT / "tests" / "client"))
@@ -26,22 +46,16 @@ def stand_in(directory):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it makes tf.data and exports")
-@pytest.mark.parametrize("page", PAGES)
-@pytest.mark.parametrize(
-    "served", [False, pytest.param(True, marks=pytest.mark.extra("tensorflow_serving"))]
-)
+@pytest.mark.parametrize(("page", "served"), WITH_PYTHON)
 def test_examples_run_in_order(tmp_path, monkeypatch, page, served):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-    asks = [block for block in blocks if "export_serving" in block or "ServingClient" in block]
-    if served and not asks:
-        pytest.skip("nothing of it is served")
+    blocks = blocks_of(page)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "saved_models").symlink_to(ROOT / "saved_models")
     Image.fromarray(np.full((40, 50, 3), 128, "uint8")).save("photo.jpg")
     names: dict = {}
     with contextlib.ExitStack() as stack:
         for block in blocks:
-            if block in asks and not served:
+            if asks_a_server(block) and not served:
                 continue
             if "ServingClient" in block:
                 double = stack.enter_context(stand_in(tmp_path / "serving"))
