@@ -42,7 +42,7 @@ def test_the_first_epochs_train_on_small_crops(tmp_path, monkeypatch, capsys):
     original = run_inputs.Batches
 
     def watched(*args, preprocessing, **settings):
-        flips.append(settings["alternating_flip"])
+        flips.append(settings["augmentation"].alternating_flip)
         batches = original(*args, preprocessing=preprocessing, **settings)
         dataset = batches.dataset
 
