@@ -71,4 +71,5 @@ def report(
         print(table)
     else:
         reporting.write_between_markers(readme, table)
-        print(f"Wrote the table of {table.count(chr(10)) - 1} rows into {readme}")
+        rows = len(table.splitlines()) - 2
+        print(f"Wrote the table of {rows} row{'s' * (rows > 1)} into {readme}")
