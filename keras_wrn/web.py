@@ -14,7 +14,7 @@ def ask(method, url, seconds, limit, session=None, **settings):
         method, url, settings: as for `requests.request`.
         seconds: float, the time limit for the whole response.
         limit: int, the most bytes a body may have.
-        session: `requests.Session`, None for one of its own.
+        session: `requests.Session`, None for a new one.
 
     Returns:
         A closed `requests.Response`, and a bytearray.
