@@ -1,4 +1,4 @@
-"""Normalisation inside a network, which then takes pixels of 0..255."""
+"""Normalisation inside a network, which then takes pixels in 0..255."""
 
 import keras
 import numpy as np
@@ -46,7 +46,7 @@ class Normalization(keras.layers.Layer):
 
 
 def normalizes(model):
-    """Whether a model normalises its own inputs, so that it takes pixels of 0..255."""
+    """Whether a model normalises its own inputs, so that it takes pixels in 0..255."""
     return isinstance(model, keras.Model) and any(
         isinstance(layer, Normalization) for layer in flat_layers(model)
     )
