@@ -9,8 +9,8 @@ from keras_wrn import quiet
 if quiet.is_command():
     quiet.begin()
 
-# On a processor without AVX512_VNNI TensorFlow leaves oneDNN's kernels off, and a training step
-# takes about twice as long. TensorFlow reads this once, when it is imported.
+# On processors without AVX512_VNNI, TensorFlow leaves oneDNN's kernels off, and a training step
+# takes about twice as long. TensorFlow reads this variable once, at import.
 if platform.machine() in ("x86_64", "AMD64") and "tensorflow" not in sys.modules:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
@@ -39,7 +39,7 @@ from keras_wrn.runs import card
 from keras_wrn.training.run import run
 from keras_wrn.weights import load_torch_weights, save_torch_weights
 
-# Where these were before the catalogue had a room of its own.
+# Old import paths, from before the catalogue had its own package.
 for room, names in (
     (models, "WideResNet WideResNet18 WideResNet34 WideResNet50_2 WideResNet101_2 create_model"),
     (models, "feature_extractor list_models model_info reset_classifier"),

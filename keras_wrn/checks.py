@@ -1,4 +1,4 @@
-"""Checks of numbers, used everywhere."""
+"""Numeric checks, used everywhere."""
 
 import dataclasses
 import math
@@ -8,11 +8,11 @@ import typing
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Where the number in a field may be: `dropout: Annotated[float, Range(0, 1)] = 0.0`.
+    """The allowed range of a numeric field: `dropout: Annotated[float, Range(0, 1)] = 0.0`.
 
     Args:
         low, high: float, the ends.
-        ends: str of two brackets, as in "[)": a square one where the end belongs to it.
+        ends: str of two brackets, as in "[)". A square bracket includes its end.
     """
 
     low: float
@@ -39,15 +39,16 @@ def out_of_range(part, prefix=""):
 
 
 def is_int(value):
-    """Whether a value is an integer, of Python or NumPy, which a bool is not."""
+    """Whether a value is a Python or NumPy integer. A bool is not."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def check_count(name, value, most=None):
-    """The value of an argument as an int, once it is known to be a count of 1 or more.
+    """Check that an argument is a count of 1 or more, and return it as an int.
 
     Raises:
-        ValueError: it is no integer, below 1, or above `most`; the message has the `name`.
+        ValueError: it is not an integer, is below 1, or is above `most`; the message has the
+            `name`.
     """
     if is_int(value) and value >= 1 and (most is None or value <= most):
         return int(value)

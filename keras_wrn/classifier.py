@@ -1,4 +1,4 @@
-"""What a trained classifier is: one last layer, and the images and classes that it is for."""
+"""What makes a trained classifier: its last layer, and the images and classes it is for."""
 
 import dataclasses
 
@@ -34,13 +34,13 @@ def find_classifier(model):
 
 
 def resolve_preprocessing(model, preprocessing=None, class_names=None):
-    """The given preprocessing, or the model's own, once it is known to fit the model.
+    """Return the given preprocessing, or the model's own, after checking that it fits the model.
 
-    Where `class_names` are given, they take the place of its own. Whether the model normalises by
-    itself, its layers say, whatever the preprocessing does.
+    `class_names`, if given, replace its own. `in_model` follows the model's layers, whatever the
+    preprocessing says.
 
     Raises:
-        ValueError: there is none, or its channels, size or classes are not the model's.
+        ValueError: there is none, or its channels, size or classes do not match the model's.
     """
     if preprocessing is None:
         preprocessing = getattr(model, "preprocessing", None)
@@ -81,7 +81,7 @@ def resolve_preprocessing(model, preprocessing=None, class_names=None):
 
 
 def check_names(names, classes):
-    """Raise a ValueError unless there are names for so many classes, or none."""
+    """Raise a ValueError unless there is one name for each class, or no names at all."""
     if names and len(names) != classes:
         raise ValueError(
             f"`preprocessing` should name the model's {classes} classes, or none. "

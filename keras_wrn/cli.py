@@ -35,7 +35,7 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(0 if args else WRONG_USE)
     if args[0] == "--version":
         return print(f"keras-wrn {VERSION}")
-    if hasattr(sys.stdout, "reconfigure"):  # a name that a terminal has no letters for ends nothing
+    if hasattr(sys.stdout, "reconfigure"):  # names that the terminal cannot show are escaped
         sys.stdout.reconfigure(errors="backslashreplace")
     verb, rest = args[0], args[1:]
     if verb not in VERBS:
@@ -51,7 +51,7 @@ def main(args: list[str] | None = None) -> None:
 
 
 def train_main(recipe: Recipe, args: list[str] | None = None) -> None:
-    """The main of a recipe script: its fields as flags, then the run."""
+    """The main function of a recipe script: parse its fields as flags, then train."""
     args = sys.argv[1:] if args is None else list(args)
     with _exit_codes():
         _train_recipe(recipe, args, Path(sys.argv[0]).name)
@@ -63,16 +63,16 @@ class TrainOptions:
 
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     run_dir: Path | None = None
-    """Where the run is kept; by default runs/<recipe>-seed<seed>, of a folder of images
+    """Where to keep the run; by default runs/<recipe>-seed<seed>, or for a folder of images
     runs/<recipe>-<folder>-seed<seed>."""
     resume: bool = False
     """Continue the run in that directory from its newest checkpoint."""
     allow_changes: bool = False
-    """With --resume: go on also where these flags differ from those that the run began with."""
+    """With --resume: continue even if these flags differ from those the run began with."""
     data_dir: Path | None = None
     """Where TFDS keeps its data; by default TFDS_DATA_DIR or TFDS' own default."""
     smoke: bool = False
-    """Shrink the recipe to seconds, on made-up images."""
+    """Shrink the recipe to a run of seconds, on made-up images."""
     hosts: Hosts = dataclasses.field(default_factory=Hosts)
 
 
@@ -120,7 +120,7 @@ def _usage():
 
 
 def _call(function, args, prog, **settings):
-    """Parse arguments with tyro, and turn its box of an error into one line."""
+    """Parse arguments with tyro, and turn its boxed error message into one line."""
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
@@ -132,7 +132,7 @@ def _call(function, args, prog, **settings):
             )
     except SystemExit as stop:
         if stop.code:
-            # Without the box and its title, which the text repeats; in ASCII that is indented less.
+            # Drop the box's title, which the text repeats; in ASCII it is the line indented less.
             lines = [x for x in errors.getvalue().splitlines() if not re.match(r"[╭┌]| \S", x)]
             words = " ".join(re.sub(r"[╰╯│─└┘├┤|]+|-{3,}", " ", " ".join(lines)).split())
             words = re.split(" For full helptext| see | Argument helptext", words)[0]
@@ -142,7 +142,7 @@ def _call(function, args, prog, **settings):
 
 
 def _shortened(words):
-    """Of options that there are not, their names and those most like them, without their help."""
+    """Shorten an error about unknown options to their names and the closest matches."""
     before, found, unknown = words.partition("Unrecognized options: ")
     if not found:
         return words
@@ -156,7 +156,7 @@ def _shortened(words):
 
 
 def _deferred(function):
-    """Parse the arguments of a function first, and call it outside of tyro."""
+    """Parse a function's arguments first, and call it outside of tyro."""
 
     @functools.wraps(function)
     def parse(*args, **kwargs):
@@ -169,7 +169,7 @@ def _deferred(function):
 def _exit_codes():
     try:
         yield
-    except BrokenPipeError:  # such as of `keras-wrn list | head`
+    except BrokenPipeError:  # such as from `keras-wrn list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except KerasWrnError as error:

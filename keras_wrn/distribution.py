@@ -1,11 +1,11 @@
-"""What this package is called where packages are installed from, and which version it is."""
+"""The name this package is installed by, and its version."""
 
 import warnings
 from importlib import metadata
 from pathlib import Path
 
 NAME = "keras-wide-resnet"
-NAMESAKE = "keras-wrn"  # somebody else's package since 2018, whose import name is keras_wrn too
+NAMESAKE = "keras-wrn"  # someone else's package since 2018, also imported as keras_wrn
 VERSION = "0.1.0"
 
 
@@ -23,7 +23,7 @@ def install_extra(extra):
 
 
 def warn_of_namesake():
-    """Warn where the other package is installed too: both have a folder keras_wrn."""
+    """Warn if the other package is installed too: both have a folder keras_wrn."""
     try:
         version = metadata.version(NAMESAKE)
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What this package raises of its own, and the exit status of a command that ends so."""
+"""This package's own exceptions, and the exit status that each gives a command."""
 
 import signal
 
@@ -6,7 +6,7 @@ WRONG_USE, FAILURE = 2, 1
 
 
 class KerasWrnError(Exception):
-    """Any of the errors below."""
+    """Base class of the errors below."""
 
     status = FAILURE
 
@@ -18,7 +18,7 @@ class DataError(KerasWrnError):
 
 
 class WeightsError(KerasWrnError, ValueError):
-    """Weights that cannot be read, or that are not of the network."""
+    """Weights that cannot be read, or that belong to another network."""
 
     status = WRONG_USE
 
@@ -32,11 +32,11 @@ class ExportError(KerasWrnError, RuntimeError):
 
 
 class ServingError(KerasWrnError, RuntimeError):
-    """A server that cannot be reached, refuses a request, or answers something else."""
+    """A server that cannot be reached, refuses a request, or sends an unexpected answer."""
 
 
 class RunError(KerasWrnError):
-    """A run that cannot start or go on; the message says why and what to do."""
+    """A run that cannot start or continue; the message says why and what to do."""
 
 
 class Diverged(RunError):
@@ -48,7 +48,7 @@ class CheckpointError(RunError):
 
 
 class Stopped(KerasWrnError):
-    """The run was asked to stop by a signal, and has saved its state.
+    """A signal asked the run to stop, and it has saved its state.
 
     Args:
         signum: int, the signal.

@@ -24,48 +24,47 @@ RESULTS_FILE = "results.json"
 CONFUSION_FILE = "confusion.png"
 CALIBRATION_BINS = 15
 STREAMED_BATCH = 64
-RARE = 30.0  # seconds between lines of progress outside of a terminal
-LABELLED = 40  # classes of a confusion matrix whose names can be read
+RARE = 30.0  # seconds between lines of progress when not on a terminal
+LABELLED = 40  # the most classes whose names are readable in a confusion matrix
 
 
 def evaluate(
     model_or_name, data, *, split="test", data_dir=None, batch_size=None, preprocessing=None,
     views=1, directory=None, progress=True,
 ):  # fmt: skip
-    """Measure a classifier on labelled images, no image dropped.
+    """Evaluate a classifier on labelled images, without dropping any.
 
     Args:
         model_or_name: as for `keras_wrn.inference_model`.
         data: a dataset's name ("cifar10", "cifar100", "svhn_cropped", "digits", or "imagenet2012"
-            for its 50,000 validation images, which TFDS has prepared); or the path of a folder of
-            images with one sub-folder for each class, called as the classes of the model are (or
-            by WordNet ids, or where the classes have no names by their numbers, from 0), or of a
-            folder that holds such a one as val/, validation/ or test/;
-            or an `ImageFolder`; or a tuple of images, uint8 or float (n, height, width, channels)
-            of 0..255 and of the model's size, of grey also (n, height, width), and labels, int
-            (n,).
-        split: str, "test" or "train", of a dataset by name or a folder that holds train/ and val/.
+            for its 50,000 validation images, once TFDS has prepared them); or the path of a folder
+            of images with one sub-folder per class, named after the model's classes (or by WordNet
+            id, or if the classes have no names, by number from 0); or the path of a folder that
+            holds such a folder as val/, validation/ or test/; or an `ImageFolder`; or a tuple of
+            images and labels: images of the model's size in 0..255, uint8 or float
+            (n, height, width, channels), grey ones also (n, height, width), and labels int (n,).
+        split: str, "test" or "train", for a dataset by name or a folder that holds train/ and val/.
         data_dir: path or None, where TFDS keeps its data.
-        batch_size: int or None, for 500 images at once from memory, or 64 of files.
+        batch_size: int, None for 500 images at a time from memory, or 64 from files.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
-        views: int, 1, 2 (image and mirror) or 6 (both, also moved by a pixel along the diagonal),
-            whose logits are averaged; see `keras_wrn.data.views_of`.
+        views: int, 1, 2 (the image and its mirror image) or 6 (both, also shifted by a pixel along
+            the diagonal). Their logits are averaged; see `keras_wrn.data.views_of`.
         directory: path, where results.json and confusion.png are written, or None.
-        progress: bool, whether to show on the error output how far it is: a bar on a terminal,
-            elsewhere a line every half minute.
+        progress: bool, whether to show progress on standard error: a bar on a terminal, elsewhere a
+            line every half minute.
 
     Returns:
         dict of `views` and `images` (int), `accuracy` and `error` (percent), `loss` (mean negative
-        log likelihood), `top5_accuracy` (percent; with more than 5 classes only), `ece` (expected
+        log likelihood), `top5_accuracy` (percent; only with more than 5 classes), `ece` (expected
         calibration error in percent, 15 bins of equal width), `per_class`, a list of {"class",
-        "images", "accuracy"} in the order of the labels, the accuracy None for a class without
-        images, and `confusion`, a list of lists: how often the row's class was taken for the
-        column's. Of a folder that has other files too, `left_out`, a dict from their endings to
-        their numbers.
+        "images", "accuracy"} in label order, with accuracy None for a class without images, and
+        `confusion`, a list of lists: how often the row's class was predicted as the column's. For a
+        folder that also has other files, `left_out`, a dict from their extensions to how many there
+        are.
 
     Raises:
-        ValueError: no such model, images of another shape, or labels that are no classes.
-        DataError: the data is missing or unreadable, or has classes that the model has not.
+        ValueError: no such model, images of the wrong shape, or labels that are not classes.
+        DataError: the data is missing or unreadable, or has classes that the model does not have.
 
     Source: calibration as in Guo et al. 2017, https://arxiv.org/abs/1706.04599.
 
@@ -85,7 +84,7 @@ def evaluate(
     scores = _Scores(classes)
     size = 0
     for images, labels in _shown(batches, count, progress):
-        # A short last batch is filled up: another shape would be compiled anew.
+        # A short last batch is padded: a new shape would be compiled again.
         size = max(size, len(images))
         filled = np.pad(images, [(0, size - len(images)), (0, 0), (0, 0), (0, 0)])
         logs = classifier.log_probabilities(filled, views)[: len(images)]
@@ -102,13 +101,13 @@ def evaluate(
 
 
 class _Scores:
-    """What is counted of the answers, a batch at a time."""
+    """Counts over the predictions, batch by batch."""
 
     def __init__(self, classes):
         self.confusion = np.zeros((classes, classes), "int64")
         self.loss = 0.0
         self.top5 = 0
-        # Of each bin: images, sum of the confidences, right answers.
+        # For each bin: images, sum of confidences, correct predictions.
         self.bins = np.zeros((CALIBRATION_BINS, 3))
 
     def add(self, logs, labels):
@@ -116,7 +115,7 @@ class _Scores:
         np.add.at(self.confusion, (labels, guesses), 1)
         rows = np.arange(len(labels))
         self.loss -= logs[rows, labels].sum()
-        # As many are better as stand before it in a stable order, best first.
+        # How many classes come before the true one in a stable sort, best first.
         own = logs[rows, labels][:, None]
         ahead = (logs > own).sum(axis=-1)
         ahead += ((logs == own) & (np.arange(logs.shape[1]) < labels[:, None])).sum(axis=-1)
@@ -156,7 +155,7 @@ class _Scores:
 
 
 def _as_folder(data, split):
-    """The `ImageFolder` of a path; anything else as it is."""
+    """Turn a path into an `ImageFolder`; return anything else as it is."""
     if isinstance(data, ImageFolder | tuple | list):
         return data
     if split not in ("test", "train"):
@@ -177,7 +176,7 @@ def _as_folder(data, split):
 
 
 def _batches(data, split, data_dir, batch_size, preprocessing, classes):
-    """The batches of images and labels of any kind of data, and the number of images."""
+    """Batches of images and labels from any kind of data, and the number of images."""
     if isinstance(data, ImageFolder):
         return _folder_batches(data, batch_size, preprocessing, classes)
     if isinstance(data, tuple | list):
@@ -208,10 +207,10 @@ def _folder_batches(folder, batch_size, preprocessing, classes):
 
 def _array_batches(data, batch_size, preprocessing, classes):
     images, labels = (np.asarray(part) for part in data)
-    images = images[..., None] if images.ndim == 3 else images  # of grey
+    images = images[..., None] if images.ndim == 3 else images  # greyscale
     check_array(images, "the images", rank=4)
     if images.shape[3] == 1 and preprocessing.channels == 3:
-        images = np.broadcast_to(images, (*images.shape[:3], 3))  # as files of grey
+        images = np.broadcast_to(images, (*images.shape[:3], 3))  # as for greyscale files
     expected = preprocessing.size, preprocessing.size, preprocessing.channels
     if images.shape[1:] != expected:
         raise ValueError(f"Expected images of shape {expected}. Received: {images.shape[1:]}")
@@ -228,7 +227,7 @@ def _array_batches(data, batch_size, preprocessing, classes):
 def _shown(batches, count, progress):
     from tqdm import tqdm
 
-    # Where nobody looks, as in the log of a job, a short evaluation writes nothing.
+    # Off a terminal, such as in a job's log, a short evaluation writes nothing.
     rare = {} if sys.stderr.isatty() else {"delay": RARE, "mininterval": RARE, "maxinterval": RARE}
     with tqdm(total=count, unit="img", disable=not progress, **rare) as bar:
         for images, labels in batches:
@@ -237,9 +236,9 @@ def _shown(batches, count, progress):
 
 
 def confusion_figure(results, path):
-    """Draw the confusion matrix of `evaluate`'s results into a PNG, each row in percent.
+    """Draw the confusion matrix from `evaluate`'s results as a PNG, each row in percent.
 
-    It has the classes that are the true or the predicted one of some image.
+    Only classes that are some image's true or predicted class are shown.
 
     Args:
         results: dict, what `evaluate` returned.
@@ -256,7 +255,7 @@ def confusion_figure(results, path):
     from matplotlib.figure import Figure
 
     confusion = np.asarray(results["confusion"], "float64")
-    # Of ImageNet's classes a folder may have ten.
+    # A folder may have only ten of ImageNet's classes.
     occurring = np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
     confusion = confusion[np.ix_(occurring, occurring)]
     shares = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all."""
 
 import contextlib
 import errno
@@ -18,12 +18,12 @@ except ImportError:  # on Windows
 DAY = 24 * 60 * 60  # seconds
 ASIDE = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # the directories of `written_aside`
 TEMPORARY = ".*.tmp.*"  # matches what a killed process leaves
-# Control characters, line breaks, and the bytes of a file's name that are not UTF-8.
+# Control characters, line breaks, and bytes in a file name that are not UTF-8.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def printable(text):
-    """A text for a line of a terminal or of a file in UTF-8: what breaks either is escaped."""
+    """Escape whatever would break a line on a terminal or in a UTF-8 file."""
 
     def escape(match):
         code = ord(match[0])
@@ -34,9 +34,9 @@ def printable(text):
 
 @contextlib.contextmanager
 def replacing(path):
-    """Give a path beside `path` to write a file to, which takes its place at the end.
+    """Yield a path beside `path` to write a file to. At the end that file replaces `path`.
 
-    When the body raises, nothing is left behind and `path` is as it was.
+    If the body raises, nothing is left behind and `path` is unchanged.
     """
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
@@ -50,7 +50,7 @@ def replacing(path):
 
 @contextlib.contextmanager
 def _full_disk(path):
-    """Say which file was being written when the disk was full, where the error does not."""
+    """Name the file that was being written if a full-disk error does not."""
     try:
         yield
     except OSError as error:
@@ -67,20 +67,19 @@ def write_json(path, value):
 
 @contextlib.contextmanager
 def written_aside(path, *, overwrite, is_ours, kind):
-    """Give a path for an artifact, in a hidden sibling directory, that replaces `path` at the end.
+    """Yield a path for an artifact, in a hidden sibling directory. At the end it replaces `path`.
 
-    When the body raises, nothing is left behind and `path` is as it was.
+    If the body raises, nothing is left behind and `path` is unchanged.
 
     Args:
         path: the file or directory to make.
-        overwrite: bool, whether what is there may be replaced.
-        is_ours: function of a `Path`, whether what is there is of the kind being written;
-            nothing else is ever replaced.
-        kind: str, what is written, for the messages.
+        overwrite: bool, whether what is at `path` may be replaced.
+        is_ours: function that takes a `Path` and tells whether it is of the kind being written.
+            Nothing else is ever replaced.
+        kind: str, what is being written, for messages.
 
     Raises:
-        FileExistsError: there is something at `path` that may not be replaced, or it appeared
-            meanwhile.
+        FileExistsError: something at `path` may not be replaced, or appeared there meanwhile.
     """
     path = Path(os.path.abspath(path))
     _check(path, overwrite, is_ours, kind)
@@ -90,7 +89,7 @@ def written_aside(path, *, overwrite, is_ours, kind):
         tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as hidden,
         locked(Path(hidden, "lock")),
     ):
-        # One level down, so that the artifact has the permissions of any new file.
+        # One level down, so that the artifact gets the permissions of any new file.
         new, old = Path(hidden, "new", path.name), Path(hidden, "old")
         new.parent.mkdir()
         with _full_disk(path):
@@ -108,14 +107,14 @@ def written_aside(path, *, overwrite, is_ours, kind):
 
 @contextlib.contextmanager
 def locked(path, wait=True):
-    """Hold the lock of a file, which is made; gives whether it is held.
+    """Hold a lock on a file, created if needed. Yields whether the lock is held.
 
-    The lock is the operating system's, and goes with the process however it ends. Where there are
-    no locks (on Windows, on some network file systems, in a directory that may not be written), it
-    is not held.
+    The operating system releases the lock when the process ends, however it ends. Where locking is
+    not possible (on Windows, on some network file systems, in a read-only directory), it is not
+    held.
 
     Args:
-        path: the file. Who deletes it takes the lock's meaning with it.
+        path: the file. Deleting it makes the lock meaningless.
         wait: bool, whether to wait until no other process holds it.
 
     Raises:
@@ -137,7 +136,7 @@ def locked(path, wait=True):
 
 
 def _sweep(directory):
-    """Delete what killed processes left of `written_aside`, after a day."""
+    """Delete what killed processes left behind in `written_aside`, after a day."""
     for left in directory.iterdir():
         if match := ASIDE.fullmatch(left.name):
             with contextlib.suppress(OSError):  # it is another user's, or was just swept
@@ -148,7 +147,7 @@ def _sweep_one(left, path):
     if not left.is_dir() or time.time() - left.stat().st_mtime < DAY:
         return
     names = set(os.listdir(left))
-    # It was killed as it replaced something, which is nowhere else.
+    # It was killed while replacing something, and "old" is the only copy of that.
     is_last = "old" in names and not os.path.lexists(path)
     if "new" in names and names <= {"new", "old", "lock"} and not is_last:
         with locked(left / "lock", wait=False) as held:

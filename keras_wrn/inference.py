@@ -1,4 +1,4 @@
-"""What a trained network says of images: predictions, and a picture of them."""
+"""A trained network's predictions for images, and a figure of them."""
 
 import math
 import textwrap
@@ -14,7 +14,7 @@ from keras_wrn.trained import open_classifier
 
 BATCH = 32
 RIGHT, WRONG = "#1a7f37", "#cf222e"
-TITLE_WIDTH = 22  # letters below an image
+TITLE_WIDTH = 22  # characters per line of a title
 
 
 def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=None):
@@ -23,26 +23,25 @@ def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=No
     Args:
         model_or_name: a `keras.Model` that ends in a `Dense` layer, the path of a `.keras` file or
             of a run directory (which holds model.keras), or a name with published weights, such
-            as "wide_resnet50_2.tv2_in1k" (see `keras_wrn.list_models(pretrained=True)`). Or what
-            was exported: the directory of a SavedModel, or a .tflite, .onnx or .xml file.
-        image_or_images: one image or a list of them. An image is the path of an image file, a
-            URL (http or https), its bytes, a `PIL.Image`, or an array (height, width, channels)
-            of 0..255, uint8 or float, in the order red, green, blue, or grey, (height, width) or
-            (height, width, 1). An array (batch, height, width, channels) is a list of images.
-            Arrays of the model's size are taken as they are; any other image is resized and
-            cropped. The orientation that a file's EXIF tells is not applied: a photo is classified
-            as its pixels lie.
-        top_k: int, how many classes `top_k` lists at most.
+            as "wide_resnet50_2.tv2_in1k" (see `keras_wrn.list_models(pretrained=True)`). Or an
+            exported model: a SavedModel directory, or a .tflite, .onnx or .xml file.
+        image_or_images: one image or a list of them. An image is the path of an image file, a URL
+            (http or https), its bytes, a `PIL.Image`, or an array (height, width, channels) in
+            0..255, uint8 or float, in RGB order, or grey, (height, width) or (height, width, 1). An
+            array (batch, height, width, channels) is a list of images. Arrays of the model's size
+            are taken as they are; any other image is resized and cropped. A file's EXIF orientation
+            is ignored: a photo is classified as its pixels are stored.
+        top_k: int, the most classes that `top_k` lists.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
 
     Returns:
-        For one image the dictionary of mmpretrain: `pred_label` (int), `pred_score` (float),
-        `pred_class` (str; the label's number where classes have no names), `pred_scores` (float32
+        For one image, a dict as in mmpretrain: `pred_label` (int), `pred_score` (float),
+        `pred_class` (str; the label's number if the classes have no names), `pred_scores` (float32
         (classes,), probabilities), and `top_k`, a list of {"label", "class", "score"}, best first.
-        For several, a list of such.
+        For several images, a list of these.
 
     Raises:
-        ValueError: no such model, or an image that cannot be fetched or decoded or has another
+        ValueError: no such model, or an image that cannot be fetched or decoded, or has the wrong
             shape.
         FileNotFoundError: no such image file.
 
@@ -74,12 +73,12 @@ def prediction_figure(images, results, path=None, true_labels=None):
     """Draw images, each under its predicted class and score.
 
     Args:
-        images: list of images, of the kinds that `inference_model` takes.
+        images: list of images of any kind that `inference_model` takes.
         results: list of what `inference_model` returned for them.
-        path: the PNG file to write, its directory made when needed; None to write none.
-        true_labels: list of int labels or str class names, or None. Where known, the title is
-            green when the prediction is right, else red with the true class below (by its name,
-            when it is given so or is among the result's `top_k`).
+        path: the PNG file to write (its directory is created if needed), or None.
+        true_labels: list of int labels or str class names, or None. For a known label the title is
+            green if the prediction is right, else red with the true class below (by name, if given
+            as a name or among the result's `top_k`).
 
     Returns:
         The `matplotlib.figure.Figure`.
@@ -143,5 +142,5 @@ def _title(result, label):
 
 
 def _short(name):
-    """The first of the words that a class goes by, in lines that fit below each other."""
+    """The first of a class's names, wrapped to fit a title."""
     return textwrap.fill(first_word(name), TITLE_WIDTH)

@@ -1,4 +1,4 @@
-"""What Keras does not reach, and TensorFlow has: kernels, and the replicas of a strategy.
+"""TensorFlow features that Keras does not expose: kernels, and the replicas of a strategy.
 
 Nothing here is called on another backend. TensorFlow is imported where it is used.
 """
@@ -9,8 +9,8 @@ import keras
 
 REWRITE = "auto_mixed_precision_onednn_bfloat16"
 STRIP_WIDTH = 288  # pixels, at most
-SMALL = (8, 256), (16, 320)  # maps of at most so many pixels a side, with so many channels or more
-APART = 1_000_003  # between the seeds of two replicas
+SMALL = (8, 256), (16, 320)  # small maps: the most pixels per side, and the fewest channels
+APART = 1_000_003  # the distance between the seeds of two replicas
 
 
 def on_tensorflow():
@@ -19,7 +19,7 @@ def on_tensorflow():
 
 
 def replicas():
-    """How many replicas of a `tf.distribute` strategy the code that calls is one of."""
+    """The number of replicas in the current `tf.distribute` strategy."""
     if not on_tensorflow():
         return 1
     import tensorflow as tf
@@ -28,7 +28,7 @@ def replicas():
 
 
 def replica_dropout(inputs, rate, noise_shape, seed):
-    """Dropout whose mask is another one on each replica, by a seed that all of them share."""
+    """Dropout with a different mask on each replica, from a seed that all replicas share."""
     import tensorflow as tf
 
     number = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, "int32")
@@ -41,14 +41,14 @@ def replica_dropout(inputs, rate, noise_shape, seed):
 
 
 def fused_batch_norm(x, gamma, beta, moving_mean, moving_variance, epsilon, training):
-    """Batch norm over all but the channels of x (batch, height, width, channels), in one kernel.
+    """Batch norm of x (batch, height, width, channels) over all axes but channels, in one kernel.
 
     Returns:
         The result; and, in training, the batch's mean and unbiased variance, float32 (channels,).
     """
     import tensorflow as tf
 
-    # The kernel has no others, whatever the dtype of the images and the variables.
+    # The kernel takes these only as float32, whatever the dtype of the images.
     gamma, beta, moving_mean, moving_variance = (
         tf.cast(tf.convert_to_tensor(variable), tf.float32)
         for variable in (gamma, beta, moving_mean, moving_variance)
@@ -67,7 +67,7 @@ def fused_batch_norm(x, gamma, beta, moving_mean, moving_variance, epsilon, trai
 
 
 def momentum_step(variable, velocity, gradient, rate, momentum, nesterov):
-    """Torch's step of SGD in one pass over the memory, where Keras' operations take five."""
+    """Torch's SGD step in one pass over memory, where Keras' operations take five."""
     import tensorflow as tf
 
     # Under a strategy Keras gives the replica's own tf.Variable.
@@ -90,14 +90,14 @@ def strips_pay(inputs):
     if None in known:
         return False
     small = any(max(known[1:]) <= side and channels >= least for side, least in SMALL)
-    # The option is on where TensorFlow puts bfloat16 into a float32 step by itself.
+    # This option is on if TensorFlow itself rewrites a float32 step to use bfloat16.
     rewrite = tf.config.optimizer.get_experimental_options().get(REWRITE, False)
     low = inputs.dtype == tf.bfloat16 or rewrite
     return small and low and not tf.config.list_physical_devices("GPU")
 
 
 def conv_in_strips(inputs, kernel):
-    """A 3x3 convolution, with the gradient by the kernel from strips of images."""
+    """A 3x3 convolution whose kernel gradient is computed from strips of images."""
     import tensorflow as tf
 
     @tf.custom_gradient

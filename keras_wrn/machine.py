@@ -1,4 +1,4 @@
-"""This machine, and the versions of what computes on it."""
+"""This machine, and the versions of the software that computes on it."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from keras_wrn.distribution import VERSION
 
 
 def versions(*more):
-    """The machine and the versions of what computes, and of more packages, as a dict of str."""
+    """The machine, and the versions of what computes and of `more` packages, as a dict of str."""
     found = {"python": platform.python_version(), "machine": _machine()}
     found["keras-wrn"] = VERSION
     packages = "keras", "tensorflow", "tensorflow-datasets", "jax", "torch", "numpy"
@@ -26,14 +26,14 @@ def versions(*more):
 
 def _machine():
     name, family, model = map(cpu_facts, ("model name", "cpu family", "model\t"))
-    # Processors of several generations may have one name.
+    # Processors of different generations may share a name.
     kind = f"{name} (family {family}, model {model})" if family else name or platform.machine()
     usable = len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
     return f"{kind}, {usable} core" + "s" * (usable > 1)
 
 
 def cpu_facts(field):
-    """What Linux says of the first processor under "model name" or "flags"; elsewhere ""."""
+    """A field of the first processor on Linux, such as "model name" or "flags"; elsewhere ""."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

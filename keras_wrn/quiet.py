@@ -1,4 +1,4 @@
-"""Hides the log messages of native libraries in our commands, not where we are a library."""
+"""Hides the log messages of native libraries in our commands, but not when used as a library."""
 
 import contextlib
 import faulthandler
@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from importlib.abc import MetaPathFinder
 
-# absl's information and warnings with the lines that go on with them, and LiteRT's.
+# absl's info and warning messages with their continuation lines, and LiteRT's.
 REMARK = re.compile(
     rb"[IW]\d{4} |WARNING: All log messages before absl|To enable the following instructions: "
     rb"|INFO: |fully_quantize: "
@@ -24,7 +24,7 @@ _begun = False
 def is_command():
     """Whether the program is `keras-wrn`, `python -m keras_wrn` or a recipe's script.
 
-    Told while the package is being imported, which imports TensorFlow: later is too late.
+    Called while the package is being imported. That imports TensorFlow, so later is too late.
     """
     if sys.argv[:1] == ["-m"]:  # Python still looks for the module: ours, or one that imports us
         return any(word.partition(".")[0] == "keras_wrn" for word in sys.orig_argv)
@@ -37,16 +37,16 @@ def begin():
     """Be quiet, unless KERAS_WRN_VERBOSE or TensorFlow's own TF_CPP_MIN_LOG_LEVEL asks for more."""
     global _begun
     if os.environ.get("KERAS_WRN_VERBOSE", "0") in ("", "0"):
-        # Errors of TensorFlow's reach Python as exceptions; what it logs as errors are remarks too.
+        # TensorFlow's errors reach Python as exceptions; what it logs as errors are remarks too.
         _begun = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") not in ("0", "1")
     if _begun:
         sys.meta_path.insert(0, _QuietTensorFlow())
-        # Of images that are refused by name, or read.
+        # Warnings about images that we refuse by name, or read.
         warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class _QuietTensorFlow(MetaPathFinder):
-    """Finds TensorFlow, whose libraries log as they are loaded, before they know the level."""
+    """Finds TensorFlow, whose libraries log while loading, before they know the log level."""
 
     looking = False
 
@@ -58,7 +58,7 @@ class _QuietTensorFlow(MetaPathFinder):
             spec = importlib.util.find_spec(name)
         finally:
             self.looking = False
-        # Who only asks whether it is there does not load it.
+        # A caller that only checks whether it is installed does not load it.
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
@@ -74,7 +74,7 @@ class _QuietTensorFlow(MetaPathFinder):
 def remarks_hidden():
     """Hold back what is written to file descriptor 2, and write it at the end without remarks.
 
-    Does nothing unless `begin` was called. What brings the process down shows where it did.
+    Does nothing unless `begin` was called. A crash still shows where it happened.
     """
     if not _begun or sys.stderr is None:
         yield

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides the numbers of a run, as one frozen dataclass tree."""
+"""A recipe: everything that determines a run's numbers, as one frozen dataclass tree."""
 
 import dataclasses
 import json
@@ -16,15 +16,15 @@ from keras_wrn.data.datasets import DATASETS, as_folder, is_folder
 from keras_wrn.data.views import VIEWS
 from keras_wrn.optim.schedules import KINDS, epochs_of
 
-SMOKE_CROP = 24  # pixels, the largest small crops of such a recipe
-SMOKE = "-smoke"  # at the end of the name of a recipe that was shrunk to seconds
-# Of a number in a field.
+SMOKE_CROP = 24  # pixels, the largest `small_size` of a smoke recipe
+SMOKE = "-smoke"  # suffix of the name of a recipe that was shrunk to seconds
+# Types of numeric fields.
 Count = Annotated[int, Range(1)]
 Amount = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(0, ends="()")]
-Share = Annotated[float, Range(0, 1)]  # and not all
+Share = Annotated[float, Range(0, 1)]  # but below 1
 OWN: Any = None  # until the configuration is part of a recipe
-# Fields of a model that its name in the catalogue says.
+# Model fields that a catalogue name determines.
 NAMED = "depth", "width", "dropout", "block", "num_blocks", "activation"
 
 
@@ -37,22 +37,22 @@ class ModelConfig:
     width: float = 10
     """The paper's k."""
     dropout: float = 0.0
-    """Rate before every convolution of a block but its first."""
+    """Dropout rate before every convolution of a block except the first."""
     block: str = "B33"
     """Kernel sizes of a block, B33 for the paper's B(3,3)."""
     num_blocks: int | None = None
-    """Blocks in a group; None: (depth - 4) / 6."""
+    """Blocks per group; None: (depth - 4) / 6."""
     activation: str = "relu"
     """Activation in the blocks, such as relu, silu or leaky_relu:0.1."""
     name: str = ""
-    """A network of the catalogue in place of the fields above, such as wide_resnet50_2; with a
-    tag, such as wide_resnet50_2.tv2_in1k, it starts from those published weights."""
+    """A catalogue network instead of the fields above, such as wide_resnet50_2. With a tag, such as
+    wide_resnet50_2.tv2_in1k, it starts from those published weights."""
     weights: str = ""
-    """A run directory or .keras file of the same network whose weights to start from."""
+    """Start from the weights in this run directory or .keras file of the same network."""
     frozen_stages: Annotated[int, Range(0)] = 0
-    """How many stages (groups), with the stem, stay as they are."""
+    """How many stages (groups) to freeze, along with the stem."""
     whitened_stem: bool = False
-    """Train conv1 on whitened patches of the images; the finished network is the plain one."""
+    """Train conv1 on whitened patches of the images; the finished network is a plain one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,14 +61,14 @@ class DataConfig(Augmentation):
 
     dataset: str = "cifar10"
     """cifar10, cifar100, svhn_cropped, digits, or a folder of images: train/CLASS/*.jpg, val/...,
-    or CLASS/*.jpg and `validation`."""
+    or CLASS/*.jpg with `validation`."""
     image_size: Pixels = 0
-    """A folder's images, side in pixels; 0: that of the weights the network starts from."""
+    """Side in pixels of a folder's images; 0: that of the weights the network starts from."""
     extra: bool = True
     """SVHN: train on the `extra` images too, as the paper does."""
     validation: int | float = 0
-    """Training images held out and evaluated on in place of the test split, to choose settings:
-    their number, or below 1 their share. Of a folder each class gives its part."""
+    """Training images to hold out and evaluate on instead of the test split, to choose settings: a
+    number, or a share below 1. For a folder, the same share of each class."""
     crop_padding: Pixels = dataclasses.field(default=OWN, kw_only=True)
     """Pixels of reflection padding around the random crop; 0 for no crop. By default the
     dataset's own."""
@@ -80,9 +80,9 @@ class DataConfig(Augmentation):
     small_size: Pixels = 0
     """Side in pixels of the random crops that the first epochs train on; 0 for none."""
     small_share: Annotated[float, Range(0, 1, "()")] = 0.5
-    """The share of the epochs that `small_size` is for."""
+    """The share of the epochs that use `small_size`."""
     mixing_share: Part = 1.0
-    """The share of the epochs, from the first, that mixup and CutMix are for."""
+    """The share of the epochs, from the first on, that use mixup and CutMix."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ class OptimizerConfig:
     learning_rate: Positive = 0.1
     """The highest rate of the schedule."""
     kernel_rate: Amount = 0.0
-    """Muon for the kernels of convolutions, at so many times the learning rate; 0: SGD for all."""
+    """Muon for convolution kernels, at this multiple of the learning rate; 0: SGD for all."""
     kernel_momentum: Share = 0.6
     """Muon's momentum, in [0, 1)."""
     momentum: Share = 0.9
@@ -104,13 +104,13 @@ class OptimizerConfig:
     decay_norm_and_bias: bool = True
     """Decay gamma, beta and biases too, as the authors do."""
     average: Share = 0.0
-    """Momentum of a moving average of the weights, such as 0.99, which the run ends with; the log
-    has the errors of the weights themselves. 0 for none."""
+    """Momentum of a moving average of the weights, such as 0.99; 0 for none. The run ends with the
+    average; the log has the errors of the weights themselves."""
     reset_momentum_on_drop: bool = False
     """Clear the momentum buffer at each milestone, as the authors' Lua code does."""
     lr_multipliers: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Factors on the rate of layers, by the beginnings of their names, or of all variables called
-    beta, gamma, kernel or bias: group1 0.1 beta 8."""
+    """Factors on the learning rate, by layer name prefix, or for all variables called beta, gamma,
+    kernel or bias: group1 0.1 beta 8."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,28 +118,28 @@ class ScheduleConfig:
     """The learning rate over the run."""
 
     kind: Literal[tuple(KINDS)] = "step"  # type: ignore[valid-type]
-    """step: times `factor` at each milestone; one_cycle: up, then a straight line to 0; cosine."""
+    """step: times `factor` at each milestone; one_cycle: up, then linearly to 0; cosine."""
     milestones: tuple[float, ...] = (59 / 200, 119 / 200, 159 / 200)
     """step: fractions of the run; f stands for round(f * epochs) complete epochs."""
     factor: Positive = 0.2
     """step: the rate is multiplied by this at each milestone."""
     warmup: Share = 0.2
-    """one_cycle, cosine: the share of the run in which the rate rises."""
+    """one_cycle, cosine: the share of the run during which the rate rises."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DistillConfig:
-    """A teacher to learn from besides the labels; see `keras_wrn.training.Distiller`."""
+    """A teacher to learn from in addition to the labels; see `keras_wrn.training.Distiller`."""
 
     teacher: str = ""
-    """A run directory, .keras file or name with published weights, of a network that takes images
-    normalised as the student's; empty for no teacher."""
+    """A run directory, .keras file or name with published weights, for images normalised like the
+    student's; empty for no teacher."""
     logits: Share = 0.9
-    """Share of the teacher's answers in the loss; the labels have the rest."""
+    """Share of the teacher's outputs in the loss; the labels have the rest."""
     temperature: Positive = 4.0
-    """Both answers are divided by it before they are compared."""
+    """Both networks' logits are divided by it before they are compared."""
     attention: Amount = 0.0
-    """Weight of attention transfer between the stages; its authors take 1000."""
+    """Weight of attention transfer between the stages; its authors use 1000."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,9 +174,9 @@ class Recipe:
     epochs: Count = 200
     """Passes over the training images."""
     batch_size: Count = 128
-    """Images a step, over all devices together."""
+    """Images per step, over all devices together."""
     scale_lr: bool = False
-    """Multiply the learning rate by batch_size / rate_batch, and let it rise over 5 epochs."""
+    """Multiply the learning rate by batch_size / rate_batch, and warm it up over 5 epochs."""
     rate_batch: Count = 128
     """The batch size that the learning rate was chosen for."""
     label_smoothing: Share = 0.0
@@ -184,15 +184,15 @@ class Recipe:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 where the hardware has it, float32 otherwise."""
     strategy: Literal["mirrored", "none", "multi-host"] = "mirrored"
-    """mirrored: all GPUs of this machine, or the CPU where there is none, on JAX one device; none:
+    """mirrored: all GPUs of this machine, or the CPU if there is none (on JAX, one device); none:
     one device; multi-host: all devices of all processes."""
     sync_batch_norm: bool = True
     """With more than one replica: batch norm over the global batch."""
     views: Literal[1, 2, 6] = 1
-    """Of each image in a second evaluation at the end: 2 with its mirror, 6 also moved a pixel. Not
-    for digits, whose mirrors are other signs."""
+    """Views of each image in a second evaluation at the end: 2 with its mirror image, 6 also
+    shifted by a pixel. Not for digits, whose mirror images mean something else."""
     seed: Annotated[int, Range(0, 2**32)] = 0
-    """Of initial weights, order, augmentation and dropout."""
+    """Seed for initial weights, order, augmentation and dropout."""
     deterministic: bool = False
     """TensorFlow: make reruns bit-identical, at some cost in speed."""
     paper_error: float | None = None
@@ -202,7 +202,7 @@ class Recipe:
 
     def __post_init__(self):
         configs = [v for v in vars(self).values() if dataclasses.is_dataclass(v)]
-        for part in (self, *configs):  # JSON does not know NumPy's numbers
+        for part in (self, *configs):  # JSON cannot hold NumPy's numbers
             for field, value in vars(part).items():
                 if isinstance(value, np.generic):
                     object.__setattr__(part, field, value.item())
@@ -225,7 +225,7 @@ class Recipe:
         for name, part in vars(self).items():
             if dataclasses.is_dataclass(part):
                 yield from out_of_range(part, f"{name}.")
-        # A folder's name, which stands in tables and commands too.
+        # It is a folder's name, and appears in tables and commands too.
         if not re.fullmatch(r"\w[\w .+=,-]*", self.name):
             yield (
                 "`name` should be letters, digits, '_', and after the first ' .+=,-', received "
@@ -244,7 +244,7 @@ class Recipe:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError: it is no JSON, or a field is unknown, missing, of another type or out of
+            ValueError: it is not JSON, or a field is unknown, missing, of the wrong type or out of
                 range.
         """
         try:
@@ -253,7 +253,7 @@ class Recipe:
             raise ValueError(f"Not a recipe of this version of keras_wrn: {error}") from error
 
 
-# What fields have to do with each other: functions that yield a sentence for each that is broken.
+# Rules between fields: functions that yield a sentence for each broken rule.
 
 
 def _model_rules(recipe):
@@ -364,7 +364,7 @@ def _schedule_rules(recipe):
 
 
 def _built(kind, values, where=""):
-    """A dataclass from what JSON has of it, its parts too."""
+    """Build a dataclass, and those inside it, from JSON values."""
     if not isinstance(values, dict):
         name = f"`{where[:-1]}`" if where else "it"
         raise ValueError(f"{name} should be a JSON object, received {values!r:.80}")
@@ -376,7 +376,7 @@ def _built(kind, values, where=""):
         if dataclasses.is_dataclass(hint):
             value = _built(hint, value, f"{where}{field}.")
         elif typing.get_origin(hint) is tuple and isinstance(value, list):
-            value = tuple(value)  # which JSON does not know
+            value = tuple(value)  # JSON has no tuples
         try:
             typeguard.check_type(
                 value, hint, collection_check_strategy=typeguard.CollectionCheckStrategy.ALL_ITEMS
@@ -388,7 +388,7 @@ def _built(kind, values, where=""):
 
 
 def smoke(recipe: Recipe) -> Recipe:
-    """Shrink a recipe to seconds: WRN-10-1, two epochs of made-up images, from scratch, alone."""
+    """Cut a recipe to seconds: WRN-10-1 from scratch, two epochs of made-up images, no teacher."""
     return dataclasses.replace(
         recipe,
         name=recipe.name + SMOKE,

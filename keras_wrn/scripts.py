@@ -18,7 +18,7 @@ def recipe_paths() -> dict[str, Path]:
 
 
 def load_recipe(name: str) -> Recipe:
-    """Return the recipe of a name or of a script's path."""
+    """Return a recipe by its name or by a script's path."""
     paths = recipe_paths()
     path = Path(name) if name.endswith(".py") else paths.get(name)
     if path is None or not path.is_file():

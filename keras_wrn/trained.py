@@ -1,4 +1,4 @@
-"""A trained classifier ready to answer, whether it is a Keras model or an exported file."""
+"""A trained classifier ready to predict, from a Keras model or an exported file."""
 
 import dataclasses
 import functools
@@ -17,14 +17,15 @@ from keras_wrn.export.opening import is_artifact, open_artifact
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """What predicts: made by `open_classifier`, taken by `inference_model` and `evaluate`.
+    """A trained classifier: made by `open_classifier`, used by `inference_model` and `evaluate`.
 
     Args:
         name: str, what it is, for messages.
         preprocessing: `keras_wrn.Preprocessing`, with the names of the classes.
         classes: int.
-        answer: function from images (batch, size, size, channels) of 0..255 to logits or, like
-            them up to a constant an image, logarithms of probabilities: (batch, classes).
+        answer: function from images (batch, size, size, channels) in 0..255 to logits
+            (batch, classes), or to log probabilities, which differ from them by a constant per
+            image.
     """
 
     name: str
@@ -34,13 +35,13 @@ class Classifier:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes, their numbers where they have no names."""
+        """The names of the classes, or their numbers if they have no names."""
         return self.preprocessing.class_names or tuple(map(str, range(self.classes)))
 
     def log_probabilities(self, images, views=1):
-        """Logarithms of the probabilities, float64 (batch, classes), of images of its size.
+        """Log probabilities, float64 (batch, classes), for images of the classifier's size.
 
-        With several `views` the logits are averaged over them.
+        With several `views`, the logits are averaged over them.
 
         Raises:
             ValueError: the answer has NaN or infinity.
@@ -57,14 +58,14 @@ class Classifier:
 
 
 def open_classifier(model_or_name, preprocessing=None) -> Classifier:
-    """Open a trained classifier, to be asked more than once.
+    """Open a trained classifier, to predict with it more than once.
 
     Args:
         model_or_name: as for `keras_wrn.inference_model`, or a `Classifier`.
         preprocessing: `keras_wrn.Preprocessing`, None for its own.
 
     Raises:
-        ValueError: there is no such model, it is no classifier, or has no preprocessing that fits.
+        ValueError: there is no such model, it is not a classifier, or no preprocessing fits it.
         FileNotFoundError: there is no such exported file.
 
     Example:
@@ -92,7 +93,7 @@ def open_classifier(model_or_name, preprocessing=None) -> Classifier:
 
 def _of_keras(model, preprocessing, softmax, images):
     outputs = model.predict_on_batch(preprocessing.normalize(images)).astype("float64")
-    if softmax:  # which rounds what is small to 0; NaN stays
+    if softmax:  # it rounds small values to 0; NaN stays
         outputs = np.log(np.maximum(outputs, np.finfo("float32").tiny))
     return outputs
 

@@ -1,4 +1,4 @@
-"""Requests that end in time and in room, whatever the server does."""
+"""Requests with limits on time and size, whatever the server does."""
 
 import queue
 import threading
@@ -8,19 +8,19 @@ LATE = "no whole answer in {:g} s"
 
 
 def ask(method, url, seconds, limit, session=None, **settings):
-    """Return the answer of a request over HTTP, and its body.
+    """Send an HTTP request, and return the response and its body.
 
     Args:
         method, url, settings: as for `requests.request`.
-        seconds: float, in which all of the answer has to be there.
-        limit: int, the largest number of bytes of a body.
-        session: `requests.Session`, None for one of its own.
+        seconds: float, the time limit for the whole response.
+        limit: int, the most bytes a body may have.
+        session: `requests.Session`, None for a new one.
 
     Returns:
-        `requests.Response`, which is closed, and bytearray.
+        A closed `requests.Response`, and a bytearray.
 
     Raises:
-        OSError: no whole answer, with the innermost reason.
+        OSError: no complete response; the message has the innermost reason.
     """
     import requests
     from urllib3.exceptions import HTTPError
@@ -36,7 +36,7 @@ def ask(method, url, seconds, limit, session=None, **settings):
                 if len(body) > limit:
                     raise OSError(f"an answer of more than {limit:,} bytes")
                 if time.monotonic() > end:
-                    raise TimeoutError(LATE.format(seconds))  # who asked has gone
+                    raise TimeoutError(LATE.format(seconds))  # the caller has gone
         return answer, body
 
     try:
@@ -46,19 +46,19 @@ def ask(method, url, seconds, limit, session=None, **settings):
 
 
 def within(seconds, function, *args, **kwargs):
-    """Return what a function returns, or raise what it raises, if it ends in so many seconds.
+    """Return what a function returns, or raise what it raises, if it ends within `seconds`.
 
-    Timeouts of sockets are for each read: a server of a byte a second would never meet one.
+    Socket timeouts apply to each read: a server that sends a byte a second would never hit one.
 
     Raises:
-        TimeoutError: it goes on, in a thread that does not keep the process alive.
+        TimeoutError: it is still running, in a thread that does not keep the process alive.
     """
     outcomes: queue.SimpleQueue = queue.SimpleQueue()
 
     def call():
         try:
             outcomes.put((function(*args, **kwargs), None))
-        except Exception as error:  # whatever it is, who waits raises it
+        except Exception as error:  # whatever it is, the caller raises it
             outcomes.put((None, error))
 
     threading.Thread(target=call, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Networks by name, what is known of them, and their published weights."""
+"""Networks by name, what is known about them, and their published weights."""
 
 from keras_wrn.catalog.building import from_checkpoint
 from keras_wrn.catalog.creating import create_model, list_models

@@ -1,4 +1,4 @@
-"""The line that says that a network with published weights starts without them."""
+"""The note that a network starts without the weights that are published for it."""
 
 import sys
 
@@ -6,7 +6,7 @@ from keras_wrn.catalog.sources import DEFAULT_TAGS
 
 
 def random_line(name: str) -> str:
-    """The line for a network of the catalogue, "" for one that has no published weights."""
+    """The note for a catalogue network, or "" if it has no published weights."""
     tag = DEFAULT_TAGS.get(name)
     if tag is None:
         return ""
@@ -17,6 +17,6 @@ def random_line(name: str) -> str:
 
 
 def announce_random(name):
-    """Print that line, to standard error."""
+    """Print that note to standard error."""
     if line := random_line(name):
         print(line, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""A checkpoint and the name of a network -> the Keras model, and what was assumed on the way."""
+"""From a checkpoint and a network's name to the Keras model, and what was assumed on the way."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ class Converted:
         layout: str, how the tensors were named.
         taken, others: the key of the weights that were taken, "" for the whole file; the keys of
             those that were not.
-        assumed: str, what no tensor tells and was taken for granted.
+        assumed: str, what the tensors do not say and was assumed.
     """
 
     model: keras.Model
@@ -38,7 +38,7 @@ class Converted:
     assumed: str
 
     def notes(self):
-        """The lines that whoever converts should read."""
+        """Yield the lines that the person who converts should read."""
         if self.others:
             others = ", ".join(repr(key) for key in self.others)
             yield f"Took the weights {self.taken!r}; there are also {others} (--weights KEY)"
@@ -48,28 +48,27 @@ class Converted:
 def from_checkpoint(
     path, name, layout="auto", *, activation=None, preprocessing=None, weights=None
 ):
-    """Build the network of a name with the classes of a checkpoint, and load it.
+    """Build a network by name, with a checkpoint's classes, and load the checkpoint.
 
     Args:
         path: the checkpoint; see `read_state_dict`.
-        name: str, a name of the catalogue, such as "wide_resnet50_2". With the tag of published
-            weights after a dot, or mmpretrain's name of them, the model gets their preprocessing.
+        name: str, a catalogue name, such as "wide_resnet50_2". With the tag of published weights
+            after a dot, or with mmpretrain's name for them, the model gets their preprocessing.
         layout: as for `load_torch_weights`.
         activation: str, the name of the activation, such as "silu" or "leaky_relu:0.1"; None for
-            the layout's: "silu" (Swish) for "deepmind", as its published networks have, "relu" for
-            the others. No tensor tells.
-        preprocessing: `Preprocessing` that becomes the model's own. None for that of the tag.
-            Where a checkpoint has the mean and deviation of its images (buffers called mean and
-            std, or mu and sigma), they take the place of its own; and of a network for small
-            images they are a preprocessing by themselves.
-        weights: str, the key of the weights to take where there are several; see
-            `read_state_dict`.
+            the layout's: "silu" (Swish) for "deepmind", as in its published networks, "relu" for
+            the others. The tensors do not say.
+        preprocessing: `Preprocessing` that becomes the model's own; None for the tag's. If a
+            checkpoint has the mean and standard deviation of its images (buffers called mean and
+            std, or mu and sigma), they replace those of the preprocessing; for a network for small
+            images they are enough to make one.
+        weights: str, the key of the weights to take if there are several; see `read_state_dict`.
 
     Returns:
         The model, and the name of the layout.
 
     Raises:
-        OSError: no such file, or one that may not be read.
+        OSError: no such file, or no permission to read it.
         ValueError: an unknown name, or what `load_torch_weights` raises.
 
     Example:
@@ -83,7 +82,7 @@ def from_checkpoint(
 
 
 def convert(path, name, layout="auto", activation=None, preprocessing=None, weights=None):
-    """As `from_checkpoint`, with what was taken and assumed: a `Converted`."""
+    """Like `from_checkpoint`, but with what was taken and assumed: a `Converted`."""
     name, tag = split_tag(name)
     model_info(name)
     if tag and preprocessing is None:

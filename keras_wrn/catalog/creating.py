@@ -1,4 +1,4 @@
-"""Networks by their names."""
+"""Networks by name."""
 
 import fnmatch
 
@@ -8,7 +8,7 @@ from keras_wrn.catalog.starting import start
 
 
 def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
-    """Return the names of the catalogue that match a shell pattern, sorted.
+    """Return the catalogue names that match a shell pattern, sorted.
 
     Args:
         pattern: str, such as "wrn_28_*".
@@ -30,17 +30,17 @@ def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
 def create_model(name: str, *, pretrained: bool = False, **overrides):
     """Build a network by its name in the catalogue.
 
-    It starts at random, unless the name has a tag or `pretrained` or `weights` says otherwise; what
-    takes a trained model (`inference_model`, `evaluate`, `feature_extractor`, the command line)
-    takes a name without a tag for its default published weights. It takes images that were
-    normalised, `model.preprocessing.normalize(pixels)`; pixels of 0..255 themselves with
-    `include_preprocessing=True`.
+    Its weights are random, unless the name has a tag or `pretrained` or `weights` says otherwise.
+    By contrast, whatever takes a trained model (`inference_model`, `evaluate`, `feature_extractor`,
+    the command line) reads a name without a tag as its default published weights. The network takes
+    normalised images, `model.preprocessing.normalize(pixels)`; with `include_preprocessing=True`,
+    pixels in 0..255.
 
     Args:
         name: str, one of `list_models()`, or wrn_{depth}_{width} of any size. With a tag after a
             dot, one of `list_models(pretrained=True)`, it has those published weights; mmpretrain's
-            names of such weights are known too.
-        pretrained: bool, whether a name without a tag has the network's default weights.
+            names for such weights work too.
+        pretrained: bool, whether to load the network's default weights for a name without a tag.
         **overrides: arguments of the network's builder that differ from the catalogue's.
 
     Returns:

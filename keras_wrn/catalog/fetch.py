@@ -1,4 +1,4 @@
-"""Published weights into a model: found in the package or the cache, or downloaded once."""
+"""Loads published weights into a model: from the package or the cache, or downloaded once."""
 
 import contextlib
 import dataclasses
@@ -23,19 +23,19 @@ from keras_wrn.weights.keras_files import read_model
 
 MIRROR = "KERAS_WRN_MIRROR"
 LOCK = ".keras_wrn.lock"  # beside the directory
-TIMEOUT = 30  # seconds in which a server has to say anything
-SLOWEST, PATIENCE = 1_000, 60  # bytes a second that it has to send on average, over so many seconds
-ROOM = 16, 2**24  # bytes of a file: for each parameter, four times a float32's, and besides
+TIMEOUT = 30  # seconds for a server to send anything at all
+SLOWEST, PATIENCE = 1_000, 60  # the fewest bytes per second on average, over so many seconds
+ROOM = 16, 2**24  # the most bytes: per parameter (four times a float32's), and on top
 SHIPPED = {"wrn_16_2.cifar10": ("shipped/cifar10_wrn16_2", "saved_models/cifar10_wrn16_2/1")}
 
 
 def load_published(name: str, tag: str = ""):
-    """Return the network with published weights, and with their preprocessing.
+    """Return the network with published weights and their preprocessing.
 
-    The file is downloaded at its first use, checked against the hash in its name, converted and
-    kept as `.keras` in Keras' cache: `~/.keras/keras_wrn`, or below `KERAS_HOME`. Of processes
-    that need it at once, one does so and the others wait. Where the environment variable
-    KERAS_WRN_MIRROR is set to a URL, the files are taken from there.
+    The file is downloaded on first use, checked against the hash in its name, converted and kept as
+    `.keras` in Keras' cache: `~/.keras/keras_wrn`, or below `KERAS_HOME`. If several processes need
+    it at once, one does this and the others wait. If the environment variable KERAS_WRN_MIRROR is
+    set to a URL, the files are downloaded from there.
 
     Args:
         name, tag: as for `keras_wrn.catalog.weights_info`.
@@ -45,10 +45,11 @@ def load_published(name: str, tag: str = ""):
 
     Raises:
         ValueError: there are no such weights.
-        DownloadError: (an OSError) the file cannot be downloaded, has another hash, is larger than
-            the network can be, or comes slower than 1 kB a second; the message says what to
+        DownloadError: (an OSError) the file cannot be downloaded, has the wrong hash, is too large
+            for the network, or arrives slower than 1 kB per second; the message says what to
             download and where to put it.
-        WeightsError: (a ValueError) torch, which reads these files, is missing; a damaged file.
+        WeightsError: (a ValueError) torch, which reads these files, is missing, or a file is
+            damaged.
 
     Example:
 
@@ -68,16 +69,16 @@ def load_published(name: str, tag: str = ""):
             f"{weights.file} is a PyTorch file, which needs the package torch to read once: "
             "pip install torch"
         )
-    with contextlib.suppress(OSError):  # which the download says, with what to do about it
+    with contextlib.suppress(OSError):  # the download reports it, with what to do about it
         cache_dir().parent.mkdir(parents=True, exist_ok=True)
     with locked(cache_dir().with_name(LOCK)) as held:
         for left in cache_dir().glob(TEMPORARY) if held else ():
-            left.unlink()  # by a process that was killed, for those that live wait
+            left.unlink()  # by a killed process, since live ones wait
         return _kept(converted) or _convert(weights, converted)
 
 
 def _kept(converted):
-    """The network that was converted before, None where it was not, or is damaged."""
+    """The network that was converted before; None if there is none, or it is damaged."""
     try:
         return read_model(converted) if converted.is_file() else None
     except WeightsError:
@@ -101,11 +102,11 @@ def _convert(weights, converted):
 
 
 def load_into(model, name, tag):
-    """Give a network that was just built published weights and their preprocessing.
+    """Load published weights and their preprocessing into a network that was just built.
 
     Raises:
-        ValueError: there are no such weights, or the model has other classes or is built otherwise;
-            and what `load_published` raises.
+        ValueError: there are no such weights, or the model differs in its classes or architecture;
+            also what `load_published` raises.
     """
     weights = weights_info(name, tag)
     top = model.layers[-1] if model.layers[-1].name == "predictions" else None
@@ -142,7 +143,7 @@ def _shipped(weights):
 
 
 def _download(weights: PublishedWeights) -> Path:
-    """The published file in the cache, whose hash was checked."""
+    """The path of the published file in the cache, its hash checked."""
     mirror = os.environ.get(MIRROR)
     url = f"{mirror.rstrip('/')}/{weights.file}" if mirror else weights.url
     path = cache_dir() / weights.file
@@ -173,7 +174,7 @@ def _download(weights: PublishedWeights) -> Path:
 
 
 def _fetch(url, path, most):
-    """Download a file of at most so many bytes, which is at `path` once it is whole."""
+    """Download a file of at most `most` bytes; it is at `path` only once it is complete."""
     with (
         replacing(path) as temporary,
         within(PATIENCE, urllib.request.urlopen, url, timeout=TIMEOUT) as reply,

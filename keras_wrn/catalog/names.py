@@ -1,4 +1,4 @@
-"""Names of networks, and what is known of each: arguments, parameters, the paper's error."""
+"""Names of networks, and what is known about each: arguments, parameters, the paper's error."""
 
 import dataclasses
 import difflib
@@ -16,9 +16,9 @@ class Family:
 
     Args:
         build: the function, from depth, width and more to a network with random weights.
-        name_of: function from depth and width to what such a network is called.
-        min_size: int, the least side of its images in pixels.
-        preprocessing: `Preprocessing`, the usual one of its images.
+        name_of: function from depth and width to the network's name.
+        min_size: int, the smallest side of its images in pixels.
+        preprocessing: `Preprocessing`, the usual one for its images.
     """
 
     build: Callable
@@ -48,12 +48,11 @@ class ModelInfo:
     Args:
         name: str, such as "wrn_28_10".
         arguments: dict, what `family.build` is called with.
-        params: int, trainable parameters with 10 classes, or ImageNet's 1,000; None where nobody
-            counted them.
+        params: int, trainable parameters with 10 classes, or ImageNet's 1,000; None if they were
+            not counted.
         paper_error: dict from "cifar10", "cifar100", "svhn_cropped" or "imagenet2012" to the
-            paper's test error in percent (of ImageNet top-1, a single crop), without dropout and
-            with mean/std preprocessing unless `note` says otherwise. Empty where the paper has
-            none.
+            paper's test error in percent (for ImageNet top-1, a single crop), without dropout and
+            with mean/std preprocessing unless `note` says otherwise. Empty if the paper has none.
         note: str, where the error is from.
         dropout: float, the rate that it was measured with.
         family: `Family`.
@@ -143,7 +142,7 @@ CATALOG = {
 }
 
 
-# What mmpretrain calls its conversions of published weights.
+# mmpretrain's names for its conversions of published weights.
 ALIASES = {
     "wide-resnet50_3rdparty_8xb32_in1k": "wide_resnet50_2.tv_in1k",
     "wide-resnet50_3rdparty-timm_8xb32_in1k": "wide_resnet50_2.racm_in1k",
@@ -152,18 +151,18 @@ ALIASES = {
 
 
 def split_tag(name: str) -> tuple[str, str]:
-    """A name and its tag of published weights: "wide_resnet50_2.tv_in1k" in two, or with "".
+    """Split "wide_resnet50_2.tv_in1k" into the name and its tag of published weights; "" for none.
 
-    mmpretrain's names of published weights are known too.
+    mmpretrain's names for published weights work too.
     """
     name = ALIASES.get(str(name), str(name))
     model, _, tag = name.rpartition(".")
-    # What follows the dot of wide_resnet18_1.5 is no tag.
+    # The part after the dot in wide_resnet18_1.5 is not a tag.
     return (model, tag) if model and tag[:1].isalpha() else (name, "")
 
 
 def is_name(name: str) -> bool:
-    """Whether a name, without its tag, is one of the catalogue, or mmpretrain's for one."""
+    """Whether a name, without its tag, is in the catalogue, or is mmpretrain's for one that is."""
     try:
         return bool(model_info(split_tag(name)[0]))
     except ValueError:
@@ -171,7 +170,7 @@ def is_name(name: str) -> bool:
 
 
 def model_info(name: str) -> ModelInfo:
-    """Return what the catalogue knows of a name; of "wrn_34_20" and the like the arguments.
+    """Return what the catalogue knows about a name; for "wrn_34_20" and the like, the arguments.
 
     Raises:
         ValueError: an unknown name; the message has the nearest known ones.
@@ -188,7 +187,7 @@ def model_info(name: str) -> ModelInfo:
 
 
 def build(name: str, **settings):
-    """Build the network of a name, without a tag, with random weights.
+    """Build a network by name, without a tag, with random weights.
 
     Args:
         name: str, as for `create_model`.

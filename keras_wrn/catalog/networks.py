@@ -28,8 +28,8 @@ def WideResNet(
 ) -> keras.Model:
     """Build WRN-n-k, the paper's pre-activation network for small images.
 
-    It takes images that were normalised, `model.preprocessing.normalize(pixels)`; pixels of 0..255
-    themselves with `include_preprocessing=True`. Weights are random unless `weights` says which.
+    It takes normalised images, `model.preprocessing.normalize(pixels)`; with
+    `include_preprocessing=True`, pixels in 0..255. Weights are random unless `weights` is given.
 
     | group  | output size | layers                    |
     |--------|-------------|---------------------------|
@@ -43,7 +43,7 @@ def WideResNet(
         depth: int, the paper's n: 6 N + 4 with N blocks per group, for every block type (as in
             the paper's Table 2). A label only when `num_blocks` is given.
         width: float, the paper's k; a group has `round(base * k)` channels.
-        dropout: float in [0, 1), the rate before every convolution of a block but its first.
+        dropout: float in [0, 1), the rate before every convolution of a block except the first.
         block: str, the kernel sizes of a block: "B33" is the paper's B(3,3). Any "B" followed by
             1s and 3s.
         num_blocks: int or None, N itself (as in the paper's Table 3).
@@ -55,7 +55,7 @@ def WideResNet(
             `.keras`) of the same network.
         input_tensor: Keras tensor to use as the input, or None.
         input_shape: (height, width, channels). Height and width are at least 4, or None for
-            any size. None for (32, 32, 3), and without the top for any size.
+            any size. None means (32, 32, 3), or without the top any size.
         pooling: without the top only: None, "avg" or "max".
         classes: int, the number of classes.
         classifier_activation: str or None; None returns the logits.
@@ -64,15 +64,16 @@ def WideResNet(
         strided_padding: "torch" pads (1, 1) before a stride-2 3x3 convolution, as every published
             WRN was trained; "tf" is TensorFlow's `same`.
         name: str, the model's name; "wrn_{depth}_{width}" when None.
-        include_preprocessing: bool, whether the network normalises by itself and takes pixels of
-            0..255: with the mean and deviation of the `weights`, or else those of CIFAR.
+        include_preprocessing: bool, whether the network normalises its own inputs and takes pixels
+            in 0..255: with the mean and standard deviation of the `weights`, or else those of
+            CIFAR.
 
     Returns:
         A functional `keras.Model` from (batch, height, width, channels) to (batch, classes).
 
     Raises:
-        ValueError: an argument that cannot be built; the message says what was expected, what
-            came, and the nearest valid value.
+        ValueError: an argument that cannot be built; the message says what was expected, what was
+            received, and the nearest valid value.
 
     Source: https://arxiv.org/abs/1605.07146 and the authors' models/wide-resnet.lua: dropout and
     shortcuts as there, gamma drawn from U(0, 1), no bias in convolutions.
@@ -102,9 +103,9 @@ def WideResNet50_2(
 ) -> keras.Model:
     """Build WRN-50-2: ResNet-50 with twice the channels in the 3x3 convolution of every block.
 
-    It takes images that were normalised, `model.preprocessing.normalize(pixels)` or
-    `keras_wrn.preprocess_input(pixels)`; pixels of 0..255 themselves with
-    `include_preprocessing=True`. Weights are random unless `weights` says which.
+    It takes normalised images, `model.preprocessing.normalize(pixels)` or
+    `keras_wrn.preprocess_input(pixels)`; with `include_preprocessing=True`, pixels in 0..255.
+    Weights are random unless `weights` is given.
 
     | stage  | output size | layers                                                    |
     |--------|-------------|-----------------------------------------------------------|
@@ -116,7 +117,8 @@ def WideResNet50_2(
     | stage4 | 7 x 7       | 3 blocks of 1024, 1024, 2048                              |
     |        | 1 x 1       | average pool, FC                                          |
 
-    BN and ReLU follow every convolution, and a block's last ReLU its sum. The 3x3 has the stride.
+    BN and ReLU follow every convolution, but a block's last ReLU follows its sum. The 3x3 has the
+    stride.
 
     Args:
         include_top: bool, whether to end in the classifier. Without it the model ends in stage 4,
@@ -127,7 +129,7 @@ def WideResNet50_2(
             network.
         input_tensor: Keras tensor to use as the input, or None.
         input_shape: (height, width, channels). Height and width are at least 32, or None for any
-            size. None for (224, 224, 3), and without the top for any size.
+            size. None means (224, 224, 3), or without the top any size.
         pooling: without the top only: None, "avg" or "max".
         classes: int, the number of classes.
         classifier_activation: str or None; None returns the logits.
@@ -135,15 +137,16 @@ def WideResNet50_2(
         strided_padding: "torch" pads evenly before a strided convolution and the pool, as every
             published network was trained; "tf" is TensorFlow's `same`.
         name: str, the model's name; "wide_resnet50_2" when None.
-        include_preprocessing: bool, whether the network normalises by itself and takes pixels of
-            0..255: with the mean and deviation of the `weights`, or else those of ImageNet.
+        include_preprocessing: bool, whether the network normalises its own inputs and takes pixels
+            in 0..255: with the mean and standard deviation of the `weights`, or else those of
+            ImageNet.
 
     Returns:
         A functional `keras.Model` from (batch, height, width, channels) to (batch, classes).
 
     Raises:
-        ValueError: an argument that cannot be built; the message says what was expected, what
-            came, and the nearest valid value.
+        ValueError: an argument that cannot be built; the message says what was expected, what was
+            received, and the nearest valid value.
 
     Source: https://arxiv.org/abs/1605.07146, Table 8, and the authors' pretrained/wide-resnet.lua.
 
@@ -172,8 +175,8 @@ def WideResNet101_2(
 ) -> keras.Model:
     """Build WRN-101-2: WRN-50-2 with 23 blocks in stage 3.
 
-    It takes images that were normalised, or pixels with `include_preprocessing=True`. Arguments,
-    result and errors are those of `WideResNet50_2`.
+    It takes normalised images, or pixels with `include_preprocessing=True`. Arguments, result and
+    errors are those of `WideResNet50_2`.
 
     Example:
 
@@ -201,7 +204,7 @@ def WideResNet18(
 ) -> keras.Model:
     """Build WRN-18-k, ResNet-18 with k times the channels in every block (the paper's Table 7).
 
-    It takes images that were normalised, or pixels with `include_preprocessing=True`.
+    It takes normalised images, or pixels with `include_preprocessing=True`.
 
     Four stages of 2 blocks of two 3x3 convolutions, with 64 k, 128 k, 256 k and 512 k channels.
     The stem keeps its 64.
@@ -237,8 +240,8 @@ def WideResNet34(
 ) -> keras.Model:
     """Build WRN-34-k: WRN-18-k with 3, 4, 6 and 3 blocks in its stages (the paper's Table 7).
 
-    It takes images that were normalised, or pixels with `include_preprocessing=True`. Arguments,
-    result and errors are those of `WideResNet18`.
+    It takes normalised images, or pixels with `include_preprocessing=True`. Arguments, result and
+    errors are those of `WideResNet18`.
 
     Example:
 

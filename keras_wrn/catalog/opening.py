@@ -1,4 +1,4 @@
-"""Any way to say which trained network -> the Keras model."""
+"""From any way to name a trained network to the Keras model."""
 
 import os
 from pathlib import Path
@@ -14,20 +14,20 @@ ENDINGS = (".keras", ".h5", ".hdf5")
 
 
 def load_model(model_or_name):
-    """Return the model itself, or the one of a file, of a run directory, or of a name.
+    """Return a model as it is, or load it from a file or run directory or by name.
 
-    Of a file all checksums are looked at before anything of it is used.
+    All checksums of a file are checked before anything in it is used.
 
     Args:
-        model_or_name: a `keras.Model`; the path of a `.keras` file, of a `.h5` file of Keras 2's
-            kind, or of a directory that holds model.keras; or a name of the catalogue with
-            published weights, such as "wide_resnet50_2.tv2_in1k", without the tag for the default
-            one.
+        model_or_name: a `keras.Model`; the path of a `.keras` file, of a legacy Keras 2 `.h5` file,
+            or of a directory that holds model.keras; or a catalogue name with published weights,
+            such as "wide_resnet50_2.tv2_in1k"; without the tag, the default ones.
 
     Raises:
         ValueError: there is no such model, its file is damaged or of another kind, or the name has
             no weights.
-        OSError: the file may not be read; as DownloadError: the published file cannot be fetched.
+        OSError: the file may not be read, or (a DownloadError) the published file cannot be
+            downloaded.
     """
     if isinstance(model_or_name, keras.Model):
         return model_or_name

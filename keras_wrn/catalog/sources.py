@@ -27,7 +27,8 @@ class PublishedWeights:
         url: str, the file, whose name ends in the first 8 digits of its SHA-256; "" for weights
             that come with the package.
         dataset: "imagenet2012" or "cifar10".
-        size, crop, interpolation, mean, std: as for `Preprocessing`, which `preprocessing` is.
+        size, crop, interpolation, mean, std: as for `Preprocessing`; `preprocessing` is made of
+            them.
         top1, top5: float or None, the publisher's accuracy in percent at that size and crop.
         licence, citation, source: str.
     """
@@ -82,7 +83,7 @@ def _torchvision(model, tag, file, top1, top5, resize=256):
 
 
 def _mmrazor(model, file, top1, base=MMRAZOR):
-    # The deviation is the mean of the images' own, as OpenMMLab's configurations have it.
+    # The deviation is the mean of each image's own, as in OpenMMLab's configurations.
     mean = tuple(value / 255 for value in (125.307, 122.961, 113.8575))
     std = tuple(value / 255 for value in (51.5865, 50.847, 51.255))
     return PublishedWeights(
@@ -141,7 +142,7 @@ DEFAULT_TAGS = {
 
 
 def published(pattern: str = "*") -> list[str]:
-    """The names with tags that match a shell pattern, with or without its tag, sorted."""
+    """The names with tags that match a shell pattern, with or without the tag, sorted."""
     return sorted(
         name
         for name, weights in SOURCES.items()
@@ -150,9 +151,9 @@ def published(pattern: str = "*") -> list[str]:
 
 
 def tag_of(weights: str, model: str) -> str | None:
-    """The tag that the argument `weights` of a network's builder means, None for no such tag.
+    """The tag that a builder's `weights` argument stands for; None if there is no such tag.
 
-    It is a tag, "imagenet", or the whole name of published weights of this very network.
+    The argument is a tag, "imagenet", or the full name of published weights of this same network.
     """
     whole = ".".join(split_tag(weights))
     if whole in SOURCES:
@@ -164,15 +165,15 @@ def tag_of(weights: str, model: str) -> str | None:
 
 
 def weights_info(name: str, tag: str = "") -> PublishedWeights:
-    """What is known of published weights.
+    """What is known about published weights.
 
     Args:
-        name: str, a network's name, with its tag or without, or mmpretrain's name for it.
-        tag: str, the tag where the name has none; "imagenet" stands for the network's default one.
-            Without any the default tag is meant.
+        name: str, a network's name, with or without a tag, or mmpretrain's name for the weights.
+        tag: str, the tag if the name has none; "imagenet" stands for the network's default tag.
+            Without any tag the default is used.
 
     Raises:
-        ValueError: there are no such weights; the message has those that there are.
+        ValueError: there are no such weights; the message lists those that exist.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""What `weights` and `include_preprocessing` mean to a network that is built."""
+"""What `weights` and `include_preprocessing` mean when a network is built."""
 
 from keras_wrn.catalog.announce import announce_random
 from keras_wrn.catalog.fetch import load_into
@@ -6,7 +6,7 @@ from keras_wrn.catalog.sources import published, tag_of, weights_info
 from keras_wrn.weights.keras_files import load_weights, read_model
 
 FILES = (".weights.h5", ".weights.json", ".keras")
-# Of a network that published weights fit: these, or as a family has them.
+# The arguments that published weights need, as far as a family has them.
 AS_PUBLISHED = {
     "block": "B33",
     "num_blocks": None,
@@ -18,18 +18,17 @@ AS_PUBLISHED = {
 def start(family, *, weights=None, include_preprocessing=False, **arguments):
     """Build a network of a family, with weights and preprocessing.
 
-    Where there are published weights of it and it starts at random, a line on standard error says
-    so.
+    If it has published weights but starts from random ones, a line on standard error says so.
 
     Args:
         family: `Family`.
         weights: None for random ones, the tag of published ones, or the path of a file.
-        include_preprocessing: bool, whether the network normalises by itself, as the weights want
-            it, or else as the family's usual images are.
+        include_preprocessing: bool, whether the network normalises its own inputs: as the weights
+            need it, or else as usual in the family.
         **arguments: those of `family.build`.
 
     Raises:
-        ValueError: it cannot be built so, there are no such weights, or they do not fit.
+        ValueError: it cannot be built like that, there are no such weights, or they do not fit.
         OSError: the file cannot be read or downloaded.
     """
     name = family.name_of(arguments["depth"], arguments["width"])
@@ -45,7 +44,7 @@ def start(family, *, weights=None, include_preprocessing=False, **arguments):
 
 
 def _preprocessing_of(weights, name):
-    """The preprocessing that weights come with, None where nobody knows it."""
+    """The preprocessing that weights come with; None if it is not known."""
     path = str(weights)
     if path.endswith(".keras"):
         return getattr(read_model(path), "preprocessing", None)
@@ -54,7 +53,7 @@ def _preprocessing_of(weights, name):
 
 
 def _load(model, weights, name):
-    """Load a file or published weights into the model, or say why that cannot be."""
+    """Load a file or published weights into the model, or say why that is not possible."""
     path = str(weights)
     if path.endswith(FILES):
         return load_weights(model, path)

@@ -1,4 +1,4 @@
-"""A trained network's parts put to another use: feature maps, a new classifier."""
+"""Reuse of a trained network's parts: feature maps, a new classifier."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ class FeatureModel(ImageModel):
 
     @property
     def feature_info(self):
-        """dict from an output's name to its `channels` and `stride` in pixels of the image."""
+        """dict from an output's name to its `channels` and `stride` in image pixels."""
         stem = 2 if any(layer.name == "bn1" for layer in self.layers) else 1
         info = {}
         for name, output in self.output.items():
@@ -45,10 +45,10 @@ def feature_extractor(model_or_name, stages=(2, 3), activated=False):
     Args:
         model_or_name: a network of this package, or what `keras_wrn.load_model` takes for
             one: a path, or the name of a network with published weights.
-        stages: ints of the table, in any order.
-        activated: bool. In the CIFAR family a stage ends in a bare sum; True gives what the next
-            batch norm and activation make of it. The ImageNet family's stages end in an
-            activation, and are the same either way.
+        stages: ints from the table, in any order.
+        activated: bool. In the CIFAR family a stage ends in a bare sum; with True, the next batch
+            norm and activation are applied to it. The ImageNet family's stages end in an
+            activation, so it makes no difference there.
 
     Returns:
         A `keras.Model` from images (batch, height, width, channels) as the network takes them to a
@@ -60,7 +60,7 @@ def feature_extractor(model_or_name, stages=(2, 3), activated=False):
         ValueError: no such model, or no such stage in it.
 
     Source: stages as in torchvision's `layer1` to `layer4`. Stages 2 and 3 of WRN-50-2 are what
-    PatchCore takes, https://arxiv.org/abs/2106.08265.
+    PatchCore uses, https://arxiv.org/abs/2106.08265.
 
     Example:
 
@@ -90,23 +90,23 @@ def reset_classifier(
     model, classes, *, class_names=(), frozen_stages=0, classifier_activation="softmax", name=None,
     share_layers=False,
 ):  # fmt: skip
-    """Give a network a new, random classifier for other classes, or take its classifier off.
+    """Give a network a new, random classifier for other classes, or remove its classifier.
 
-    The new network has weights of its own: training it leaves the given one as it is.
+    The new network has its own weights: training it leaves the given one unchanged.
 
     Args:
-        model: a network of this package, with its classifier or without, or what
-            `keras_wrn.load_model` takes in its place.
-        classes: int, the number of classes; 0 for none, and the network ends in the pooled
-            features (batch, channels), as timm has it.
-        class_names: names of the classes in the order of the outputs, or none. They become those
-            of the new model's `preprocessing`, which the given one has to have.
-        frozen_stages: int, how many stages, with the stem, are kept from training; see
-            `keras_wrn.models.freeze_stages`. Layers that are frozen already stay so.
+        model: a network of this package, with or without its classifier, or what
+            `keras_wrn.load_model` takes for one.
+        classes: int, the number of classes. With 0 there is no classifier, and the network ends in
+            the pooled features (batch, channels), as in timm.
+        class_names: names of the classes in the order of the outputs, or none. They go into the new
+            model's `preprocessing`, so the given model must have one.
+        frozen_stages: int, how many stages to freeze, along with the stem; see
+            `keras_wrn.models.freeze_stages`. Layers that are already frozen stay frozen.
         classifier_activation: str or None; None returns the logits.
-        name: str, the new model's name; that of the given one when None.
-        share_layers: bool, whether the layers below the classifier are those of the given model,
-            which then trains, freezes and thaws with the new one, in place of copies.
+        name: str, the new model's name; None for that of the given one.
+        share_layers: bool, whether the layers below the classifier are the given model's own
+            instead of copies. The given model then trains, freezes and unfreezes with the new one.
 
     Returns:
         A functional `keras.Model` with the preprocessing of the given one.

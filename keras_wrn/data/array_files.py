@@ -1,4 +1,4 @@
-"""Splits of a dataset as array files, for machines that have no TFDS."""
+"""Splits of a dataset as array files, for machines without TFDS."""
 
 import os
 from pathlib import Path
@@ -9,18 +9,18 @@ from keras_wrn.data.datasets import dataset_info
 from keras_wrn.data.tfds_source import read_splits
 from keras_wrn.errors import DataError
 
-FILE_IMAGES = 10_000  # in a file: 31 MB of 32 x 32 x 3 before they are compressed
+FILE_IMAGES = 10_000  # per file: 31 MB of 32 x 32 x 3 before compression
 
 
 def save_array_files(name, directory, *, data_dir=None):
     """Write the splits of a dataset as compressed NumPy files, to be copied to another machine.
 
-    There `load_arrays`, and with it a run, takes them: with the directory as `data_dir`, or in the
-    environment variable TFDS_DATA_DIR. Neither TensorFlow nor TFDS is needed for that.
+    There `load_arrays`, and so a run, reads them, with the directory as `data_dir` or in the
+    environment variable TFDS_DATA_DIR. That needs neither TensorFlow nor TFDS.
 
     Args:
         name: str, "cifar10", "cifar100" or "svhn_cropped".
-        directory: path, made when needed, for the files NAME-SPLIT-00-of-05.npz and so on. Each
+        directory: path, created if needed, for the files NAME-SPLIT-00-of-05.npz and so on. Each
             has at most 10,000 images, uint8 (n, 32, 32, 3), and labels, int32 (n,).
         data_dir: path or None, where TFDS keeps its data.
 
@@ -57,7 +57,7 @@ def save_array_files(name, directory, *, data_dir=None):
 
 
 def read_array_files(info, splits, data_dir):
-    """Read splits that `save_array_files` wrote, one after the other; None where it did not.
+    """Read splits that `save_array_files` wrote, and join them; None if there are none.
 
     Raises:
         DataError: a file is missing or unreadable.
@@ -81,7 +81,7 @@ def read_array_files(info, splits, data_dir):
             try:
                 with np.load(path) as file:
                     parts.append((file["images"], file["labels"]))
-            except Exception as error:  # of zlib, zipfile and NumPy
+            except Exception as error:  # from zlib, zipfile and NumPy
                 raise DataError(f"{path} cannot be read: {error}. Copy it again.") from error
     images, labels = zip(*parts, strict=True)
     return np.concatenate(images), np.concatenate(labels)

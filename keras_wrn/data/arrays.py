@@ -1,4 +1,4 @@
-"""The images of a dataset, all in memory."""
+"""A dataset's images, all in memory."""
 
 import numpy as np
 
@@ -10,10 +10,10 @@ DIGITS_SPLIT_SEED = 0
 
 
 def held_out_count(validation, count):
-    """How many of so many images `validation` holds out: it is their number or, below 1, a share.
+    """How many of `count` images `validation` holds out: it is a number or, below 1, a share.
 
     Raises:
-        ValueError: it is a broken number.
+        ValueError: it is above 1 and not a whole number.
     """
     if validation >= 1 and validation != int(validation):
         raise ValueError(
@@ -31,13 +31,13 @@ def load_arrays(name, split, *, data_dir=None, extra=True, validation=0, seed=0)
             scikit-learn: 1,437 training and 360 test images, a stratified fifth held out).
         split: "train", "test" or "validation".
         data_dir: path or None, the directory that holds TFDS's cifar10/ and so on; None for its
-            default, which the environment variable TFDS_DATA_DIR sets. A dataset that is not
-            there is downloaded into it. Or a directory that `save_array_files` wrote into.
+            default, which the environment variable TFDS_DATA_DIR sets. A missing dataset is
+            downloaded there. Or a directory that `save_array_files` wrote to.
         extra: bool, whether the training split of SVHN has the `extra` images too, as in the
             paper.
-        validation: how many training images to hold out as the "validation" split, int, or which
-            share of them, float below 1; chosen by `seed`, the same for every recipe seed.
-        seed: int, of the choice of the held-out images.
+        validation: int, how many training images to hold out as the "validation" split, or float
+            below 1, which share of them. `seed` chooses them, the same for every recipe seed.
+        seed: int, for choosing the held-out images.
 
     Returns:
         images, uint8 (n, 32, 32, 3), and labels, int32 (n,), in the dataset's own order.

@@ -1,4 +1,4 @@
-"""Augmentation a batch at a time, every image with draws of its own."""
+"""Augmentation batch by batch, with separate draws for every image."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ from keras import ops
 
 
 def crop_and_flip(images, offsets, flips, padding, size=None):
-    """Crop images out of their reflect-padded selves, and mirror some, in a single gather.
+    """Crop reflect-padded images, and mirror some, in a single gather.
 
     Args:
         images: (batch, height, width, channels), a NumPy array or a tensor of the Keras backend.
@@ -41,18 +41,18 @@ def crop_and_flip(images, offsets, flips, padding, size=None):
 class ReflectPadCrop(keras.layers.Layer):
     """Pad by reflection, crop to the old size, flip: the authors' augmentation of CIFAR.
 
-    Every image has an offset and a coin of its own. (`keras.layers.RandomCrop` draws one offset
-    for the whole batch.) Works in a model, and in `tf.data` on the TensorFlow backend.
+    Every image has its own offset and its own coin flip. (`keras.layers.RandomCrop` draws one
+    offset for the whole batch.) Works in a model, and in `tf.data` on the TensorFlow backend.
 
     Args:
         padding: int, pixels added on each side, below the image's size.
         horizontal_flip: bool, whether half of the images are mirrored.
-        seed: int or None, of the draws.
+        seed: int or None, for the draws.
         **kwargs: those of `keras.layers.Layer`.
 
     Call arguments:
-        images: (batch, height, width, channels), any dtype, returned as it came.
-        training: bool. Outside training images pass unchanged.
+        images: (batch, height, width, channels), any dtype, which is kept.
+        training: bool. Outside training, images pass unchanged.
 
     Raises:
         ValueError: `padding` is negative, or not below the images' size.
@@ -98,7 +98,7 @@ class ReflectPadCrop(keras.layers.Layer):
 
 
 def check_padding(padding, size=()):
-    """Raise a ValueError unless a padding by reflection is possible for images of this size."""
+    """Raise a ValueError unless images of this size can be padded by reflection."""
     limit = min((side for side in size if side is not None), default=None)
     if padding < 0 or (limit is not None and padding >= limit):
         expected = "0 or more" if limit is None else f"0 or more and below the size {tuple(size)}"
@@ -108,7 +108,7 @@ def check_padding(padding, size=()):
 def draw_crop(draws, padding, horizontal_flip, margin=(0, 0)):
     """Turn uniform draws (batch, at least 3) into int32 offsets (batch, 2) and flips (batch,).
 
-    `margin` is by how much the images are higher and wider than the crops.
+    `margin` is how much taller and wider the images are than the crops.
     """
     xp = np if isinstance(draws, np.ndarray) else ops
     positions = np.asarray([2 * padding + 1 + side for side in margin], "float32")

@@ -1,4 +1,4 @@
-"""What may be done to training images: one object, from a recipe to the batches."""
+"""The augmentation of training images: one object, passed from a recipe to the batches."""
 
 import dataclasses
 from typing import Annotated
@@ -13,11 +13,11 @@ Strength = Annotated[float, Range(0, 1, "[]")]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is done to training images, with every field a keyword.
+    """The augmentation of training images. Every field is keyword-only.
 
-    In this order: RandAugment and jitter on pixels of 0..255, crop and flip, normalisation, cutout,
-    and last mixup and CutMix on images and labels. With both of these on, each batch has one of the
-    two, by a coin.
+    In this order: RandAugment and jitter on pixels in 0..255, crop and flip, normalisation, cutout,
+    and last mixup and CutMix on images and labels. With both of these on, a coin flip picks one of
+    them for each batch.
 
     Example:
 
@@ -31,7 +31,7 @@ class Augmentation:
     horizontal_flip: bool = True
     """Mirror half of the training images."""
     alternating_flip: bool = False
-    """Mirror each image in every other epoch, begun by a coin, in place of a coin each epoch."""
+    """Mirror each image every other epoch, from a random start, instead of by a coin each epoch."""
     cutout: Pixels = 0
     """Side in pixels of the square erased from each training image; 0 for none."""
     mixup: Alpha = 0.0
@@ -41,18 +41,18 @@ class Augmentation:
     cutmix_rate: Part = 1.0
     """The share of the images that CutMix mixes."""
     jitter: Strength = 0.0
-    """Brightness and contrast of each image change by up to this share; 0 for none."""
+    """Change each image's brightness and contrast by up to this share; 0 for none."""
     rand_augment: Strength = 0.0
-    """Strength of RandAugment in [0, 1], two operations an image; 0 for none. TensorFlow only."""
+    """Strength of RandAugment in [0, 1], two operations per image; 0 for none. TensorFlow only."""
 
 
 def check_augmentation(augmentation, size, whitened, channels):
-    """Raise a ValueError for what cannot be done to images.
+    """Raise a ValueError for augmentation that the images cannot have.
 
     Args:
         augmentation: `Augmentation`.
         size: (height, width) of the crops.
-        whitened: bool, whether ZCA is done to the images before.
+        whitened: bool, whether the images are ZCA whitened first.
         channels: int.
     """
     problems = list(out_of_range(augmentation))

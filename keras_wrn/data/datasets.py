@@ -1,4 +1,4 @@
-"""What each dataset is."""
+"""Facts about each dataset."""
 
 import dataclasses
 import os
@@ -11,7 +11,7 @@ USUAL = Augmentation()
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """The facts of one dataset: names, sizes, splits, the published constants and augmentation."""
+    """Facts about one dataset: names, sizes, splits, the published constants and augmentation."""
 
     name: str
     class_names: tuple[str, ...]
@@ -80,7 +80,7 @@ DATASETS = {
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """Return the facts of a dataset by its TFDS name, or "digits".
+    """Return the facts about a dataset by its TFDS name, or "digits".
 
     Raises:
         ValueError: an unknown name; the message lists the known ones.
@@ -97,17 +97,17 @@ def dataset_info(name: str) -> DatasetInfo:
 
 
 def is_folder(name: str) -> bool:
-    """Whether a recipe's dataset is a folder of images: whatever is none of the known names."""
+    """Whether a recipe's dataset is a folder of images: any name but the known ones."""
     return name not in DATASETS
 
 
 def as_folder(path: str) -> str:
-    """A folder's path so that it is never taken for a dataset's name: with a separator."""
+    """A folder's path with a separator, so that it is never taken for a dataset's name."""
     return path if os.sep in path else os.path.join(os.curdir, path)
 
 
 def check_dataset(name: str) -> bool:
-    """Whether a dataset is a folder of images that is there, and not one of the known names.
+    """Whether a dataset is an existing folder of images, and not one of the known names.
 
     Raises:
         ValueError: it is neither.

@@ -7,17 +7,17 @@ import numpy as np
 
 
 def eval_arrays(images, labels, classes, *, batch_size, replicas=1):
-    """Split images into equal batches that drop none, whatever their number.
+    """Split images into equal batches without dropping any, whatever their number.
 
-    Every batch has the same size, a multiple of `replicas`; what is missing is filled up with
-    black images of weight 0. The weight of a real image is (images with the filling) / (images):
-    so Keras' loss, a mean over the batch's rows, averages to the exact mean over the images.
+    Every batch has the same size, a multiple of `replicas`. Black images of weight 0 fill the rest.
+    A real image's weight is (images with padding) / (images), so that Keras' loss, a mean over the
+    batch's rows, averages to the exact mean over the images.
 
     Args:
         images: (n, height, width, channels).
         labels: int (n,).
         classes: int.
-        batch_size: int, the most images of a batch before it is brought to a multiple of
+        batch_size: int, the most images in a batch before it is rounded up to a multiple of
             `replicas`.
         replicas: int.
 
@@ -26,7 +26,7 @@ def eval_arrays(images, labels, classes, *, batch_size, replicas=1):
         weights float32 (batches, size).
 
     Raises:
-        ValueError: images and labels do not fit together, or a label is no class.
+        ValueError: images and labels do not match, or a label is not a class.
 
     Example:
 
@@ -102,7 +102,7 @@ class EvalBatches(keras.utils.PyDataset):
 
 
 def check_backend(name, instead):
-    """Raise a ValueError unless Keras runs on TensorFlow, as the layers in `tf.data` need."""
+    """Raise a ValueError unless Keras runs on TensorFlow, which layers in `tf.data` need."""
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"`{name}` needs the TensorFlow backend; use `{instead}`, which makes the same batches "
@@ -152,8 +152,8 @@ def one_hot(labels, classes):
 
 
 def unsharded(tf, dataset):
-    """Keep a strategy from sharing out a dataset by files."""
-    # A strategy splits each batch over its replicas; there are no files to share out.
+    """Keep a strategy from sharding a dataset by files."""
+    # A strategy splits each batch over its replicas; there are no files to shard.
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return dataset.with_options(options)

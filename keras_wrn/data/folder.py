@@ -1,4 +1,4 @@
-"""A folder of images, one sub-folder a class, as arrays or as a stream of batches."""
+"""A folder of images, one sub-folder per class, as arrays or as a stream of batches."""
 
 import dataclasses
 import os
@@ -18,7 +18,7 @@ from keras_wrn.files import printable
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 HELD_OUT = "val", "validation", "test"
 MEMORY_SHARE = 0.5
-NAMED = 5  # files that a message names at most
+NAMED = 5  # the most files that a message names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +27,12 @@ class ImageFolder:
 
     Args:
         path: the folder.
-        class_names: tuple of str, the sub-folders' names: by number where they are called by all
-            the numbers from 0, else sorted.
+        class_names: tuple of str, the sub-folders' names: in numeric order if they are exactly the
+            numbers from 0, else sorted.
         files: tuple of paths, sorted within each class.
         labels: tuple of int, the class of each file.
-        left_out: dict of other files that are not hidden: their number by ending, in lower case.
+        left_out: dict from extension, in lower case, to the number of other files that are not
+            hidden.
     """
 
     path: Path
@@ -44,7 +45,7 @@ class ImageFolder:
         return len(self.files)
 
     def take(self, indices):
-        """The same folder with some of its files, by their places."""
+        """The same folder with some of its files, by their indices."""
         return dataclasses.replace(
             self,
             files=tuple(self.files[i] for i in indices),
@@ -53,9 +54,9 @@ class ImageFolder:
 
 
 def find_images(folder):
-    """The image files below a folder, sorted, and the number of others by their endings.
+    """The image files below a folder, sorted, and the number of other files by extension.
 
-    What is hidden, or lies in a hidden folder below it, is in neither.
+    Files that are hidden, or in a hidden folder below it, are in neither.
 
     Raises:
         OSError: a folder below it cannot be read.
@@ -80,7 +81,7 @@ def find_images(folder):
 
 
 def left_out_text(others):
-    """A line on files that were left out, by the numbers of their endings; "" where there are none.
+    """A line on how many files of each extension were left out; "" if there are none.
 
     Example:
 
@@ -97,7 +98,7 @@ def left_out_text(others):
 
 
 def kinds_of_files(others):
-    """Numbers of files by ending in words, a list of str, the most of them first."""
+    """How many files there are of each extension, in words: a list of str, the most first."""
     kinds = sorted(others.items(), key=lambda item: (-item[1], item[0]))
     words = [f"{count} {printable(ending) or 'without ending'}" for ending, count in kinds]
     return words[:NAMED] + ["..."] * (len(words) > NAMED)
@@ -107,15 +108,15 @@ def scan_folder(path):
     """List the images of a folder that has one sub-folder for each class.
 
     Args:
-        path: the folder. Hidden files and folders, and files that are no images by their ending,
-            are left out. Sub-folders whose names are one in another Unicode form are one class.
+        path: the folder. Hidden files and folders, and files without an image extension, are left
+            out. Sub-folders whose names differ only in Unicode form are one class.
 
     Returns:
         `ImageFolder`.
 
     Raises:
-        DataError: no such folder, fewer than two classes, a class without images, or one whose
-            name cannot be that of a class.
+        DataError: no such folder, fewer than two classes, a class without images, or a name that is
+            not valid for a class.
     """
     path = Path(path)
     if not path.is_dir():
@@ -149,7 +150,7 @@ def scan_folder(path):
 
 
 def _ordered(names):
-    """The names of classes in the order of their labels."""
+    """The class names in the order of their labels."""
     numbers = label_numbers(names)
     if numbers and sorted(numbers) == list(range(len(numbers))):
         return sorted(names, key=int)
@@ -159,9 +160,9 @@ def _ordered(names):
 def scan_splits(path, validation=0, seed=0):
     """The training and the held-out images of a folder.
 
-    It has train/ and one of val/, validation/ and test/. Without the second, or without both, where
-    it has the sub-folders of the classes itself, `validation` of the images are held out, of each
-    class its share, by `seed`.
+    It has train/ and one of val/, validation/ and test/. With `validation`, part of train/ is held
+    out instead, or of the class sub-folders if the folder has only those: stratified by class, by
+    `seed`.
 
     Args:
         path: the folder.
@@ -238,13 +239,13 @@ def read_folder(folder, preprocessing):
 
     Args:
         folder: `ImageFolder`.
-        preprocessing: `Preprocessing`, whose size, crop and interpolation the images get.
+        preprocessing: `Preprocessing`, whose size, crop and interpolation are used.
 
     Returns:
         images, uint8 (n, size, size, 3), and labels, int32 (n,), in the folder's order.
 
     Raises:
-        DataError: files that cannot be decoded, named.
+        DataError: files that cannot be decoded; the message names them.
     """
     size = preprocessing.size
     images = np.empty((len(folder), size, size, 3), "uint8")

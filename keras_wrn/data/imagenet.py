@@ -1,4 +1,4 @@
-"""ImageNet's 1,000 classes, and the functions that Keras users expect beside an ImageNet model."""
+"""ImageNet's 1,000 classes, and the functions that Keras users expect with an ImageNet model."""
 
 import functools
 import os
@@ -42,9 +42,9 @@ def imagenet_names() -> tuple[str, ...]:
 
 
 def readable_names(folder_names) -> tuple[str, ...]:
-    """The names of classes whose folders are called by WordNet ids; other names as they are.
+    """The class names for folders named by WordNet ids; other names as they are.
 
-    Two classes with the same name (the cranes) keep their ids behind it.
+    Two classes with the same name (the cranes) keep their ids after it.
     """
     known = dict(imagenet_classes())
     if not all(name in known for name in folder_names):
@@ -62,21 +62,21 @@ def with_id(wnid, name) -> str:
 
 
 def preprocess_input(x, data_format=None):
-    """Normalise images for the ImageNet networks, as `keras.applications` calls it.
+    """Normalise images for the ImageNet networks, under the name that `keras.applications` uses.
 
-    The published weights of `keras_wrn` were all trained with this mean and deviation. A model
-    with `preprocessing` has the sizes too; this is for pipelines that resize by themselves.
+    The ImageNet weights of `keras_wrn` were all trained with this mean and standard deviation. A
+    model with `preprocessing` has the sizes too; this is for pipelines that do their own resizing.
 
     Args:
-        x: images (batch, height, width, 3) or (height, width, 3) of 0..255, an array or a tensor,
+        x: images (batch, height, width, 3) or (height, width, 3) in 0..255, an array or a tensor,
             such as `keras.Input((224, 224, 3))`.
         data_format: None or "channels_last"; the networks have no other.
 
     Returns:
-        float32, the same shape: divided by 255, less the mean, divided by the deviation.
+        float32, the same shape: divided by 255, minus the mean, divided by the standard deviation.
 
     Raises:
-        ValueError: another data format, or other than 3 channels.
+        ValueError: another data format, or not 3 channels.
 
     Example:
 
@@ -100,17 +100,17 @@ def preprocess_input(x, data_format=None):
 
 
 def decode_predictions(preds, top=5):
-    """Name the best classes of ImageNet predictions, as `keras.applications` does.
+    """Name the top classes of ImageNet predictions, as `keras.applications` does.
 
     Args:
         preds: (batch, 1000), scores of an ImageNet network, an array or a tensor.
-        top: int, how many classes for each image.
+        top: int, how many classes per image.
 
     Returns:
         For each image a list of (WordNet id, name, score), best first.
 
     Raises:
-        ValueError: other than 1,000 classes, or a `top` out of range.
+        ValueError: not 1,000 classes, or a `top` out of range.
 
     Example:
 
@@ -150,7 +150,7 @@ def stream_imagenet(preprocessing, batch_size, data_dir=None):
         number of images.
 
     Raises:
-        DataError: ImageNet is not prepared there. Its terms let nobody else download it.
+        DataError: ImageNet is not prepared there. Its terms let no one else download it for you.
     """
     import tensorflow_datasets as tfds
 

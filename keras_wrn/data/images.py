@@ -1,4 +1,4 @@
-"""One image as people hold it (a file, bytes, a PIL image, an array) -> the network's pixels."""
+"""From one image in any form (a file, bytes, a PIL image, an array) to the network's pixels."""
 
 import contextlib
 import io
@@ -13,7 +13,7 @@ from keras_wrn.data.preprocess import MAX_PIXELS
 from keras_wrn.files import printable
 from keras_wrn.web import ask
 
-FORMATS = "JPEG", "PNG", "GIF", "BMP", "WEBP"  # of files, as Pillow calls them
+FORMATS = "JPEG", "PNG", "GIF", "BMP", "WEBP"  # of files, by Pillow's names
 MAX_BYTES = 2**26  # of an image at a URL
 TIMEOUT = 30  # seconds that its download may take
 
@@ -23,19 +23,19 @@ def image_pixels(image, preprocessing, what="the image"):
 
     Args:
         image: the path of an image file, a URL (http or https), its bytes, a `PIL.Image`, or an
-            array (height, width, channels) of 0..255; of grey also (height, width), and with one
-            channel where the network takes three. An array of the network's size is returned as it
-            is; any other image is resized and cropped by `preprocessing`.
+            array (height, width, channels) in 0..255; a grey one may also be (height, width), and
+            have one channel if the network takes three. An array of the network's size is returned
+            as it is; any other image is resized and cropped by `preprocessing`.
         preprocessing: `keras_wrn.Preprocessing`.
         what: str, the image's name in messages.
 
     Returns:
-        An array (size, size, channels) of 0..255, uint8 unless it was given otherwise.
+        An array (size, size, channels) in 0..255, uint8 unless an array of another type was given.
 
     Raises:
-        ValueError: an image that cannot be fetched or decoded, whatever is wrong with it, or an
-            array of another rank, number of channels or range.
-        OSError: the file cannot be read: there is none (`FileNotFoundError`), for one.
+        ValueError: an image that cannot be fetched or decoded for any reason, or an array of the
+            wrong rank, number of channels or range.
+        OSError: the file cannot be read, for example because there is none (`FileNotFoundError`).
 
     Example:
 
@@ -49,7 +49,7 @@ def image_pixels(image, preprocessing, what="the image"):
     image, what = _read(image, what)
     if isinstance(image, np.ndarray):
         if image.shape[2] == 1 and channels == 3:
-            image = np.repeat(image, 3, axis=2)  # as files of grey
+            image = np.repeat(image, 3, axis=2)  # as for grey files
         if image.shape[2] != channels:
             raise ValueError(
                 f"Expected {what} with the model's {channels} channels. "
@@ -68,7 +68,7 @@ def image_pixels(image, preprocessing, what="the image"):
 
 
 def picture(image):
-    """Any image that `image_pixels` takes as a uint8 array to look at, in its own size."""
+    """Any image that `image_pixels` takes, as a uint8 array to look at, in its own size."""
     image, what = _read(image, "the image")
     if isinstance(image, np.ndarray):
         image = to_pil(image)
@@ -77,20 +77,20 @@ def picture(image):
 
 
 def png_bytes(image, what="the image"):
-    """A PIL image as the bytes of a PNG, of the pixels that `image_pixels` has of it."""
+    """A PIL image as the bytes of a PNG, with the pixels that `image_pixels` gets from it."""
     image = _to_8_bits(image, what)
     image = image.convert("L" if image.mode in ("1", "L") else "RGB")
-    image.info = {}  # a profile and the like, which Pillow would write too
+    image.info = {}  # without profiles and the like, which Pillow would write too
     data = io.BytesIO()
     image.save(data, "PNG")
     return data.getvalue()
 
 
 def check_array(image, what, rank=3):
-    """Return a NumPy array of images, of 0..255, or say what is wrong with it.
+    """Return images as a NumPy array in 0..255, or say what is wrong with them.
 
     Raises:
-        ValueError: another rank or type, an empty array, or values outside of 0..255.
+        ValueError: the wrong rank or type, an empty array, or values outside 0..255.
     """
     array = keras.ops.convert_to_numpy(image) if keras.ops.is_tensor(image) else np.asarray(image)
     if array.ndim != rank or array.dtype.kind not in "uif" or 0 in array.shape:
@@ -113,7 +113,7 @@ def check_array(image, what, rank=3):
 
 
 def _read(image, what):
-    """A PIL image of a path, bytes or PIL image, a checked array of anything else; its name."""
+    """A PIL image from a path, bytes or PIL image, a checked array from anything else; its name."""
     from PIL import Image
 
     if isinstance(image, str) and image.startswith(("http://", "https://")):
@@ -138,7 +138,7 @@ def _fetch(url):
     try:
         answer, body = ask("GET", url, TIMEOUT, MAX_BYTES)
         answer.raise_for_status()
-    except OSError as error:  # of the answer too
+    except OSError as error:  # HTTP errors too
         raise ValueError(f"{url} cannot be fetched: {error}") from error
     return bytes(body)
 
@@ -156,14 +156,14 @@ def _decode(data, what):
 
 @contextlib.contextmanager
 def _decoding(what):
-    """Say of any failure to decode whose it is."""
+    """Name the image in any failure to decode it."""
     from PIL import UnidentifiedImageError
 
     try:
         yield
     except Exception as error:  # decoders of damaged files raise what they like
         reason = (str(error).splitlines() or [f"its decoder fails with {type(error).__name__}"])[0]
-        if isinstance(error, UnidentifiedImageError):  # whose text names an object in memory
+        if isinstance(error, UnidentifiedImageError):  # its text names an object in memory
             reason = "no known image format"
         raise ValueError(f"Expected an image for {what}; it cannot be decoded: {reason}") from error
 
@@ -176,7 +176,7 @@ def _to_8_bits(image, what):
             f"Expected 8 or 16 bits a pixel in {what}. Received: floats, whose range is unknown; "
             "give an array of 0..255"
         )
-    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
         pixels = np.asarray(image, "int64")
         return Image.fromarray(np.clip((pixels + 128) // 257, 0, 255).astype("uint8"))
     return image

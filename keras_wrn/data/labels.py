@@ -1,4 +1,4 @@
-"""Names of folders -> a model's labels."""
+"""From folder names to a model's labels."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from keras_wrn.errors import DataError
 
 
 def label_numbers(folders):
-    """The numbers that folders are called by, a list of int, None unless all are and they differ.
+    """The numbers that folders are named by, a list of int; None unless all are different numbers.
 
     "7" and "07" are both 7.
     """
@@ -19,11 +19,11 @@ def label_numbers(folders):
 
 
 def labels_of_folders(folders, names, classes, path):
-    """The model's label of each class sub-folder.
+    """The model's label for each class sub-folder.
 
-    Folders are named after the model's classes, or by their WordNet ids. Where the classes have
-    no names, or none of theirs is a folder's and there is a folder for each, the numbers from 0
-    are the labels.
+    Folders are named after the model's classes, or by their WordNet ids. They may also be numbered
+    from 0 if the classes have no names, or if no folder has a class's name and there is a folder
+    for each class.
 
     Args:
         folders: list of str, the names of the sub-folders.
@@ -35,14 +35,14 @@ def labels_of_folders(folders, names, classes, path):
         int array (folders,).
 
     Raises:
-        DataError: a folder is none of the model's classes.
+        DataError: a folder is not one of the model's classes.
     """
     folders = [one_form(name) for name in folders]
     known = {name: label for label, name in enumerate(names)}
     ambiguous = {name for name in names if names.count(name) > 1}
     if names == imagenet_names():
         known |= {wnid: label for label, (wnid, _) in enumerate(imagenet_classes())}
-    else:  # classes called by WordNet ids have readable names in a fine-tuned model
+    else:  # classes named by WordNet ids get readable names in a fine-tuned model
         for wnid, name in imagenet_classes():
             for readable in (with_id(wnid, name), name):
                 if readable in known:

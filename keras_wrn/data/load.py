@@ -13,29 +13,29 @@ def load_dataset(
 ):  # fmt: skip
     """Make a `tf.data.Dataset` of batches, as a recipe trains or evaluates on.
 
-    The training split is shuffled and augmented anew in each epoch, by `seed`, and loses its last
-    short batch. The test and validation splits come once, in order, whole: in equal batches, of
-    which the last is filled up with images of weight 0.
+    The training split is shuffled and augmented anew in each epoch, by `seed`, without its last
+    short batch. The test and validation splits come once, in order and complete: in equal batches,
+    the last of them padded with images of weight 0.
 
     Args:
         name: str, "cifar10", "cifar100", "svhn_cropped" or "digits"; see `load_arrays`.
         split: "train", "test" or "validation".
         batch_size: int.
         epochs: int, passes over the training split.
-        seed: int, of order and augmentation.
+        seed: int, for order and augmentation.
         data_dir: path or None, where TFDS keeps its data; see `load_arrays`.
         extra: bool, whether the training split of SVHN has the `extra` images.
         validation: training images held out as the "validation" split: int, their number, or float
             below 1, their share.
-        preprocessing: `Preprocessing`, None for the authors' constants. One with ZCA has to be
-            the one fitted on the training split, see `default_preprocessing`.
-        augmentation: `Augmentation` of the training split, None for the dataset's own: for CIFAR
-            crops and flips, for SVHN nothing.
+        preprocessing: `Preprocessing`, None for the authors' constants. One with ZCA must be the
+            one fitted on the training split; see `default_preprocessing`.
+        augmentation: `Augmentation` of the training split, None for the dataset's own: crops and
+            flips for CIFAR, nothing for SVHN.
 
     Returns:
         A `tf.data.Dataset`. Training: images float32 (batch, height, width, channels) and labels
         float32 (batch, classes), one-hot or mixed. Otherwise also weights float32 (batch,), which
-        `model.evaluate` uses, see `eval_arrays`.
+        `model.evaluate` uses; see `eval_arrays`.
 
     Raises:
         DataError: the data is missing or unreadable.

@@ -1,26 +1,29 @@
 """Heavier augmentation, off in the paper's recipes: jitter, cutout, mixup, CutMix, RandAugment.
 
-What is drawn comes from NumPy, by (seed, epoch, index), and what is done to pixels and labels from
-Keras' layers, which take a finished draw. So it is the same on tf.data and from arrays, after a
-resume, and for any batch size, with two exceptions that belong to a batch: the partner, who sits in
-it, and the coin between mixup and CutMix.
+NumPy makes the draws, by (seed, epoch, index), and Keras' layers apply them to pixels and labels.
+So the result is the same on tf.data and from arrays, after a resume, and for any batch size, with
+two exceptions that depend on the batch: the mixing partner, which comes from it, and the coin flip
+between mixup and CutMix.
 
-Keras 3.15.1 and keras-cv 0.9.0 have each of the three; measured on 2,048 to 8,192 images of 32x32:
+Keras 3.15.1 and keras-cv 0.9.0 both have mixup, CutMix and cutout; measured on 2,048 to 8,192
+images of 32x32:
 
-- MixUp. Both have a share of its own for each image, and labels that agree with the pixels within
-  3e-7. With `seed` given twice, Keras draws the same again, keras-cv does not.
-- CutMix. Own box for each image in both. The label's share against the pixels really kept: off by
-  0.011 on average and 0.061 at most in Keras, which takes the box before it is rounded to pixels;
-  by 0.169 and 0.688 in keras-cv, which takes it before it is cut off at the border.
-- Cutout. Keras' RandomErasing keeps the square inside and starts it between pixels, rounding up:
-  with a side of 16 the first row is erased in 0.0 % of the images and the last in 6.4 %. keras-cv's
-  RandomCutout centres it on any pixel and cuts it off at the border, as the paper does.
+- MixUp. Both draw a separate share for each image, and the labels agree with the pixels to within
+  3e-7. Given the same `seed` twice, Keras repeats its draws and keras-cv does not.
+- CutMix. Both draw a separate box for each image. The label's share differs from the share of the
+  pixels really kept by 0.011 on average and 0.061 at most in Keras, which uses the box before it is
+  rounded to pixels, and by 0.169 and 0.688 in keras-cv, which uses it before it is clipped at the
+  border.
+- Cutout. Keras' RandomErasing keeps the square inside the image and starts it between pixels,
+  rounding up: with a side of 16, the first row is erased in 0.0 % of the images and the last in
+  6.4 %. keras-cv's RandomCutout centres it on any pixel and clips it at the border, as the paper
+  does.
 
-Hence Keras' layers for the pixels, and for both kinds of box the draw as in the papers (a centre on
-any pixel, cut off at the border), the label from the area left. CutMix here draws a share and a
-box for each image, where the paper draws one for each batch.
+So Keras' layers change the pixels, both kinds of box are drawn as in the papers (centred on any
+pixel, clipped at the border), and the label comes from the area that is left. CutMix here draws a
+share and a box for each image, where the paper draws one for each batch.
 
-Brightness and contrast change the pixels before all else, by Keras' layers too.
+Brightness and contrast change the pixels first, after RandAugment alone, also with Keras' layers.
 
 Sources: DeVries & Taylor 2017 (cutout), Zhang et al. 2018 (mixup), Yun et al. 2019 (CutMix).
 """
@@ -42,18 +45,18 @@ def heavy_draws(augmentation, seed, epoch, count, order, size, mixing=True):
         seed: int, of the run.
         epoch: int, from 0.
         count: int, the number of training images.
-        order: int (steps, batch), the image in each place of the epoch.
+        order: int (steps, batch), the image at each position of the epoch.
         size: (height, width).
-        mixing: bool; False leaves the images of this epoch without mixup and CutMix.
+        mixing: bool; False for an epoch without mixup and CutMix.
 
     Returns:
-        dict of arrays that begin with (steps,), only of what is on: `cutout` and `cutmix`,
+        dict of arrays whose first axis is (steps,), only for what is on: `cutout` and `cutmix`,
         boxes int32 (steps, batch, 4); `partner` int32 and `mixup`, the share of an image's own
         pixels, float32 (steps, batch); `operations` int32 and `amounts` float32 in [0, 1),
-        (steps, batch, 2); `jitter` float32 (steps, batch, 2), what is added to pixels of 0..1,
-        and the factor on how far they are from their mean after that.
+        (steps, batch, 2); `jitter` float32 (steps, batch, 2), what is added to pixels in 0..1, and
+        the factor on their distance from the mean after that.
     """
-    # The stream of `epoch_draws` is [seed, epoch]: this one leaves its numbers as they are.
+    # `epoch_draws` uses the stream [seed, epoch]: this one leaves its numbers unchanged.
     generator = np.random.default_rng([seed, epoch, 1])
     table = generator.random((count, COLUMNS), dtype="float32")[order]
     plan = {}
@@ -62,7 +65,7 @@ def heavy_draws(augmentation, seed, epoch, count, order, size, mixing=True):
         plan["cutout"] = clipped_boxes(table[..., 0:2], sides, sides, size)
     if augmentation.mixup or augmentation.cutmix:
         plan["partner"] = np.argsort(table[..., 2], axis=1, kind="stable").astype("int32")
-        # With both on, the first image of a batch tosses for all of it.
+        # With both on, the first image of a batch flips the coin for the whole batch.
         tossed = table[:, :1, 3] < 0.5
     if augmentation.mixup:
         own = generator.beta(augmentation.mixup, augmentation.mixup, count).astype("float32")[order]
@@ -96,8 +99,8 @@ def heavy_draws(augmentation, seed, epoch, count, order, size, mixing=True):
 
 def heavy_layers(augmentation):
     """Make the layers that `change_pixels` and `change_batch` use, as a dict."""
-    # A seed is given, though none is used, because without one Keras takes it from Python's
-    # random state, and the network's weights would begin from other values.
+    # The seed is not used. Without one, Keras would take it from Python's random state, and the
+    # network's initial weights would change.
     settings = {"dtype": "float32", "seed": 0}
     layers = {}
     if augmentation.cutout:
@@ -115,7 +118,7 @@ def heavy_layers(augmentation):
 
 
 def change_pixels(layers, images, plan):
-    """Apply RandAugment and then the jitter, those that are on, to images of 0..255.
+    """Apply RandAugment and then jitter, whichever are on, to images in 0..255.
 
     `plan` is one step's part of `heavy_draws`.
     """
@@ -132,7 +135,7 @@ def change_pixels(layers, images, plan):
 
 
 def change_batch(layers, images, labels, plan):
-    """Apply cutout, mixup and CutMix, those that are on, to normalised images and one-hot labels.
+    """Apply cutout, mixup and CutMix, whichever are on, to normalised images and one-hot labels.
 
     Cutout erases with 0, which in normalised images is the dataset's mean, as in its paper.
     """
@@ -166,11 +169,11 @@ def change_batch(layers, images, labels, plan):
 
 
 def clipped_boxes(centers, heights, widths, size):
-    """Boxes around pixels, cut off at the image's border.
+    """Boxes around pixels, clipped at the image's border.
 
     Args:
-        centers: (..., 2) in [0, 1), uniform draws of the row and the column of the centre.
-        heights: int (...,), in pixels before the cut.
+        centers: (..., 2) in [0, 1), uniform draws for the centre's row and column.
+        heights: int (...,), in pixels before clipping.
         widths: int (...,).
         size: (height, width) of the image.
 

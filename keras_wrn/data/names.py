@@ -1,4 +1,4 @@
-"""Names of classes: in one Unicode form, each a line that can be shown."""
+"""Class names: in one Unicode form, each a line that can be shown."""
 
 import unicodedata
 
@@ -6,21 +6,21 @@ from keras_wrn.files import UNPRINTABLE
 
 
 def one_form(name):
-    """A name in the form in which names are compared: NFC, as file systems may give another."""
+    """A name in NFC, the form used to compare names; file systems may return another."""
     return unicodedata.normalize("NFC", name)
 
 
 def first_word(name):
-    """The first of the words that a class goes by: "tench" of "tench, Tinca tinca"."""
+    """The first of a class's names: "tench" for "tench, Tinca tinca"."""
     return name.partition(", ")[0]
 
 
 def checked_names(names):
-    """The names of classes, a tuple of str in one form.
+    """Return class names as a tuple of str in one form, after checking them.
 
     Raises:
-        ValueError: they are no list of names, or one is blank or has a line break, a control
-            character or what is no Unicode in it: files of labels hold a name a line.
+        ValueError: they are not a list of names, or one is blank or contains a line break, a
+            control character or invalid Unicode. (Label files hold one name per line.)
     """
     names = names if isinstance(names, str) else tuple(names)
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):

@@ -1,4 +1,4 @@
-"""Arrays in memory -> batches, the same on tf.data and from NumPy, resumable at any step."""
+"""From arrays in memory to batches, the same on tf.data and from NumPy, resumable at any step."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ from keras_wrn.data.mixing import change_batch, change_pixels, heavy_draws, heav
 
 DRAWS = 3  # columns of one image's row of draws: top, left, flip
 FLIP = 2
-LARGEST = np.float32(1 - 2**-24)  # of float32 draws in [0, 1), which are multiples of 2**-24
+LARGEST = np.float32(1 - 2**-24)  # float32 draw in [0, 1): draws are multiples of 2**-24
 
 
 def epoch_draws(seed, epoch, count):
@@ -30,7 +30,7 @@ def epoch_draws(seed, epoch, count):
 
     Returns:
         order, int64 (count,), a permutation; draws, float32 (count, 3) in [0, 1), whose row i
-        belongs to image i. Both depend on nothing but (seed, epoch, count).
+        belongs to image i. Both depend only on (seed, epoch, count).
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(count)
@@ -38,19 +38,19 @@ def epoch_draws(seed, epoch, count):
 
 
 class Batches:
-    """Training batches as a function of the step: what every road below shares.
+    """Training batches as a function of the step, the same from `dataset` and `arrays`.
 
     Args:
-        images: uint8 or float32 (n, height, width, channels). Where they are larger than
-            `preprocessing.size`, the random crops of that size are cut out of them.
+        images: uint8 or float32 (n, height, width, channels). If they are larger than
+            `preprocessing.size`, random crops of that size are taken.
         labels: int (n,).
         classes: int.
         batch_size: int, global. The last short batch of an epoch is dropped.
         preprocessing: `Preprocessing`. With ZCA the images are whitened once, before the crops.
-        augmentation: `Augmentation`, None for the crops and flips of CIFAR. RandAugment works with
-            `dataset` only, on RGB, and like jitter not with ZCA.
+        augmentation: `Augmentation`, None for the crops and flips of CIFAR. RandAugment works only
+            with `dataset` and on RGB; like jitter, it does not work with ZCA.
         seed: int.
-        mixing_epochs: int, how many epochs have mixup and CutMix, from the first; None for all.
+        mixing_epochs: int, how many epochs use mixup and CutMix, from the first on; None for all.
 
     Raises:
         ValueError: a value out of range; the message says what was expected.
@@ -118,9 +118,9 @@ class Batches:
         return order, draws[order]
 
     def plan(self, epoch):
-        """All that is drawn for one epoch, as a dict of arrays that begin with (steps,).
+        """All draws for one epoch, as a dict of arrays whose first axis is (steps,).
 
-        `order` and `draws` as above, and what `heavy_draws` adds.
+        It has `order` and `draws` as above, and what `heavy_draws` adds.
         """
         order, draws = self.draws(epoch)
         mixing = self.mixing_epochs is None or epoch < self.mixing_epochs
@@ -130,7 +130,7 @@ class Batches:
         return {"order": order, "draws": draws, **heavy}
 
     def batch(self, images, labels, plan):
-        """Turn one step's images and one-hot labels into a batch, as its part of `plan` says."""
+        """Turn one step's images and one-hot labels into a batch, following its part of `plan`."""
         images = change_pixels(self.layers, images, plan)
         images = self.augment(images, plan["draws"])
         return change_batch(self.layers, images, labels, plan)
@@ -143,7 +143,7 @@ class Batches:
             epochs: int, the epochs of the whole run.
 
         Raises:
-            ValueError: the step is not one of the run, or the Keras backend is not TensorFlow.
+            ValueError: the step is not in the run, or the Keras backend is not TensorFlow.
         """
         check_backend("Batches.dataset", "Batches.arrays")
         import tensorflow as tf
@@ -184,8 +184,7 @@ class Batches:
             rows: slice, the rows of each batch that this process trains on.
 
         Raises:
-            ValueError: the step is not one of the run, or RandAugment is on, which runs on
-                TensorFlow.
+            ValueError: the step is not in the run, or RandAugment is on, which needs TensorFlow.
         """
         self._check_step(start_step, epochs)
         if self.augmentation.rand_augment:
@@ -204,7 +203,7 @@ class Batches:
 
 
 class ArrayBatches(keras.utils.PyDataset):
-    """A run's batches, by step, as NumPy arrays. Batch 0 is the one of `start_step`."""
+    """A run's batches, by step, as NumPy arrays. Batch 0 is that of `start_step`."""
 
     def __init__(self, batches, start_step, end_step, rows):
         super().__init__()
@@ -229,7 +228,7 @@ class ArrayBatches(keras.utils.PyDataset):
         order = plan["order"]
         targets = one_hot(batches.labels[order], batches.classes)
         batch = batches.batch(batches.images[order], targets, plan)
-        # Mixing takes partners from the whole batch, so that it is made before it is cut.
+        # Mixing takes partners from the whole batch, so the batch is made before it is sliced.
         return tuple(keras.ops.convert_to_numpy(part)[self.rows] for part in batch)
 
 

@@ -15,28 +15,28 @@ from keras_wrn.data.zca import UNREADABLE, ZCA
 KINDS = ("meanstd", "scale", "zca")
 JSON_FILE = "preprocessing.json"
 ZCA_FILE = "zca.npz"
-MAX_PIXELS = 2**26  # of an image to decode, or once resized: 8192 x 8192
+MAX_PIXELS = 2**26  # in an image to decode, or once resized: 8192 x 8192
 
 
 @keras.saving.register_keras_serializable("keras_wrn")
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """Turn pixels of 0..255 into the inputs of a network. Frozen; it reads and writes JSON.
+    """Turn pixels in 0..255 into a network's inputs. Frozen; it reads and writes JSON.
 
     Args:
         size: int, height and width of the network's images in pixels.
         crop: float in (0, 1], the share of the resized image that the central crop keeps; the
             short side is resized to `floor(size / crop)`.
-        interpolation: "nearest", "bilinear" or "bicubic", of the resize.
-        mean: tuple of floats, a channel's mean, of pixels in 0..1.
-        std: tuple of floats, a channel's standard deviation, of pixels in 0..1.
+        interpolation: "nearest", "bilinear" or "bicubic", for the resize.
+        mean: tuple of floats, each channel's mean, for pixels in 0..1.
+        std: tuple of floats, each channel's standard deviation, for pixels in 0..1.
         zca: `ZCA` or None. When given, images are contrast normalised (GCN) and whitened with
             it, and mean and std are not used.
         class_names: tuple of str, the names of the classes in the order of the outputs, each a
             line of text; they are kept in the Unicode form NFC.
-        in_model: bool, whether the network takes pixels of 0..255 and normalises them by itself
-            (`include_preprocessing=True`). `normalize` leaves that to it. A model sets this in
-            the preprocessing that it is given.
+        in_model: bool, whether the network takes pixels in 0..255 and normalises them itself
+            (`include_preprocessing=True`); then `normalize` does not. A model sets this in the
+            preprocessing that it is given.
 
     Raises:
         ValueError: a value out of range.
@@ -63,7 +63,7 @@ class Preprocessing:
         for field in ("mean", "std"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         object.__setattr__(self, "size", check_count("size", self.size))
-        # Not NumPy's, which JSON does not know.
+        # Not NumPy's, which JSON cannot hold.
         object.__setattr__(self, "crop", float(self.crop))
         for field in ("mean", "std"):
             object.__setattr__(self, field, tuple(float(v) for v in getattr(self, field)))
@@ -96,10 +96,10 @@ class Preprocessing:
         return max(self.size, math.floor(self.size / self.crop + 1e-6))
 
     def normalize(self, images):
-        """Make of images (batch, height, width, channels) of 0..255 what the network takes.
+        """Turn images (batch, height, width, channels) in 0..255 into what the network takes.
 
-        They become float32, normalised unless the network does that (`in_model`), in the same
-        shape. Takes a NumPy array, or a tensor of the Keras backend.
+        The result is float32 of the same shape, normalised unless the network does that
+        (`in_model`). Takes a NumPy array, or a tensor of the Keras backend.
         """
         is_array = isinstance(images, np.ndarray)
         images = images.astype("float32") if is_array else keras.ops.cast(images, "float32")
@@ -112,7 +112,7 @@ class Preprocessing:
         _, *shape = images.shape
         if None in shape:
             return images * scale - shift
-        # By rows of pixels: what is repeated for every 3 numbers takes twice the time.
+        # By rows of pixels: broadcasting over every 3 numbers takes twice as long.
         *height, width, channels = shape
         scale, shift = (np.tile(values, width) for values in (scale, shift))
         xp = np if is_array else keras.ops
@@ -122,12 +122,12 @@ class Preprocessing:
     def prepare(self, image):
         """Resize and crop one PIL image to uint8 (size, size, channels).
 
-        Sizes and place of the crop are those of torchvision's and timm's evaluation transforms:
-        the long side is rounded down, half a pixel of the crop's place to the even one.
+        The sizes and the position of the crop match torchvision's and timm's evaluation transforms:
+        the long side is rounded down, and half pixels in the position are rounded to even.
 
         Raises:
-            ValueError: this is for images of neither 1 nor 3 channels, or the image is so long
-                and thin that it would have more than `MAX_PIXELS` once resized.
+            ValueError: the preprocessing has neither 1 nor 3 channels, or the image is so long and
+                thin that it would have more than `MAX_PIXELS` once resized.
         """
         from PIL import Image
 
@@ -164,13 +164,13 @@ class Preprocessing:
     def from_config(cls, config):
         """Make one from `get_config()`.
 
-        The ZCA matrices are files, which only `load` brings: until then normalising is an error.
+        The ZCA matrices are in a file that only `load` reads; until then normalising is an error.
         """
         zca = config["zca"] and _MissingZCA(config["zca"]["sha256"])
         return cls(**{**config, "zca": zca})
 
     def save(self, directory):
-        """Write preprocessing.json, and zca.npz where there is one, into the directory."""
+        """Write preprocessing.json, and zca.npz if there is one, into the directory."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / JSON_FILE).write_text(json.dumps(self.get_config(), indent=1) + "\n")
@@ -179,7 +179,7 @@ class Preprocessing:
 
     @classmethod
     def load(cls, directory):
-        """Read what `save` wrote, from its directory or from its JSON file of any name.
+        """Read what `save` wrote, from its directory or from its JSON file under any name.
 
         Raises:
             ValueError: a file is damaged, or the matrices are not those of the JSON file.
@@ -214,7 +214,7 @@ class Preprocessing:
 
 @dataclasses.dataclass(frozen=True)
 class _MissingZCA:
-    """Stands where a configuration says that there is whitening, and has not its matrices."""
+    """Stands in for `ZCA` if a configuration has whitening but not its matrices."""
 
     digest: str
     mean: tuple = ()

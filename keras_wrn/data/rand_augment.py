@@ -1,24 +1,23 @@
 """RandAugment: two operations for each image, drawn from fourteen, on pixels in tf.data.
 
-Keras 3.15.1 and keras-cv 0.9.0 both have a RandAugment layer, and neither would do; measured on
-128 images of CIFAR-10 at strength 0.5:
+Keras 3.15.1 and keras-cv 0.9.0 both have a RandAugment layer, but neither would do; measured on 128
+images of CIFAR-10 at strength 0.5:
 
-- Keras' layer draws the two operations once for the whole batch; only their amounts are an image's
-  own. Its equalisation takes the histogram over the batch: a pixel moved by up to 149 of 255 when
-  the other images were changed. Its rotation reaches factor x 360 degrees (180 at 0.5), its
+- Keras' layer draws the two operations once for the whole batch; only the amounts differ between
+  images. Its equalisation takes the histogram over the batch: a pixel changed by up to 149 of 255
+  when the other images were changed. Its rotation reaches factor x 360 degrees (180 at 0.5), its
   contrast only rises, its sharpness only blurs.
-- keras-cv's draws the operations for each image, but with `seed` given twice the images differ: its
-  amounts come from TensorFlow's stateful generators, which a resumed run cannot repeat.
-- The single layers of Keras draw for each image (64 copies of one image come out in 57 to 64
-  versions where the amount is continuous) and keep to 0..255.
-- In tf.data, on two busy cores: 800 to 900 images a second with Keras' layer, 2,900 to 5,000 with
-  keras-cv's. With each operation given only its own images, as here: on quiet cores 17,800
+- keras-cv's layer draws the operations for each image, but the same `seed` gives different images:
+  its amounts come from TensorFlow's stateful generators, which a resumed run cannot repeat.
+- Keras' individual layers draw for each image (64 copies of one image come out in 57 to 64 versions
+  if the amount is continuous) and stay in 0..255.
+- In tf.data, on two busy cores: 800 to 900 images per second with Keras' layer, 2,900 to 5,000 with
+  keras-cv's. With each operation applied only to its own images, as here: 17,800 on quiet cores
   (benchmarks/results/input_pipeline.json).
 
-So the single layers of Keras do the work on pixels, and its affine transform the moves, with
-operations and amounts of each image that are drawn outside, by (seed, epoch, index); with the
-amounts of the paper; and with the equalisation called with one image at a time. Brightness is
-added rather than multiplied.
+So Keras' individual layers change the pixels, and its affine transform does the moves. Each image's
+operations and amounts are drawn outside, by (seed, epoch, index), with the paper's amounts, and the
+equalisation is called on one image at a time. Brightness is added rather than multiplied.
 
 Source: Cubuk et al. 2020, RandAugment; the ranges at full strength are AutoAugment's, a translation
 of 10 of 32 pixels as RandAugment has it on CIFAR.
@@ -46,8 +45,8 @@ class RandAugment:
     """Apply to each image the operations chosen for it, one after the other.
 
     Args:
-        strength: float in (0, 1], the share of the largest amount of each operation; the amount
-            is a share of that, in both directions.
+        strength: float in (0, 1], the share of each operation's largest amount that is used; an
+            image's amount is a share of that, in both directions.
     """
 
     def __init__(self, strength):
@@ -55,20 +54,20 @@ class RandAugment:
 
         self.strength = strength
         self.layers = _layers()
-        # Once, for all datasets of a run.
+        # Traced once, for all datasets of a run.
         self._traced = tf.function(self._augment, autograph=False)
 
     def __call__(self, images, operations, amounts):
         """Augment one batch.
 
         Args:
-            images: tensor (batch, height, width, channels) of 0..255.
+            images: tensor (batch, height, width, channels) in 0..255.
             operations: int32 tensor (batch, n), indices into `OPERATIONS`.
-            amounts: float32 tensor (batch, n) in [0, 1): how much of each, 0.5 for nothing where
-                an operation has two directions.
+            amounts: float32 tensor (batch, n) in [0, 1): how much of each; 0.5 for nothing if an
+                operation has two directions.
 
         Returns:
-            float32 tensor of the same shape, of 0..255.
+            float32 tensor of the same shape, in 0..255.
         """
         return self._traced(images, operations, amounts)
 
@@ -91,7 +90,7 @@ class RandAugment:
         return images
 
     def _apply(self, name, images, amount):
-        """One operation on images (n, height, width, 3), of amounts (n,) in [0, 1)."""
+        """Apply one operation to images (n, height, width, 3), with amounts (n,) in [0, 1)."""
         import tensorflow as tf
 
         if name == "identity":
@@ -110,7 +109,7 @@ class RandAugment:
         return self.layers[name].transform_images(images, self._draw(name, amount, both_ways))
 
     def _draw(self, name, amount, both_ways):
-        """What the layer of an operation would draw, for these amounts."""
+        """What an operation's layer would draw, for these amounts."""
         import tensorflow as tf
 
         column = both_ways[:, None, None, None]

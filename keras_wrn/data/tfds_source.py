@@ -1,4 +1,4 @@
-"""Splits of TFDS datasets into memory, with errors that say which file and what to do."""
+"""Reads splits of TFDS datasets into memory; errors say which file is bad and what to do."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ PROBE_SECONDS = 10
 
 
 def read_splits(info, splits, data_dir):
-    """Read the splits of a TFDS dataset, one after the other, preparing it first where needed.
+    """Read and join the splits of a TFDS dataset, preparing it first if needed.
 
     Args:
         info: `DatasetInfo`.
@@ -109,7 +109,7 @@ def _prepare(info, builder):
 def _check_online(info, data_dir, advice):
     import requests
 
-    # Without a connection TFDS itself tries for 200 seconds, and leaves empty folders behind.
+    # Without a connection, TFDS itself tries for 200 seconds and leaves empty folders behind.
     try:
         requests.head(info.url, timeout=PROBE_SECONDS)
     except requests.RequestException as error:
@@ -160,7 +160,7 @@ def _read(info, builder, split):
 
 
 def _broken_file(tf, split):
-    """Say what is wrong with the first file of a split that is not as it should be, or None."""
+    """Say what is wrong with the first broken file of a split; None if none is broken."""
     for path, expected in zip(split.filepaths, split.shard_lengths, strict=True):
         found = 0
         try:

@@ -1,4 +1,4 @@
-"""Several views of one image, whose answers are averaged: test-time augmentation."""
+"""Test-time augmentation: several views of one image, whose predictions are averaged."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ VIEWS = (1, 2, 6)
 def views_of(images, count):
     """The views of a batch and their weights, which sum to 1.
 
-    1 is the image itself; 2 the image and its mirror; 6 those two, with half of the weight, and
-    the same of the image moved by one pixel up and left, and down and right, with a quarter each.
-    What moves in is the reflection at the edge.
+    1 is the image itself; 2 is the image and its mirror image; 6 is those two, with half of the
+    weight, and the same two of the image shifted by one pixel up and left, and down and right, with
+    a quarter each. Reflection fills the edges.
 
     Args:
         images: array (batch, height, width, channels).
@@ -46,7 +46,7 @@ def views_of(images, count):
 
 
 def check_views(count):
-    """Raise a ValueError unless there are so many views."""
+    """Raise a ValueError unless `count` is one of `VIEWS`."""
     if isinstance(count, bool) or count not in VIEWS:
         raise ValueError(f"`views` should be one of {VIEWS}. Received: views={count!r}")
 

@@ -21,7 +21,7 @@ UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 class ZCA:
     """Global contrast normalisation, then ZCA whitening, of images of one size.
 
-    An image is brought to mean 0 and length 55, as in pylearn2's script; then x becomes
+    Each image is scaled to mean 0 and length 55, as in pylearn2's script; then x becomes
     (x - mean) @ matrix, with matrix = U (S + 0.1)^(-1/2) U' from the covariance U S U' of the
     training images.
 
@@ -43,10 +43,10 @@ class ZCA:
 
     @classmethod
     def fit(cls, images, cache_dir=None):
-        """Fit on training images (n, height, width, channels) of 0..255.
+        """Fit on training images (n, height, width, channels) in 0..255.
 
         The result is cached by the images' hash in `cache_dir`: None for `keras_wrn` in Keras' own
-        directory (KERAS_HOME or ~/.keras), False for no cache. A damaged file there is made anew.
+        directory (KERAS_HOME or ~/.keras), False for no cache. A damaged file there is replaced.
         """
         if cache_dir is None:
             cache_dir = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras_wrn"
@@ -76,7 +76,7 @@ class ZCA:
         return zca
 
     def __call__(self, images):
-        """Whiten float32 images (batch, height, width, channels) of 0..255, to the same shape."""
+        """Whiten float32 images (batch, height, width, channels) in 0..255, to the same shape."""
         size = int(np.prod(images.shape[1:]))
         if size != len(self.mean):
             raise ValueError(
@@ -104,7 +104,7 @@ class ZCA:
 
 
 def contrast_normalize(images):
-    """Bring each of float32 images to mean 0 and length 55; see `ZCA`."""
+    """Scale each float32 image to mean 0 and length 55; see `ZCA`."""
     xp = np if isinstance(images, np.ndarray) else keras.ops
     axes = tuple(range(1, len(images.shape)))
     images = images - xp.mean(images, axis=axes, keepdims=True)

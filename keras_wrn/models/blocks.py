@@ -1,4 +1,4 @@
-"""Residual blocks of any convolutions: the paper's pre-activation one, and the ImageNet one."""
+"""Residual blocks with any convolutions: the paper's pre-activation one, and the ImageNet one."""
 
 import difflib
 import re
@@ -36,9 +36,9 @@ def pre_activation_block(
 ):
     """Add one block of the CIFAR family to x (batch, height, width, channels).
 
-    Each convolution follows a BN and an activation, and every one but the first a dropout. The
-    first convolution has the stride. On a change of channels the first BN-activation is shared:
-    the branch and a bare 1x1 shortcut both read it. Otherwise the shortcut is x itself, raw.
+    Each convolution follows a BN and an activation, and all but the first also a dropout. The first
+    convolution has the stride. When channels or size change, the first BN-activation is shared: the
+    branch and a bare 1x1 shortcut both read it. Otherwise the shortcut is x itself, raw.
 
     Args:
         x: Keras tensor.
@@ -47,7 +47,7 @@ def pre_activation_block(
         dropout: float in [0, 1).
         activation, strided_padding: as for `keras_wrn.WideResNet`.
         gamma_initializer: of the batch norms.
-        name: str, which the names of the layers begin with.
+        name: str, the prefix of the layers' names.
     """
     shortcut, outer = x, convs[-1][1]
     for i, (kernel_size, filters) in enumerate(convs, start=1):
@@ -69,7 +69,7 @@ def post_activation_block(x, convs, strides, activation, strided_padding, *, nam
     """Add one block of the ImageNet family to x (batch, height, width, channels).
 
     Every convolution is followed by a BN, and the activation comes after the sum. The first 3x3
-    has the stride. On a change of shape the shortcut is a 1x1 convolution and a BN.
+    has the stride. When the shape changes, the shortcut is a 1x1 convolution and a BN.
 
     Args:
         x: Keras tensor.

@@ -6,7 +6,7 @@ import keras
 
 
 def count_macs(model, trained_only: bool = False) -> int:
-    """Multiply-accumulates of one image in the model's convolutions and dense layers.
+    """Multiply-accumulates for one image in the model's convolutions and dense layers.
 
     Args:
         model: a built functional `keras.Model` with a fixed input size, such as

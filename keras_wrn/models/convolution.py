@@ -1,4 +1,4 @@
-"""The convolution of a WRN, and how its gradient is computed where TensorFlow's own is slow."""
+"""The convolution of a WRN, with a gradient of its own where TensorFlow's is slow."""
 
 import keras
 
@@ -11,12 +11,11 @@ CHANNELS_LAST = "channels_last"
 class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` with a faster gradient for small maps in bfloat16, on TensorFlow's CPU.
 
-    What differs is how the gradient by the kernel of a 3x3 convolution without stride is computed
-    in training, where the maps are small and have many channels: images lie side by side in strips
-    of up to 288 pixels (32 images of 8 pixels), with a column of zeros between them, so that oneDNN
-    works on long rows. The sums are the same, in another order, and as near to those in float32:
-    0.2 %, where the processor has bfloat16. The size of the batch must be known when the step is
-    compiled, as it is in a run.
+    Only the kernel gradient in training differs, for a 3x3 convolution with stride 1 on small maps
+    with many channels: the images are laid side by side in strips of up to 288 pixels (32 images of
+    8 pixels), with a column of zeros between them, so that oneDNN works on long rows. The sums are
+    the same in another order, and just as close to float32: 0.2 %, if the processor has bfloat16.
+    The batch size must be known when the step is compiled, as it is in a run.
 
     Args:
         *args, **kwargs: those of `keras.layers.Conv2D`.
@@ -35,7 +34,7 @@ class Conv2D(keras.layers.Conv2D):
         return super().call(inputs)
 
     def takes_strips(self, inputs):
-        """Whether the gradient by the kernel is computed from strips of images."""
+        """Whether the kernel gradient is computed from strips of images."""
         return (
             on_tensorflow()
             and self.kernel_size == (3, 3)

@@ -13,7 +13,7 @@ from keras_wrn.models.normalization import LAYER, Normalization
 
 
 def head(x, include_top, pooling, classes, classifier_activation):
-    """End a trunk: global pooling and classifier, or what `include_top` and `pooling` leave."""
+    """Add the head to a trunk: pooling and classifier, as `include_top` and `pooling` say."""
     data_format = "channels_last"
     if include_top or pooling == "avg":
         x = keras.layers.GlobalAveragePooling2D(data_format=data_format, name="avg_pool")(x)
@@ -23,14 +23,14 @@ def head(x, include_top, pooling, classes, classifier_activation):
 
 
 def normalized(inputs, preprocessing):
-    """What the first convolution reads of the inputs.
+    """Normalise the inputs inside the network if a preprocessing is given.
 
     Returns:
-        The inputs and None; or, with a `Preprocessing`, the inputs normalised as it says, and that
-        of the network which then takes pixels.
+        The inputs and None; or, with a `Preprocessing`, the normalised inputs and the preprocessing
+        of the network, which then takes pixels.
 
     Raises:
-        ValueError: the images have other channels, or are to be whitened.
+        ValueError: the images have a different number of channels, or need whitening.
     """
     if preprocessing is None:
         return inputs, None
@@ -60,7 +60,7 @@ def finish(inputs, outputs, input_tensor, name, preprocessing):
 
 
 def check_width(width, base):
-    """Raise a ValueError unless a group of `base` channels times the width has any."""
+    """Raise a ValueError unless `base` channels times the width leave at least one."""
     valid = isinstance(width, numbers.Real) and not isinstance(width, bool)
     if not valid or not math.isfinite(width) or round(base * width) < 1:
         raise ValueError(
@@ -84,7 +84,7 @@ def check_options(classes, pooling, strided_padding, include_top):
 
 
 def check_classes(classes):
-    """Raise a ValueError unless it is a number of classes."""
+    """Raise a ValueError unless `classes` is a valid number of classes."""
     if not is_int(classes) or classes < 1:
         raise ValueError(
             "`classes` should be a positive integer. Nearest valid value: "
@@ -93,8 +93,8 @@ def check_classes(classes):
 
 
 def image_input(input_tensor, input_shape, min_size, default, include_top):
-    """The input of a network, whose images have at least `min_size` and, as a rule, `default`."""
-    if input_shape is None:  # as keras.applications has it
+    """The input of a network, for images of at least `min_size`, by default of shape `default`."""
+    if input_shape is None:  # as in keras.applications
         input_shape = default if include_top else (None, None, 3)
     if input_tensor is not None:
         if not keras.utils.is_keras_tensor(input_tensor):
@@ -134,7 +134,7 @@ def check_input_shape(input_shape, min_size, default):
 
 
 def _channels_lead(shape):
-    """Whether a shape is (channels, height, width), of one who told Keras `channels_first`."""
+    """Whether a shape is (channels, height, width), with Keras set to `channels_first`."""
     if keras.config.image_data_format() != "channels_first":
         return False
     if not isinstance(shape, tuple) or len(shape) != 3 or not is_int(shape[0]):

@@ -17,8 +17,8 @@ class ImageModel(keras.Model):
 
     Every model this package returns is one. `preprocessing` is a `keras_wrn.Preprocessing` or
     None; it survives `model.save("model.keras")` and `keras.models.load_model`. A model that has
-    one takes what its `normalize` returns; `fit`, `evaluate` and `predict` warn once of images that
-    were plainly not normalised: integers, or values far outside of what it gives.
+    one takes what its `normalize` returns; `fit`, `evaluate` and `predict` warn once about images
+    that were clearly not normalised: integers, or values far outside what it returns.
 
     Args:
         inputs: the input tensor or tensors, as for `keras.Model`.
@@ -64,8 +64,8 @@ class ImageModel(keras.Model):
         return super().predict(watched(self, x), *args, **kwargs)
 
     def _run_through_graph(self, *args, **kwargs):
-        # keras.models.clone_model makes a clone's outputs by this, and nothing else but its class
-        # and name ties a clone to its model.
+        # keras.models.clone_model makes a clone's outputs with this. Apart from its class and name,
+        # nothing else ties a clone to its model.
         outputs = super()._run_through_graph(*args, **kwargs)
         for tensor in keras.tree.flatten(outputs):
             if keras.utils.is_keras_tensor(tensor):
@@ -94,5 +94,5 @@ class ImageModel(keras.Model):
             self.preprocessing = type(self.preprocessing).load(dir_path)
 
 
-# What a `.h5` file of Keras 2's kind calls it, which knows no packages.
+# Its name in a legacy `.h5` file (Keras 2), which has no package names.
 keras.saving.get_custom_objects()["ImageModel"] = ImageModel

@@ -44,9 +44,9 @@ def imagenet_resnet(
     """Build a network of the family with random weights.
 
     Args:
-        depth: int, of `DEPTHS`.
+        depth: int, a key of `DEPTHS`.
         width: float, the paper's k.
-        normalization: `Preprocessing` that the network does by itself, or None.
+        normalization: `Preprocessing` that the network does itself, or None.
 
     The other arguments are those of `keras_wrn.WideResNet50_2`.
     """
@@ -81,6 +81,6 @@ def imagenet_resnet(
 
 
 def resnet_name(depth, width):
-    """What a network of the family is called."""
+    """The name of a network of the family."""
     check_width(width, STEM)
     return f"wide_resnet{depth}_{width:g}"

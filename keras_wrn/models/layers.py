@@ -1,4 +1,4 @@
-"""Convolution, batch norm and padding of a WRN: every default, written once.
+"""Convolution, batch norm and padding of a WRN: every default in one place.
 
 Images are channels last throughout, whatever `keras.config.image_data_format()` says.
 """
@@ -9,7 +9,7 @@ from keras import ops
 from keras_wrn.kernels import fused_batch_norm, on_tensorflow, replica_dropout, replicas
 from keras_wrn.models.convolution import CHANNELS_LAST, Conv2D
 
-# He et al. with fan-in, *untruncated*, as models/wide-resnet.lua draws it since 2016-09-08.
+# He et al. with fan-in, *untruncated*, as models/wide-resnet.lua has drawn it since 2016-09-08.
 CONV_INITIALIZER = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
 # Torch7's nn.Linear: U(-1/sqrt(in), 1/sqrt(in)).
 DENSE_INITIALIZER = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
@@ -23,8 +23,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     - the moving variance is the *unbiased* one (divided by n - 1), as in Torch and in
       TensorFlow's fused kernel, on every backend;
-    - on TensorFlow it runs that fused kernel, except where statistics are synchronised, the
-      dtype is float64 or the input is not an image batch: there the decomposed formula runs;
+    - on TensorFlow it runs that fused kernel, unless statistics are synchronised, the dtype is
+      float64 or the input is not an image batch; then the decomposed formula runs;
     - unsynchronised moving statistics are averaged over the replicas of a
       `tf.distribute` strategy, where Keras keeps those of replica 0.
 
@@ -33,7 +33,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             Torch's 0.1.
         epsilon: float, added to the variance.
         gamma_initializer: initializer of the scale. The authors' code draws it from U(0, 1)
-            (torch7's default); the ImageNet family has ones.
+            (torch7's default); the ImageNet family uses ones.
         **kwargs: those of `keras.layers.BatchNormalization`.
 
     Source: Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167.
@@ -85,7 +85,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return y
 
     def _decomposed(self, inputs, training):
-        # Not keras.backend.result_type: off TensorFlow it takes float64 down to float32.
+        # Not keras.backend.result_type: off TensorFlow it lowers float64 to float32.
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         x = ops.cast(inputs, "float64" if dtype == "float64" else "float32")
         mean, variance = self.moving_mean, self.moving_variance
@@ -118,10 +118,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable("keras_wrn")
 class Dropout(keras.layers.Dropout):
-    """Dropout whose mask is another one on each replica of a `tf.distribute` strategy.
+    """Dropout with a different mask on each replica of a `tf.distribute` strategy.
 
-    `keras.layers.Dropout` (3.15) draws from a state that all replicas share, and so the same mask
-    on each of them. On one device this is that layer.
+    `keras.layers.Dropout` (3.15) draws from a state that all replicas share, so every replica gets
+    the same mask. On one device the two layers are the same.
 
     Args:
         rate: float in [0, 1].
@@ -168,13 +168,13 @@ def conv(x, filters, kernel_size, strides=1, strided_padding="torch", *, name):
 
 def batch_norm(x, gamma_initializer="ones", *, name):
     """Normalise x (batch, height, width, channels) over all but its channels."""
-    # A copy: an initializer that serves two layers draws the same numbers twice.
+    # A copy: an initializer shared by two layers draws the same numbers twice.
     gamma_initializer = keras.initializers.get(gamma_initializer).clone()
     return BatchNormalization(gamma_initializer=gamma_initializer, name=name)(x)
 
 
 def activate(x, activation, *, name):
-    """Apply an activation to x: Keras' name of one, or "leaky_relu:0.1" with its negative slope."""
+    """Apply an activation to x: a Keras name, or "leaky_relu:0.1" with its negative slope."""
     if isinstance(activation, str) and activation.startswith("leaky_relu:"):
         try:
             slope = float(activation.partition(":")[2])
@@ -194,7 +194,7 @@ def at_least_float32():
 
 
 def classifier(x, classes, activation, *, name="predictions"):
-    """The fully connected layer on top, at least in float32 whatever the dtype policy."""
+    """The fully connected layer on top, in at least float32 whatever the dtype policy."""
     return keras.layers.Dense(
         int(classes),
         activation=activation,

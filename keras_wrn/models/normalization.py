@@ -1,4 +1,4 @@
-"""Normalisation inside a network, which then takes pixels of 0..255."""
+"""Normalisation inside a network, which then takes pixels in 0..255."""
 
 import keras
 import numpy as np
@@ -9,14 +9,14 @@ LAYER = "normalize"
 
 @keras.saving.register_keras_serializable("keras_wrn")
 class Normalization(keras.layers.Layer):
-    """Normalise pixels (batch, height, width, channels) of 0..255; the same shape.
+    """Normalise pixels (batch, height, width, channels) in 0..255, keeping the shape.
 
     It is what `include_preprocessing=True` puts before a network, and what
-    `keras_wrn.Preprocessing.normalize` does outside of one. Not `keras.layers.Rescaling`, which
-    takes `keras.config.image_data_format()` for the place of the channels.
+    `keras_wrn.Preprocessing.normalize` does outside of one. `keras.layers.Rescaling` would not do:
+    it takes the channel axis from `keras.config.image_data_format()`.
 
     Args:
-        mean, std: a float for each channel, of pixels in 0..1.
+        mean, std: a float for each channel, for pixels in 0..1.
         **kwargs: those of `keras.layers.Layer`.
 
     Example:
@@ -46,13 +46,13 @@ class Normalization(keras.layers.Layer):
 
 
 def normalizes(model):
-    """Whether a model normalises by itself, so that it takes pixels of 0..255."""
+    """Whether a model normalises its own inputs, so that it takes pixels in 0..255."""
     return isinstance(model, keras.Model) and any(
         isinstance(layer, Normalization) for layer in flat_layers(model)
     )
 
 
 def flat_layers(model):
-    """The layers of a model, in place of a model inside it those of that one."""
+    """The layers of a model, with models inside it replaced by their own layers."""
     for layer in model.layers:
         yield from flat_layers(layer) if isinstance(layer, keras.Model) else (layer,)

@@ -10,7 +10,7 @@ STAGE = re.compile(r"(?:group|stage)(\d+)_block(\d+)_")
 
 
 def stage_outputs(model, activated=False):
-    """The Keras tensors that a network's stages end in, by stage; 0 is the stem.
+    """The Keras tensors that a network's stages end in, by stage number; 0 is the stem.
 
     Raises:
         ValueError: the model is not a network of this package.
@@ -35,10 +35,10 @@ def stage_outputs(model, activated=False):
 
 
 def freeze_stages(model, count):
-    """Keep the stem and the first stages of a network from training, and only them, in place.
+    """Freeze the stem and the first stages of a network, and only those, in place.
 
-    Their batch norms use the moving statistics, in training too, and leave them as they are.
-    Dropout in them, where the network has any, stays.
+    Their batch norms use the moving statistics, in training too, and do not update them. Dropout in
+    them, if the network has any, stays on.
 
     Args:
         model: a network of this package.
@@ -70,7 +70,7 @@ def check_stages(model, count):
 
 
 def below(layer, count, model):
-    """Whether a layer is of the stem or one of the first `count` stages of a model."""
+    """Whether a layer belongs to a model's stem or to one of its first `count` stages."""
     match = STAGE.match(layer.name)
     stem = layer.name in ("conv1", "bn1") and count
     final = layer.name == "bn_final" and count == max(stage_outputs(model))
@@ -78,7 +78,7 @@ def below(layer, count, model):
 
 
 def copied(model):
-    """The same functional model with weights of its own, of the same values; frozen as it is."""
+    """A copy of a functional model with its own, equal weights; frozen layers stay frozen."""
     copy = keras.models.clone_model(model)
     for variable, value in zip(copy.variables, model.variables, strict=True):
         variable.assign(value)
@@ -86,10 +86,10 @@ def copied(model):
 
 
 def copy_trunk(source, model):
-    """Give a network the weights of another of the same kind, but for the classifier.
+    """Copy all weights except the classifier's from another network of the same kind.
 
     Raises:
-        ValueError: the networks differ; the message lists the layers and how.
+        ValueError: the networks differ; the message lists how, layer by layer.
     """
     kinds = keras.layers.Conv2D, keras.layers.BatchNormalization, keras.layers.Activation
     theirs = {layer.name: layer for layer in source.layers if isinstance(layer, kinds)}
@@ -111,7 +111,7 @@ def copy_trunk(source, model):
 
 
 def _described(layer):
-    """What two layers of the same name have to have in common."""
+    """What two layers of the same name must have in common."""
     if layer is None:
         return "absent"
     config = layer.get_config()

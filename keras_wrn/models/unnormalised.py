@@ -1,4 +1,4 @@
-"""Images that were plainly not normalised, on their way into a network that wants them so."""
+"""Warns when a network that expects normalised images gets ones that clearly are not."""
 
 import sys
 import warnings
@@ -6,21 +6,21 @@ import warnings
 import keras
 import numpy as np
 
-IMAGES = 32  # of an array, or of each batch of a dataset, that are looked at
+IMAGES = 32  # how many are checked of an array, or of each batch of a dataset
 FAR = 10  # times the largest value that normalising a pixel gives
 
 
 def watched(model, x):
-    """Look at what a model with preprocessing is given, and warn, once a model.
+    """Check what a model with preprocessing is given, and warn, once per model.
 
     Args:
         model: an `ImageModel`.
         x: what `fit`, `evaluate` or `predict` takes. Arrays, tensors, `keras.utils.PyDataset`s and
-            `tf.data.Dataset`s are looked at; of these each batch as it comes, for reading one ahead
-            would change what the next epochs read.
+            `tf.data.Dataset`s are checked; the last batch by batch as they come, because reading
+            one ahead would change what the next epochs read.
 
     Returns:
-        What to give to Keras in place of x.
+        What to give to Keras instead of x.
     """
     preprocessing = model.preprocessing
     if preprocessing is None or preprocessing.in_model or model.warned:

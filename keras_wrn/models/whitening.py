@@ -5,18 +5,18 @@ import numpy as np
 from keras import ops
 
 STEM = "conv1"
-IMAGES = 5000  # that the covariance is taken from, about
-PART = 100  # that are normalised at once
-EPSILON = 1e-2  # of the mean square of a pixel, added to the eigenvalues
+IMAGES = 5000  # about how many the covariance is computed from
+PART = 100  # how many are normalised at a time
+EPSILON = 1e-2  # times a pixel's mean square, added to the eigenvalues
 
 
 @keras.saving.register_keras_serializable("keras_wrn")
 class WhitenedConv2D(keras.layers.Conv2D):
-    """A convolution that learns what multiplies whitened patches in place of the patches.
+    """A convolution whose trained weights multiply whitened patches instead of the patches.
 
-    Its kernel is W M: W, `whitening`, stays as it is set, and M is trained. That is the same family
-    of functions as the plain convolution, whose kernel is `kernel`, but gradient descent finds its
-    way faster, for the pixels of a patch are nearly equal and whitened ones are not.
+    Its kernel is W M: W, `whitening`, is fixed, and M is trained. That is the same family of
+    functions as the plain convolution, whose kernel is `kernel`, but gradient descent makes faster
+    progress, because the pixels of a patch are nearly equal and whitened ones are not.
 
     Args:
         *args, **kwargs: those of `keras.layers.Conv2D`.
@@ -47,7 +47,7 @@ class WhitenedConv2D(keras.layers.Conv2D):
         whitening = ops.cast(self.whitening, flat.dtype)
         return ops.reshape(ops.matmul(whitening, flat), learned.shape)
 
-    # Conv2D saves and loads its kernel and bias alone.
+    # Conv2D saves and loads only its kernel and bias.
     def save_own_variables(self, store):
         keras.layers.Layer.save_own_variables(self, store)
 
@@ -56,12 +56,12 @@ class WhitenedConv2D(keras.layers.Conv2D):
 
 
 def whiten_stem(model, preprocessing, images):
-    """Rebuild an untrained model with a `WhitenedConv2D` for its first convolution.
+    """Rebuild an untrained model with a `WhitenedConv2D` as its first convolution.
 
     Args:
         model: functional `keras.Model` whose first convolution is called conv1.
         preprocessing: `Preprocessing` of its inputs.
-        images: uint8 (n, height, width, channels), of which about 5,000 are looked at.
+        images: uint8 (n, height, width, channels), of which about 5,000 are used.
     """
 
     def rebuilt(layer):
@@ -70,13 +70,13 @@ def whiten_stem(model, preprocessing, images):
 
     model = keras.models.clone_model(model, clone_function=rebuilt)
     stem = model.get_layer(STEM)
-    chosen = images[:: max(1, len(images) // IMAGES)]  # those of a folder come class by class
+    chosen = images[:: max(1, len(images) // IMAGES)]  # a folder's images come class by class
     stem.whitening.assign(whitening_of(chosen, preprocessing, stem.kernel_size))
     return model
 
 
 def whitening_of(images, preprocessing, kernel_size):
-    """The symmetric matrix that makes the patches of normalised images white.
+    """The symmetric matrix that whitens the patches of normalised images.
 
     Args:
         images: uint8 (n, height, width, channels).

@@ -28,10 +28,10 @@ def wide_resnet(
     classifier_activation="softmax", activation="relu", strided_padding="torch", name=None,
     normalization=None,
 ):  # fmt: skip
-    """Build WRN-n-k with random weights: see `keras_wrn.WideResNet`, which has its arguments.
+    """Build WRN-n-k with random weights: see `keras_wrn.WideResNet` for the arguments.
 
     Args:
-        normalization: `Preprocessing` that the network does by itself, or None.
+        normalization: `Preprocessing` that the network does itself, or None.
     """
     kernels = parse_block(block)
     num_blocks = _blocks_per_group(depth, num_blocks)
@@ -62,7 +62,7 @@ def wide_resnet(
 
 
 def wrn_name(depth, width):
-    """What a network of the family is called."""
+    """The name of a network of the family."""
     check_width(width, GROUP_FILTERS[0])
     return f"wrn_{depth}_{width:g}"
 

@@ -14,7 +14,7 @@ STEM = "conv1"  # which is left to SGD
 
 @keras.saving.register_keras_serializable("keras_wrn")
 class Muon(SGD):
-    """Muon for the kernels of convolutions, `keras_wrn.SGD` for all else.
+    """Muon for convolution kernels, `keras_wrn.SGD` for everything else.
 
     A kernel W of `filters` output channels, with gradient g and momentum m, takes the step
 
@@ -23,19 +23,19 @@ class Muon(SGD):
         W = W - r O(g + m v)
 
     where O makes the flattened kernel (filters, fan-in) nearly orthogonal, by three Newton-Schulz
-    iterations, and r is `kernel_rate` times the learning rate. The kernel does not decay, and its
-    norm is set anew in each step: the first of them changes what trained weights compute. The
-    convolution called conv1 is left to SGD.
+    iterations, and r is `kernel_rate` times the learning rate. The kernel does not decay, and each
+    step resets its norm, so the first step changes what trained weights compute. The convolution
+    called conv1 is left to SGD.
 
     Args:
         learning_rate: float or `LearningRateSchedule`, the rate of SGD.
-        kernel_rate: float, the rate of the kernels over that of SGD.
+        kernel_rate: float, the kernels' rate as a multiple of SGD's.
         kernel_momentum: float in [0, 1), the momentum m of the kernels, always Nesterov's.
-        **kwargs: those of `keras_wrn.SGD`, but `reset_momentum_on_drop`.
+        **kwargs: those of `keras_wrn.SGD`, except `reset_momentum_on_drop`.
 
     Raises:
-        ValueError: a negative `kernel_rate`, a `kernel_momentum` outside [0, 1), or what
-            `keras_wrn.SGD` refuses.
+        ValueError: a negative `kernel_rate`, a `kernel_momentum` outside [0, 1), or anything that
+            `keras_wrn.SGD` rejects.
 
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon, and its use for CIFAR-10
     in airbench.
@@ -98,7 +98,7 @@ class Muon(SGD):
 
 
 def orthogonal(matrix):
-    """About the nearest orthogonal matrix, by Newton-Schulz; small directions stay smaller."""
+    """Roughly the nearest orthogonal matrix, by Newton-Schulz; small directions stay smaller."""
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] >= matrix.shape[1]
     x = matrix / (ops.sqrt(ops.sum(ops.square(matrix))) + 1e-7)

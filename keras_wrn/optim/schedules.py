@@ -13,12 +13,12 @@ def epochs_of(fraction: float, epochs: int) -> int:
 
 @keras.saving.register_keras_serializable("keras_wrn")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """A straight line up from `start * peak` to the peak, and a straight line down to 0.
+    """A linear rise from `start * peak` to the peak, then a linear fall to 0.
 
     Args:
         peak: float, the highest rate.
         total_steps: int, steps of the run; the rate of the last one is peak / (steps going down).
-        warmup: float in [0, 1), the share of the steps that go up.
+        warmup: float in [0, 1), the share of the steps in which the rate rises.
         start: float, the share of the peak to start from.
 
     Source: Smith & Topin 2018, https://arxiv.org/abs/1708.07120; linear decay to zero: Li et al.
@@ -58,11 +58,11 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable("keras_wrn")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Another schedule, begun gently: its rate times a factor that rises in a straight line to 1.
+    """Another schedule with a warmup: its rate times a factor that rises linearly to 1.
 
     Args:
         schedule: `LearningRateSchedule`.
-        steps: int, after how many steps the factor is 1.
+        steps: int, the number of steps until the factor is 1.
         start: float, the factor of the first step.
 
     Source: Goyal et al. 2017, https://arxiv.org/abs/1706.02677: 5 epochs, from 1 / scale.
@@ -94,7 +94,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def scaled_schedule(config, learning_rate, scale, epochs, steps_per_epoch):
-    """`build_schedule` for `scale` times the rate, where that is more after 5 epochs of rising."""
+    """`build_schedule` for `scale` times the rate, with a warmup of 5 epochs if that is more."""
     schedule = build_schedule(config, learning_rate * scale, epochs, steps_per_epoch)
     if scale <= 1:
         return schedule
@@ -102,7 +102,7 @@ def scaled_schedule(config, learning_rate, scale, epochs, steps_per_epoch):
 
 
 def build_schedule(config, learning_rate, epochs, steps_per_epoch):
-    """Make the `LearningRateSchedule` of a `ScheduleConfig` for a run of so many epochs."""
+    """Make the `LearningRateSchedule` of a `ScheduleConfig` for a run of `epochs`."""
     return KINDS[config.kind](config, learning_rate, epochs, steps_per_epoch)
 
 

@@ -9,7 +9,7 @@ from keras import ops
 from keras_wrn.kernels import momentum_step, on_tensorflow, replicas
 
 # A constant rate that falls by more than this share is a drop of a step schedule. The rate of a
-# smooth schedule differs at every step; near its end it falls as steeply, and that is no drop.
+# smooth schedule changes at every step; near its end it falls as steeply, but that is not a drop.
 DROP = 0.1
 
 
@@ -23,8 +23,8 @@ class SGD(keras.optimizers.Optimizer):
         v = m v + g
         w = w - r (g + m v)      (Nesterov; without: w - r v)
 
-    `keras.optimizers.SGD` differs twice: its `weight_decay` is decoupled (about ten times weaker
-    at momentum 0.9), and it keeps the rate inside v, so that the two part at a drop of the rate.
+    `keras.optimizers.SGD` differs in two ways: its `weight_decay` is decoupled (about ten times
+    weaker at momentum 0.9), and it keeps the rate inside v, so the two diverge when the rate drops.
 
     Args:
         learning_rate: float, or a `keras.optimizers.schedules.LearningRateSchedule`.
@@ -36,17 +36,17 @@ class SGD(keras.optimizers.Optimizer):
             decay all parameters.
         reset_momentum_on_drop: bool, whether v is cleared when a constant rate falls by more than
             10 %, as the authors' Lua code does at each milestone. Smooth schedules keep v: a rate
-            is constant when it has stood for two steps or more.
-        lr_multipliers: dict from a prefix of a layer's name to the factor on its rate, such as
-            `{"group1": 0.1}`. The longest matching prefix counts; a number at its end is whole:
-            "stage3_block1" is not that of "stage3_block12". A variable's own name, such as
-            "beta", stands for all that are called so and no prefix matches.
+            counts as constant once it has held for two steps.
+        lr_multipliers: dict from a layer name prefix to the factor on its rate, such as
+            `{"group1": 0.1}`. The longest matching prefix counts; a number at its end must match
+            whole: "stage3_block1" does not match "stage3_block12". A variable's own name, such as
+            "beta", applies to all variables of that name that no prefix matches.
         **kwargs: those of `keras.optimizers.Optimizer` (`clipnorm`, `use_ema`, ...).
 
     Raises:
-        ValueError: a momentum outside [0, 1), a negative weight decay or multiplier; once it
-            meets the model, a prefix that no layer has, or `gradient_accumulation_steps` on several
-            replicas.
+        ValueError: a momentum outside [0, 1), a negative weight decay or multiplier; once it is
+            built for a model, a prefix that no layer has, or `gradient_accumulation_steps` on
+            several replicas.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html and train.lua of
     the authors' code.
@@ -84,7 +84,7 @@ class SGD(keras.optimizers.Optimizer):
                 "`lr_multipliers` should map prefixes of layer names to factors of 0 or more. "
                 f"Received: lr_multipliers={lr_multipliers!r}"
             )
-        # The base class is told of no weight decay: its own is decoupled, and would come on top.
+        # The base class gets no weight decay: its own is decoupled, and would be added on top.
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         if reset_momentum_on_drop and self.gradient_accumulation_steps:
             raise ValueError(
@@ -129,10 +129,10 @@ class SGD(keras.optimizers.Optimizer):
             )
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
-        """Keep variables from decaying; before the optimizer is built, as Keras documents it.
+        """Exclude variables from weight decay, before the optimizer is built, as Keras documents.
 
         Raises:
-            ValueError: the optimizer is built.
+            ValueError: the optimizer is already built.
         """
         if self.built:
             raise ValueError(
@@ -193,17 +193,17 @@ class SGD(keras.optimizers.Optimizer):
 
 
 def path_of(variable):
-    """The path of a Keras variable, such as conv1/kernel; of a bare `tf.Variable` its name."""
+    """The path of a Keras variable, such as conv1/kernel; for a bare `tf.Variable`, its name."""
     return getattr(variable, "path", None) or variable.name.split(":")[0]
 
 
 def _names(path, key):
-    """Whether a key of `lr_multipliers` stands for the variable of a path."""
+    """Whether a key of `lr_multipliers` matches the variable at a path."""
     return _begins(path, key) or path.split("/")[-1] == key
 
 
 def _begins(path, prefix):
-    """Whether a path begins with a prefix, and not in the middle of a number."""
+    """Whether a path begins with a prefix that does not end in the middle of a number."""
     rest = path[len(prefix) :]
     inside = prefix[-1:].isdigit() and rest[:1].isdigit()
     return path.startswith(prefix) and not inside

@@ -1,4 +1,4 @@
-"""Weights in the layouts and files of others, and of Keras."""
+"""Weights in Keras files, and in the layouts and files of other projects."""
 
 from keras_wrn.errors import WeightsError
 from keras_wrn.weights.convert import load_torch_weights, save_torch_weights

@@ -1,4 +1,4 @@
-"""Which of the things in a checkpoint are the network's weights."""
+"""Finds the network's weights among the contents of a checkpoint."""
 
 import re
 
@@ -6,42 +6,42 @@ import numpy as np
 
 from keras_wrn.errors import WeightsError
 
-# Where published codes keep their tensors, the likelier first.
+# Keys under which published code keeps its tensors, the likeliest first.
 KEYS = (
     "state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "state_dict",
     "model_state_dict", "model", "params", "net", "net_state_dict", "network", "weights", "student",
 )  # fmt: skip
-AVERAGED = {"ema", "swa", "avg", "average", "averaged"}  # words of a key
+AVERAGED = {"ema", "swa", "avg", "average", "averaged"}  # words in a key
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 AVERAGING = ("steps", "n_averaged")  # counters of averaged weights, beside the tensors
 
 
 def choose(loaded, what="the checkpoint", weights=None):
-    """The tensors that are a network's weights, of what a checkpoint holds.
+    """Choose the tensors that are a network's weights from the contents of a checkpoint.
 
     Every dictionary of tensors in it counts, however deep. Averaged weights come first; then the
-    keys that published codes use. Of mmengine's files "state_dict" is taken: there it holds the
+    keys that published code uses. From mmengine's files "state_dict" is taken: there it holds the
     averaged weights, and "ema_state_dict" the others.
 
     Args:
-        loaded: what was read.
+        loaded: the checkpoint's contents.
         what: str, the file, for messages.
-        weights: str, the key of the weights to take, such as "model", or "train.model" of a
-            dictionary in another. None for the likeliest.
+        weights: str, the key of the weights to take, such as "model", or "train.model" for a nested
+            dictionary. None for the likeliest.
 
     Returns:
         dict from name to NumPy array, without prefixes that all names share ("module.", ...); the
         key it was taken from ("" for the whole); and the other keys that hold weights.
 
     Raises:
-        WeightsError: there are no tensors, or none of that key, or nothing tells which to take.
+        WeightsError: there are no tensors, or none under that key, or it is unclear which to take.
     """
     found = dict(_dictionaries(loaded, set()))
     if not found:
         raise WeightsError(
             f"There are no tensors in {what}. Expected a state dict. Received: {_kind(loaded)}"
         )
-    # Such as a number that is kept as a tensor beside a state dict.
+    # Drop others, such as a number that is kept as a tensor beside a state dict.
     most = max(map(_dimensions, found.values()))
     found = {key: value for key, value in found.items() if _dimensions(value) == most}
     if weights is not None and weights not in found:
@@ -68,7 +68,7 @@ def choose(loaded, what="the checkpoint", weights=None):
 
 
 def array(value):
-    """A tensor as a NumPy array; what NumPy has no floats for becomes float32."""
+    """A tensor as a NumPy array; float types that NumPy lacks become float32."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         return (value.float() if value.is_floating_point() else value).numpy()
@@ -85,7 +85,7 @@ def _tensors(found):
 
 
 def _dictionaries(found, seen, path=()):
-    """The dictionaries that hold tensors, by where they are."""
+    """The dictionaries that hold tensors, with the keys that lead to them."""
     if not isinstance(found, dict) or id(found) in seen:
         return
     seen.add(id(found))
@@ -98,12 +98,12 @@ def _dictionaries(found, seen, path=()):
 
 
 def _dimensions(found):
-    """Of how many dimensions its tensors are, at most 2: what is no matrix is no network."""
+    """The most dimensions of its tensors, capped at 2: a network has at least one matrix."""
     return min(2, max(len(value.shape) for _, value in _tensors(found)))
 
 
 def _rank(key, mmengine):
-    """How likely it is to be meant, the least first."""
+    """A sort key: the likeliest one to be meant is the smallest."""
     if key == "":
         return 1, ()
     parts = key.split(".")

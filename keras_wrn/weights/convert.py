@@ -1,4 +1,4 @@
-"""Weights between PyTorch checkpoints and the networks here."""
+"""Converts weights between PyTorch checkpoints and the networks here."""
 
 import os
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from keras_wrn.weights.layouts import TORCH, parse
 from keras_wrn.weights.naming import find_layout, input_constants, layout_of
 from keras_wrn.weights.reading import reading
 
-# The order of a tensor's axes there and here, by their number.
+# The order of a tensor's axes there and here, by the number of axes.
 TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 TO_KERAS = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 
 
 def load_torch_weights(model, path_or_state_dict, layout="auto", *, weights=None):
-    """Give a network the weights of a PyTorch checkpoint.
+    """Load the weights of a PyTorch checkpoint into a network.
 
     | layout        | networks                                                          |
     |---------------|-------------------------------------------------------------------|
@@ -31,27 +31,27 @@ def load_torch_weights(model, path_or_state_dict, layout="auto", *, weights=None
     | "deepmind"    | DeepMind's; needs a model built with `strided_padding="tf"` and,  |
     |               | as published, `activation="silu"`                                 |
 
-    Every tensor has to find its place. When one does not, the model is left as it was. Names tell
-    neither the activation nor how shortcuts are taken: see docs/checkpoints.md.
+    Every tensor must find its place. If one does not, the model is left unchanged. The names do not
+    tell the activation or what the shortcuts read: see docs/checkpoints.md.
 
     Args:
         model: a network of this package, built.
-        path_or_state_dict: the path of a safetensors file or of one of PyTorch's (see
-            `read_state_dict`), or a dict from name to array or tensor.
-        layout: str of the table, or "auto" to tell by the names.
-        weights: str, the key of the weights to take where there are several, such as "model"; None
-            for the averaged ones first.
+        path_or_state_dict: the path of a safetensors or PyTorch file (see `read_state_dict`), or a
+            dict from name to array or tensor.
+        layout: str from the table, or "auto" to tell it from the names.
+        weights: str, the key of the weights to take if there are several, such as "model"; None
+            prefers averaged ones.
 
     Returns:
         dict of `layout` (str) and `ignored`, a sorted list of the names of tensors that no network
-        here has a use for (counters of batches, the constants of the input, and the classifier
-        when the model has none). Where there were several sets of weights, also `taken` (str), the
-        key of those that were taken, and `others`, the list of the other keys.
+        here uses (batch counters, the input constants, and the classifier if the model has none).
+        If there were several sets of weights, also `taken` (str), the key of those that were taken,
+        and `others`, the list of the other keys.
 
     Raises:
-        OSError: no such file, or one that may not be read.
+        OSError: no such file, or no permission to read it.
         WeightsError: (a ValueError) a damaged file, an unknown layout, or tensors that are
-            missing, left over, of another shape or not finite, all of them listed.
+            missing, left over, of the wrong shape or not finite; the message lists them all.
 
     Source: the names of torchvision, timm, mmpretrain and mmrazor; and of
     https://github.com/xternalz/WideResNet-pytorch,
@@ -77,7 +77,7 @@ def load_torch_weights(model, path_or_state_dict, layout="auto", *, weights=None
 
 
 def assign(model, state, layout="auto", what="The checkpoint"):
-    """Give a network the tensors of a state dict; see `load_torch_weights`."""
+    """Load the tensors of a state dict into a network; see `load_torch_weights`."""
     layout, state = find_layout(state, layout)
     wanted = _tensors(model, layout)
     for layer, _ in wanted.values():
@@ -123,20 +123,22 @@ def assign(model, state, layout="auto", what="The checkpoint"):
 
 
 def save_torch_weights(model, path, layout="auto"):
-    """Write the weights of a network as a `.safetensors` file with the names of a layout.
+    """Write a network's weights to a `.safetensors` file with the names of a layout.
+
+    LoRA weights are added to the kernels that have them.
 
     Args:
         model: a network of this package, built.
-        path: the file to make; it ends in `.safetensors`. One that is there is not replaced.
-        layout: str, of the table in `load_torch_weights`; "auto" for "torchvision", or "xternalz"
+        path: the file to write; it ends in `.safetensors`. An existing file is not replaced.
+        layout: str, from the table in `load_torch_weights`; "auto" for "torchvision", or "xternalz"
             for a CIFAR network.
 
     Returns:
-        The name of the layout. LoRA is added to the kernels that have it.
+        The name of the layout.
 
     Raises:
-        WeightsError: (a ValueError) an unknown layout, or one of the other family of networks.
-        FileExistsError: there is something at `path`.
+        WeightsError: (a ValueError) an unknown layout, or one for the other family of networks.
+        FileExistsError: something is at `path` already.
 
     Example:
 
@@ -151,7 +153,7 @@ def save_torch_weights(model, path, layout="auto"):
     _check_padding(model, layout)
     state = {}
     for name, (layer, variable) in _tensors(model, layout).items():
-        # By its attribute, for there LoRA's part is added to a kernel.
+        # Through the attribute, which adds LoRA's part to a kernel.
         value = keras.ops.convert_to_numpy(getattr(layer, variable.name))
         state[name] = value.transpose(TO_TORCH[value.ndim])
     write_state_dict(state, path)
@@ -159,7 +161,7 @@ def save_torch_weights(model, path, layout="auto"):
 
 
 def describe(state, layout):
-    """Which network a checkpoint is of, in words such as "wrn_28_10 with 10 classes"."""
+    """Which network a checkpoint is for, in words such as "wrn_28_10 with 10 classes"."""
     groups = []
     for g in range(1, 5):
         blocks = 0

@@ -1,4 +1,4 @@
-"""State dicts in files: read and written."""
+"""Reads and writes state dicts in files."""
 
 import contextlib
 import hashlib
@@ -13,9 +13,9 @@ from keras_wrn.weights import pickled
 from keras_wrn.weights.choosing import choose
 from keras_wrn.weights.reading import reading
 
-CHECKSUM = "keras_wrn.sha256"  # in the metadata of the files that are written here
+CHECKSUM = "keras_wrn.sha256"  # in the metadata of files written here
 OTHERWISE = "no checkpoint of PyTorch or safetensors"
-TYPES = {  # what safetensors calls them, where NumPy does not
+TYPES = {  # from safetensors' names to those of NumPy and ml_dtypes
     "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "BOOL": "bool",
     "F16": "float16", "F32": "float32", "F64": "float64", "I8": "int8", "I16": "int16",
     "I32": "int32", "I64": "int64", "U8": "uint8", "U16": "uint16", "U32": "uint32",
@@ -37,23 +37,23 @@ ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 
 
 def read_state_dict(path, weights=None):
-    """Read the tensors of a checkpoint: a safetensors file, or one of PyTorch's of any name.
+    """Read the tensors of a checkpoint: a safetensors or PyTorch file of any name.
 
-    Of a pickled file only tensors are made. Whatever else it names is never called.
+    From a pickled file only tensors are built. Anything else that it names is never called.
 
     Args:
-        path: the file. Its content tells what it is; its name may be any.
-        weights: str, the key of the weights to take where there are several, such as "model". None
-            for the averaged ones ("state_dict_ema", "ema_model", ...), and where there are none
-            for the usual ("state_dict", "model", ...).
+        path: the file. Its content tells the format; its name may be anything.
+        weights: str, the key of the weights to take if there are several, such as "model". None for
+            the averaged ones ("state_dict_ema", "ema_model", ...), or if there are none, the usual
+            ones ("state_dict", "model", ...).
 
     Returns:
         dict from name to NumPy array, without prefixes that all names share ("module.", ...).
 
     Raises:
-        OSError: no such file, or one that may not be read.
+        OSError: no such file, or no permission to read it.
         WeightsError: (a ValueError) a damaged file, one of another kind, one without tensors or
-            without those of the key, one whose checksum is wrong, or a missing package.
+            without that key, one with a wrong checksum, or a missing package.
 
     Example:
 
@@ -66,14 +66,14 @@ def read_state_dict(path, weights=None):
 
 
 def among(what, taken, others):
-    """A file's name, and which of its weights were taken where there are several, for messages."""
+    """A file's name, and which of several sets of weights were taken from it, for messages."""
     if not others:
         return what
     return f"{what}, of which {taken!r} was taken and not {', '.join(map(repr, others))},"
 
 
 def read_checkpoint(path, weights=None):
-    """The tensors as `read_state_dict` has them, their key ("" for the whole), the other keys."""
+    """The tensors as in `read_state_dict`, their key ("" for the whole file) and the other keys."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected a checkpoint file. Received: {path}")
@@ -92,7 +92,7 @@ def sha256(path):
 
 
 def _check_published(path):
-    """Compare a published file with the hash in its name; the older ones have no other checksum."""
+    """Compare a published file with the hash in its name; older ones have no other checksum."""
     digest = path.stem.rpartition("-")[2]
     if path.name in PUBLISHED and not sha256(path).startswith(digest):
         raise WeightsError(
@@ -102,7 +102,7 @@ def _check_published(path):
 
 
 def _is_safetensors(path):
-    """Whether a file is one of safetensors, by its content; by its name where that says nothing."""
+    """Whether a file is a safetensors file, by its content; by its name if that is unclear."""
     with open(path, "rb") as file:
         begin = file.read(9)
     if begin[8:] == b"{":  # after the length of the header
@@ -140,7 +140,7 @@ def _read_safetensors(path):
 def write_state_dict(state, path):
     """Write a dict from name to NumPy array as a `.safetensors` file, aside and then renamed.
 
-    Its metadata has a checksum of the weights, which `read_state_dict` looks at.
+    Its metadata has a checksum of the weights, which `read_state_dict` checks.
     """
     if Path(path).suffix != ".safetensors":
         raise WeightsError(f"Expected a path that ends in .safetensors. Received: {path}")

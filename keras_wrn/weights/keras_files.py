@@ -1,4 +1,4 @@
-"""Files of Keras, looked at before Keras reads them: whole, and not larger than they seem."""
+"""Keras files, checked before Keras reads them: whole, and not larger than they seem."""
 
 import io
 import zipfile
@@ -13,18 +13,18 @@ from keras_wrn.weights.reading import reading
 
 MODEL = "what `model.save` writes"
 WEIGHTS = "what `model.save_weights` writes"
-HDF5 = b"\x89HDF\r\n\x1a\n"  # what such a file begins with
+HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of such a file
 MEMBER = "model.weights.h5"
 
 
 def read_model(path):
-    """The model of a `.keras` file, or of a `.h5` file of Keras 2's kind, not compiled.
+    """The model in a `.keras` file or a legacy Keras 2 `.h5` file, not compiled.
 
-    The checksums of a `.keras` archive are all looked at first, its weights' among them.
+    All checksums of a `.keras` archive are checked first, those of its weights too.
 
     Raises:
-        PermissionError: this user may not read it.
-        WeightsError: (a ValueError) anything else that is wrong with it.
+        PermissionError: this user may not read the file.
+        WeightsError: (a ValueError) anything else is wrong with the file.
     """
     path = Path(path)
     with reading(path, f"not {MODEL}"):
@@ -33,11 +33,11 @@ def read_model(path):
 
 
 def load_weights(model, path):
-    """Give a network the weights of a `.weights.h5`, `.weights.json` (in parts) or `.keras` file.
+    """Load a network's weights from a `.weights.h5`, `.weights.json` (sharded) or `.keras` file.
 
     Raises:
-        PermissionError: this user may not read it.
-        WeightsError: (a ValueError) no such file, a damaged one, or one of another network.
+        PermissionError: this user may not read the file.
+        WeightsError: (a ValueError) no such file, a damaged one, or one for another network.
     """
     path = Path(path)
     if not path.is_file():
@@ -53,7 +53,7 @@ def load_weights(model, path):
 
 
 def _check_model(path):
-    with open(path, "rb"):  # which says so where it may not be read
+    with open(path, "rb"):  # raises if it may not be read
         pass
     if h5py.is_hdf5(path):
         return _check_h5(path, path)
@@ -67,12 +67,12 @@ def _check_model(path):
                     raise WeightsError(f"{path} is damaged: its {MEMBER} is not of Keras.")
         check_archive(archive, path)
         if has_weights:
-            with io.BytesIO(archive.read(MEMBER)) as member:  # in the archive each seek takes long
+            with io.BytesIO(archive.read(MEMBER)) as member:  # in the archive each seek is slow
                 _check_h5(member, path)
 
 
 def _check_h5(file, path):
-    """Raise a WeightsError where arrays would be much larger than their file."""
+    """Raise a WeightsError if arrays would be much larger than their file."""
     with h5py.File(file) as opened:
         sizes = []
 

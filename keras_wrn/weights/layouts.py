@@ -20,14 +20,14 @@ class Layout:
     """The names of one layout.
 
     Args:
-        name: str, what the layout is called.
+        name: str, the layout's name.
         family: "cifar" for the networks of `WideResNet`, "imagenet" for the others.
         names: dict from a kind of layer here to the module there. `{g}`, `{b}` and `{i}` stand for
             the group (or stage), the block and the layer in it, counted from 1, and `{g0}`,
             `{b0}`, `{i0}` for the same counted from 0.
         strided_padding, activation: what the networks of the layout were trained with.
         bare: kinds whose tensor has the module's name, without ".weight".
-        ignored: shell patterns of the names of tensors that no network here has a use for.
+        ignored: shell patterns for the names of tensors that no network here uses.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Layout:
     ignored: tuple[str, ...] = (COUNTERS,)
 
     def tensor(self, kind, variable="kernel", g=1, b=1, i=1):
-        """The name of a tensor of a kind of layer."""
+        """The name of a tensor in a kind of layer."""
         module = self.names[kind].format(g=g, b=b, i=i, g0=g - 1, b0=b - 1, i0=i - 1)
         return module if kind in self.bare else f"{module}.{TORCH[variable]}"
 
@@ -50,7 +50,7 @@ class Layout:
         return all(name in state for name in names)
 
     def ignores(self, name):
-        """Whether a tensor is one of those that no network here has a use for."""
+        """Whether a tensor is one that no network here uses."""
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.ignored)
 
 
@@ -109,21 +109,21 @@ LAYOUTS = {
     layout.name: layout
     for layout in (
         Layout("torchvision", "imagenet", TORCHVISION),
-        # Before mmrazor's, whose names are among these.
+        # Before mmrazor's: the names that identify mmrazor's occur here too.
         Layout("mmpretrain", "imagenet", MMPRETRAIN),
         Layout("mmrazor", "cifar", MMRAZOR),
-        # TRADES' code, and RobustBench's after it, keep a group that is never called.
+        # TRADES' code, and RobustBench's after it, keeps a group that is never called.
         Layout("xternalz", "cifar", XTERNALZ, ignored=(COUNTERS, "sub_block1.*")),
         Layout("functional", "cifar", FUNCTIONAL, bare=("conv1", "conv", "shortcut")),
-        # The constants of the input are buffers there, and in `Preprocessing` here.
-        # Its published networks have Swish, which no tensor tells.
+        # The input constants are buffers there, and in `Preprocessing` here. Its published networks
+        # use Swish, which no tensor shows.
         Layout("deepmind", "cifar", DEEPMIND, "tf", "silu", ignored=(COUNTERS, "mean", "std")),
     )
 }
 
 
 def parse(layer_name):
-    """A layer's name here as its kind, group, block and number: ("conv", 2, 1, 1) and so on."""
+    """Split a layer's name here into kind, group, block and number, such as ("conv", 2, 1, 1)."""
     match = re.fullmatch(r"(?:group|stage)(\d+)_block(\d+)_([a-z_]+?)(\d*)", layer_name)
     if match is None:
         return layer_name, 1, 1, 1

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint by the names of one layout, whatever stands around those names."""
+"""A checkpoint's tensors by the names of one layout, whatever prefixes those names have."""
 
 import numpy as np
 
@@ -10,20 +10,20 @@ CONSTANTS = (("mean", "std"), ("mu", "sigma"))  # what the input is normalised w
 
 
 def layout_of(name):
-    """The layout of a name."""
+    """Return a layout by name."""
     if name not in LAYOUTS:
         raise WeightsError(f"`layout` should be one of {sorted(LAYOUTS)}. Received: {name!r}")
     return LAYOUTS[name]
 
 
 def find_layout(state, name="auto"):
-    """The layout of a state dict, and the state dict by the names of that layout.
+    """The layout of a state dict, and the state dict with the names of that layout.
 
-    What all names of the network begin with ("1.", "encoder.", "backbone.") is taken off, and a
-    classifier of another usual name ("linear", "output") gets the layout's.
+    A prefix of all the network's names ("1.", "encoder.", "backbone.") is removed, and a classifier
+    with another common name ("linear", "output") gets the layout's.
 
     Raises:
-        WeightsError: the names are of no layout, of another one, or of several networks.
+        WeightsError: the names fit no layout, or another one, or are those of several networks.
     """
     layouts = list(LAYOUTS.values()) if name == "auto" else [layout_of(name)]
     for layout in layouts:
@@ -51,11 +51,11 @@ def find_layout(state, name="auto"):
 
 
 def input_constants(state):
-    """The names and values of the buffers that the input is normalised with there.
+    """The names and values of the buffers that a checkpoint's network normalises its input with.
 
     Returns:
-        The set of their names; and (mean, std), two tuples of one number a channel for pixels in
-        0..1, or None where there are no such buffers.
+        The set of their names; and (mean, std), two tuples with one number per channel, for pixels
+        in 0..1, or None if there are no such buffers.
     """
     for name in sorted(state):
         *path, last = name.split(".")
@@ -65,7 +65,7 @@ def input_constants(state):
                 continue
             mean, std = (np.asarray(state[x], "float64").ravel() for x in (name, other))
             if len(mean) == len(std) and len(mean) in (1, 3):
-                scale = 255 if mean.max() > 1 else 1  # of pixels in 0..255
+                scale = 255 if mean.max() > 1 else 1  # for pixels in 0..255
                 return {name, other}, tuple(tuple((x / scale).tolist()) for x in (mean, std))
     return set(), None
 
@@ -82,7 +82,7 @@ def _without(state, prefix):
 
 
 def _with_head(state, layout):
-    """The state dict with its classifier, where it has one of another name, under the layout's."""
+    """The state dict with its classifier renamed to the layout's name, if it has another."""
     head = layout.names["predictions"]
     if f"{head}.weight" in state:
         return state

@@ -1,4 +1,4 @@
-"""PyTorch's files, read without running what they say or taking the memory that they ask for."""
+"""PyTorch files, read without running their code or allocating the memory they ask for."""
 
 import math
 import pickle
@@ -8,13 +8,13 @@ import zipfile
 
 from keras_wrn.errors import WeightsError
 
-ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # what a file begins with: PyTorch's since 1.6, and before
-UNPACKED = 4  # times its size that a file may be once unpacked; PyTorch packs nothing
+ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # the first bytes of PyTorch's files since 1.6, and before
+UNPACKED = 4  # times a file's size that it may unpack to; PyTorch compresses nothing
 TYPES = re.compile(r"\w+Storage$|(bfloat|float|int|uint|complex)\d+\w*$|bool$")
 SAFE = {
     ("collections", "OrderedDict"),
     ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_tensor_v3"),  # of float8
+    ("torch._utils", "_rebuild_tensor_v3"),  # for float8
     ("torch.storage", "UntypedStorage"),
     ("torch._utils", "_rebuild_parameter"),
     ("torch.serialization", "_get_layout"),
@@ -24,8 +24,7 @@ SAFE = {
 
 
 class _Inert:
-    """What stands for every global of a file that is not a tensor: it takes anything, and does
-    nothing."""
+    """Replaces every global in a file that is not a tensor: it takes anything and does nothing."""
 
     def __new__(cls, *_, **__):
         return object.__new__(cls)
@@ -56,7 +55,7 @@ class _Inert:
 
 
 class _TensorsOnly(pickle.Unpickler):
-    """An unpickler that knows tensors and their containers, and takes all else for `_Inert`."""
+    """An unpickler that knows tensors and their containers, and makes all else `_Inert`."""
 
     def find_class(self, module, name):
         known = (module, name) in SAFE or (module == "torch" and TYPES.match(name))
@@ -64,7 +63,7 @@ class _TensorsOnly(pickle.Unpickler):
 
 
 class _Survey(pickle.Unpickler):
-    """An unpickler that makes nothing, and raises where a file asks for more than it can hold."""
+    """An unpickler that builds nothing, and raises if a file asks for more than it can hold."""
 
     def __init__(self, file, size):
         super().__init__(file)
@@ -84,7 +83,7 @@ class _Survey(pickle.Unpickler):
         numbers = math.prod(shape)
         self.numbers += numbers
         self._check(f"a tensor of the shape {tuple(shape)}", numbers)
-        # Several tensors may be of one storage, but not without end.
+        # Several tensors may share one storage, but not without limit.
         self._check("all its tensors", self.numbers, UNPACKED)
 
     def _check(self, what, numbers, times=1):
@@ -93,17 +92,17 @@ class _Survey(pickle.Unpickler):
 
 
 def is_zip(path):
-    """Whether a file is an archive, as PyTorch writes since 1.6."""
+    """Whether a file is an archive, as PyTorch has written since 1.6."""
     with open(path, "rb") as file:
         return file.read(len(ZIP)) == ZIP
 
 
 def load(path):
-    """What `torch.save` put into a file. Whatever is no tensor there becomes an idle object.
+    """Load what `torch.save` put into a file. What is not a tensor becomes an inert object.
 
     Raises:
         WeightsError: a wrong checksum, a TorchScript program, or a file that asks for more memory
-            than it is long. Of other damage anything at all.
+            than its size. Other damage may raise anything.
     """
     import torch
 
@@ -134,7 +133,7 @@ def load(path):
 
 
 def check_archive(archive, path):
-    """Raise a WeightsError unless a `ZipFile` is whole, and not much larger than its file."""
+    """Raise a WeightsError unless a `ZipFile` is intact and not much larger than its file."""
     size = path.stat().st_size
     unpacked = sum(info.file_size for info in archive.infolist())
     if unpacked > UNPACKED * size:
@@ -142,6 +141,6 @@ def check_archive(archive, path):
             f"{path} would be {unpacked:,} bytes once unpacked. Expected at most {UNPACKED} times "
             f"its size, {size:,} bytes."
         )
-    damaged = archive.testzip()  # neither Keras nor PyTorch looks at all checksums
+    damaged = archive.testzip()  # neither Keras nor PyTorch checks all checksums
     if damaged is not None:
         raise WeightsError(f"{path} is damaged: the checksum of {damaged} is wrong.")

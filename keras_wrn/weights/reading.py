@@ -1,4 +1,4 @@
-"""What is raised where weights cannot be read, with the file's name in it."""
+"""Errors for weights that cannot be read, with the file's name in them."""
 
 import contextlib
 import errno
@@ -8,9 +8,9 @@ from keras_wrn.errors import WeightsError
 
 @contextlib.contextmanager
 def reading(path, otherwise):
-    """Say of any failure to read a file which file it is, and that it is damaged or `otherwise`.
+    """Name the file in any failure to read it, and say that it is damaged or `otherwise`.
 
-    What the system says, such as that this user may not read it, stays as it is.
+    Errors from the system, such as a missing permission, stay as they are.
     """
     try:
         yield
