@@ -12,7 +12,7 @@ from keras_wrn.scripts import load_recipe, recipe_paths
 
 USUAL = 0.75  # of a recipe's rows: a setting that so many share is not named in them
 OWN_COLUMN = "epochs", "changes", "data.dataset"
-MARKED = 10  # epochs whose points are marked in curves.png
+MARKED = 10  # up to so many epochs, curves.png marks their points
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 

@@ -121,8 +121,8 @@ def convert(
         out: The file to write: .keras, or .safetensors for torch.
         model: The network's name, such as wide_resnet50_2; with a tag of published weights it gets
             their preprocessing. Not needed when converting to torch.
-        layout: How the tensors are named. By default it is detected from the names; when
-            converting to torch, it is torchvision or, for a CIFAR network, xternalz.
+        layout: How the tensors are named. auto detects it from the names; when converting to
+            torch, auto is torchvision or, for a CIFAR network, xternalz.
         to: What to convert to.
         activation: The activation, such as silu or leaky_relu:0.1; by default silu for deepmind,
             relu for the others.
