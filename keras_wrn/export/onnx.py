@@ -109,7 +109,7 @@ def export_onnx(
 
 @contextlib.contextmanager
 def _no_copies():
-    """Keep tf2onnx from copying the weights before each pass, which lets it undo a failed one."""
+    """Keep tf2onnx from copying the weights in each pass, as it does to undo a failed one."""
     name = "TF2ONNX_CATCH_ERRORS"
     before = os.environ.get(name)
     os.environ[name] = "FALSE"
@@ -123,7 +123,7 @@ def _no_copies():
 
 
 def _free_memory():
-    """Return the gigabytes to the system that tf2onnx no longer needs and glibc would keep."""
+    """Return to the system the gigabytes that tf2onnx no longer needs and glibc would keep."""
     gc.collect()
     with contextlib.suppress(OSError, TypeError, AttributeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)

@@ -193,7 +193,7 @@ def train_batches(model, batches, start, epochs, placement):
 
 
 def eval_batch(recipe, data):
-    """How many images to evaluate at once: as many pixels as 500 CIFAR images, or a batch."""
+    """How many images to evaluate at once: the pixels of 500 CIFAR images, or a training batch."""
     return min(EVAL_BATCH, max(recipe.batch_size, EVAL_PIXELS // data.preprocessing.size**2))
 
 

@@ -43,7 +43,7 @@ def run(
         model.keras and export/.
 
     Raises:
-        FileExistsError: the directory is not empty, and this is no resume.
+        FileExistsError: the directory is not empty, and `resume` is False.
         ValueError: a setting is invalid, or differs from what the directory was started with.
         RunError: the directory cannot be written to, another process runs in it, its disk is or
             becomes too full, no checkpoint can be read, there is too little memory, or the loss
