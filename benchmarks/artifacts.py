@@ -3,9 +3,9 @@
     python benchmarks/artifacts.py saved_models/cifar10_wrn16_2/1 --dataset cifar10 \\
         --out benchmarks/results/artifacts.json --readme saved_models/README.md
 
-Accuracy and agreement (the share of images that get the class the Keras model gives them) are of
-all test images. Latency is of one image, with one thread and with two, each the median of calls
-spread over some rounds in which the files take turns.
+Accuracy and agreement (the share of images that get the same class as from the Keras model) are
+over all test images. Latency is for one image, with one thread and with two, each the median of
+calls spread over some rounds in which the files take turns.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def measure_accuracy(runtime, path, images, labels, expected):
 
 
 def measure_latency(files, image, rounds, calls):
-    """Milliseconds of one image by (name, threads), the files taking turns."""
+    """Milliseconds for one image by (name, threads); the files take turns."""
     times: dict = {}
     for threads in THREADS:
         runs = [(name, runtime(path, threads)) for name, path, runtime in files]

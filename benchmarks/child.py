@@ -1,9 +1,9 @@
-"""One contestant in a process of its own, which works when it is told to.
+"""One contestant in its own process, which works when it is told to.
 
     python benchmarks/child.py '["training", "ours", {"network": "wrn_16_4", ...}]'
 
-For each line on its input, a number of calls, it answers with their seconds as a JSON list, or
-with what the calls return where they measure themselves; at the end of the input with its peak
+Each line on its input is a number of calls. It answers with their seconds as a JSON list, or with
+what the calls return if they measure themselves. At the end of the input it answers with its peak
 resident memory in megabytes.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WARM_UP = 3
-# As of keras_wrn, which some contestants import after TensorFlow.
+# What keras_wrn sets; some contestants import it after TensorFlow.
 ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
@@ -30,7 +30,7 @@ class Child:
         row: dict of its settings.
 
     Raises:
-        RuntimeError: it cannot be made; the last line of the message says who ended how.
+        RuntimeError: it cannot be made; the last line of the message says which one ended how.
     """
 
     def __init__(self, kind, name, row):
@@ -56,7 +56,7 @@ class Child:
             status = self.process.wait()
             self.log.seek(0)
             said = self.log.read()[-2000:].rstrip()
-            # Who was killed had no last word.
+            # A killed process leaves no message.
             last = f": {said.splitlines()[-1]}" if said and status > 0 else ""
             raise RuntimeError(f"{said}\n{self.name} ended with {status}{last}")
         return line
@@ -87,7 +87,7 @@ def serve(kind, name, row):
             measured = isinstance(own, (float, tuple))
             times.append(own if measured else time.perf_counter() - begun)
         print(json.dumps(times), file=answers, flush=True)
-    # Not ru_maxrss: a child begins with that of its parent.
+    # Not ru_maxrss: a child starts with its parent's.
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     print(int(status["VmHWM"].split()[0]) / 1024, file=answers, flush=True)
 

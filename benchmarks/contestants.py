@@ -40,7 +40,7 @@ def our_step(row):
 
 
 def our_fit(row):
-    """An epoch of a run, as it is trained: seconds a step, on TensorFlow of the bare step too."""
+    """An epoch of a run as users train it: seconds per step, on TensorFlow also per bare step."""
     import keras
 
     import keras_wrn
@@ -49,7 +49,7 @@ def our_fit(row):
     from keras_wrn.training.inputs import Inputs
 
     class Together(keras.callbacks.Callback):
-        """Times steps together: a run has waited for some steps before, at both ends."""
+        """Times many steps as one: at both ends, the run has waited for some earlier steps."""
 
         last = None
 
@@ -61,7 +61,7 @@ def our_fit(row):
             return (self.last - self.first) / INSIDE
 
     class InTurns(keras.callbacks.Callback):
-        """After each step of `fit` makes a bare one: both meet the same machine."""
+        """Makes a bare step after each step of `fit`, so that both meet the same load."""
 
         def on_train_begin(self, logs=None):
             self.iterator, self.times, self.last = iter(batch), [], None
@@ -105,11 +105,11 @@ def our_fit(row):
 
 
 def our_artifact(row, kind):
-    """A file that `keras-wrn export` writes, in the runtime that is made for it."""
+    """A file that `keras-wrn export` writes, in its own runtime."""
     from benchmarks.runtimes import opened
 
     directory = scratch()
-    # In a process that ends: what an export leaves behind can be gigabytes.
+    # In a process that ends: an export can leave gigabytes behind.
     spawn = multiprocessing.get_context("spawn")
     process = spawn.Process(target=_write, args=(row, kind, directory))
     process.start()

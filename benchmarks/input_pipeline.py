@@ -1,11 +1,11 @@
-"""Images a second that the training input makes: CIFAR's crop, flip and normalisation.
+"""Images per second of the training input: CIFAR's crop, flip and normalisation.
 
     python benchmarks/input_pipeline.py --out benchmarks/results/input_pipeline.json
 
-50,000 images of 32x32, made up (the pixels' values make no difference), or a dataset's own with
---dataset cifar10. One epoch warms up; the result is the median of the others. Where other programs
-use the processor too, the images a second of processor time tell more. --heavy measures the heavier
-augmentations too.
+The input is 50,000 made-up images of 32x32 (pixel values make no difference), or a dataset's own
+with --dataset cifar10. One epoch warms up; the result is the median of the others. If other
+programs use the processor too, images per second of processor time tell more. --heavy measures the
+heavier augmentations too.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def load(args):
 
 
 def measure(batches, epochs):
-    """The images a second, and a second of processor time, of each epoch but the first."""
+    """Images per second, and per second of processor time, for each epoch but the first."""
     count = batches.steps_per_epoch * batches.batch_size
     iterator = iter(batches.dataset(epochs=epochs + 1))
     rates = []

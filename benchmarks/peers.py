@@ -1,4 +1,4 @@
-"""PyTorch, at its best: the reference network in channels_last, on the GPU where there is one."""
+"""PyTorch at its best: the reference network in channels_last, on the GPU if there is one."""
 
 import sys
 import time
@@ -24,20 +24,20 @@ def build(row):
         from timm_networks import import_timm
 
         model = import_timm().create_model(row["network"])
-    torch.set_num_threads(CORES)  # after the reference, whose tests take one
+    torch.set_num_threads(CORES)  # after the reference, whose tests set one
     torch.backends.cudnn.benchmark = True
     return model.to(device(), memory_format=torch.channels_last)
 
 
 def device():
-    """The GPU, where there is one."""
+    """The GPU, if there is one."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def wait():
-    """Until the GPU is done."""
+    """Wait until the GPU is done."""
     import torch
 
     if torch.cuda.is_available():
@@ -45,7 +45,7 @@ def wait():
 
 
 def together(call):
-    """On a GPU, which may be some calls behind: many calls, timed as one. Elsewhere the call."""
+    """Time many calls as one on a GPU, which may be some calls behind. Elsewhere, just the call."""
     if device() != "cuda":
         return call
 
@@ -61,7 +61,7 @@ def together(call):
 
 
 def compiled_at_its_best(model):
-    """torch.compile, on a GPU with CUDA graphs and the kernels that are quickest there."""
+    """torch.compile, on a GPU with CUDA graphs and the fastest kernels there."""
     import torch
 
     return torch.compile(model, mode="max-autotune" if device() == "cuda" else None)
@@ -77,7 +77,7 @@ def tensors(row):
 
 
 def step(row, compiled=False):
-    """Forward, backward and update in PyTorch, with autocast where the row is in bfloat16."""
+    """Forward, backward and update in PyTorch, with autocast if the row is in bfloat16."""
     import torch
 
     model = build(row).train()
@@ -99,7 +99,7 @@ def step(row, compiled=False):
 
 
 def inference(row, compiled=False):
-    """The reference in evaluation mode; compiled, its batch norms are folded as in our files."""
+    """The reference in evaluation mode; if compiled, with batch norms folded as in our files."""
     import torch
 
     if compiled:
@@ -121,7 +121,7 @@ def inference(row, compiled=False):
 
 
 def loader(row):
-    """The same in the way of torchvision: one image at a time, in the workers of a DataLoader."""
+    """The same as torchvision does it: one image at a time, in the workers of a DataLoader."""
     import torch
 
     torch.set_num_threads(1)

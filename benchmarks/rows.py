@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-# Those that this process may use, where the system says which.
+# The cores that this process may use, if the system says which.
 CORES = len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
-INSIDE = 40  # steps that are timed together, after as many that are not
+INSIDE = 40  # steps that are timed as one, after as many that are not timed
 _FOR_LIFE = contextlib.ExitStack()
 atexit.register(_FOR_LIFE.close)
 
@@ -26,26 +26,26 @@ def made_up(row, classes=10):
 
 
 def compute_in(precision):
-    """Let all that this process compiles from now on compute in a precision."""
+    """Make everything that this process compiles from now on compute in a precision."""
     from keras_wrn.training import devices
 
-    # Kept: a scope that nobody holds is left when it is collected.
+    # Kept: a scope without a reference ends when it is garbage-collected.
     _FOR_LIFE.enter_context(devices.precision_scope(precision))
 
 
 def scratch():
-    """A directory that goes with the process."""
+    """A directory that is deleted with the process."""
     return Path(_FOR_LIFE.enter_context(tempfile.TemporaryDirectory(prefix="speed-")))
 
 
 def rows_in(measured):
-    """What a file of speed.py holds, one by one: parts, and the rows of those that have some."""
+    """The contents of a file of speed.py, one by one: its parts, or their rows if they have any."""
     parts = [part for name, part in measured.items() if name != "versions"]
     return [row for part in parts for row in (part if isinstance(part, list) else [part])]
 
 
 def best_of(found, names):
-    """Whose median time over the rounds is the lowest, of those that took part; None of nobody."""
+    """The name with the lowest median time over the rounds, None if nobody took part."""
     took_part = [name for name in names if "rounds" in found.get(name, ())]
     return min(took_part, key=lambda name: statistics.median(found[name]["rounds"]), default=None)
 
@@ -56,9 +56,9 @@ def ratio(ours, theirs):
 
 
 def median_interval(ours, theirs):
-    """Between which two rounds the median of the ratio lies, and how likely (sign test).
+    """The two rounds between which the ratio's median lies, and how likely (sign test).
 
-    The narrowest that is 95 % likely, of less than six rounds all of them.
+    The narrowest interval that is 95 % likely; with less than six rounds, all of them.
     """
     ratios = sorted(_by_round(ours, theirs))
     outside, count = 0, len(ratios)
@@ -68,7 +68,7 @@ def median_interval(ours, theirs):
 
 
 def _inside(count, outside):
-    """How likely the median lies between so many of `count` at either end."""
+    """How likely the median is not among the outermost `outside` of `count` at either end."""
     return 1 - 2 * sum(math.comb(count, heads) for heads in range(outside + 1)) / 2**count
 
 

@@ -1,4 +1,4 @@
-"""Exported files in the runtimes that are made for them."""
+"""Exported files in their own runtimes."""
 
 import keras_wrn
 from benchmarks.rows import compute_in
@@ -57,7 +57,7 @@ def saved_model(path, precision="float32"):
     def run(images):
         return serve(image=tf.constant(images.astype("float32")))["logits"].numpy()
 
-    run.loaded = loaded  # which would be collected
+    run.loaded = loaded  # else it would be garbage-collected
     return run
 
 
@@ -71,7 +71,7 @@ def write(kind, model, images, directory):
 
     Args:
         kind: str, "saved_model", "litert", "onnx" or "openvino", and after a space its precision:
-            in bfloat16 a SavedModel or an OpenVINO file in float32 is computed.
+            for bfloat16, a float32 SavedModel or OpenVINO file is computed in it.
         model: `keras.Model` that ends in softmax.
         images: float (batch, height, width, channels), to calibrate with.
         directory: path.

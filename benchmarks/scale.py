@@ -1,11 +1,12 @@
-"""How the cost of training grows: with width, depth, batch, devices, processes; and the input's.
+"""How the cost of training grows with width, depth, batch, devices, processes; and the input's.
 
     python benchmarks/scale.py --out benchmarks/results/scale.json
 
-Steps are those of `fit` on made-up images, in the precision that `auto` stands for here, the
-quickest of some. Devices and processes share this machine's cores, so that what they add is
-overhead: whole recipes on the digits, in float32, by the log's images a second. Takes about ten
-minutes on two cores. `benchmarks/scale_page.py` makes tables and plots of it.
+Steps are those of `fit` on made-up images, in the precision that `auto` stands for here; the
+fastest of some counts. Devices and processes share this machine's cores, so what they add is
+overhead: it is measured on whole recipes for the digits, in float32, by the images per second in
+the log. Takes about ten minutes on two cores. `benchmarks/scale_page.py` turns the result into
+tables and plots.
 """
 
 import argparse
@@ -30,11 +31,11 @@ from benchmarks.record import add_out, record
 ROOT = Path(__file__).resolve().parent.parent
 DEPTH, WIDTH, BATCH = 16, 2, 32
 DEPTHS, WIDTHS, BATCHES = (10, 16, 22, 28, 40), (1, 2, 4, 8), (8, 16, 32, 64, 128, 256)
-PHOTO = 375, 500  # what an ImageNet photo measures on average, about
+PHOTO = 375, 500  # about the average size of an ImageNet photo
 
 
 def grow(rounds, steps):
-    """Seconds of a step by depth, width and batch: a list of dicts."""
+    """Seconds per step by depth, width and batch: a list of dicts."""
     import keras_wrn
     from benchmarks.steps import seconds, step_of
     from keras_wrn.training import devices
@@ -62,7 +63,7 @@ def grow(rounds, steps):
 
 
 def train(kind, count, rank, port, directory, epochs):
-    """One process of a run on so many devices or processes; its run directory has the log."""
+    """One process of a run on `count` devices or processes; its run directory has the log."""
     if kind == "mirrored":
         import tensorflow as tf
 
@@ -89,7 +90,7 @@ def train(kind, count, rank, port, directory, epochs):
 
 
 def share(kind, count, epochs):
-    """Images a second of a run on so many devices or processes of this machine."""
+    """Images per second of a run on `count` devices or processes of this machine."""
     with tempfile.TemporaryDirectory() as directory:
         sockets = [socket.socket() for _ in range(count)]
         for each in sockets:
@@ -120,7 +121,7 @@ def share(kind, count, epochs):
 
 
 def feed(seconds):
-    """Images a second of processor time: CIFAR's crops, and photos decoded and resized."""
+    """Images per second of processor time: CIFAR's crops, and photos decoded and resized."""
     from PIL import Image
 
     from benchmarks.input_pipeline import measure
@@ -135,7 +136,7 @@ def feed(seconds):
         batch_size=128, preprocessing=data.default_preprocessing(info),
     )  # fmt: skip
     rates, cpu_rates = measure(batches, 4)
-    # A photo is neither noise nor flat: a small random image, made large.
+    # A photo is neither noise nor flat: so take a small random image, enlarged.
     small = Image.fromarray(generator.integers(0, 256, (24, 32, 3), dtype="uint8"))
     file = io.BytesIO()
     small.resize(PHOTO[::-1], Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)

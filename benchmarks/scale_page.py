@@ -1,11 +1,11 @@
-"""Tables and plots of docs/scale.md: from what scale.py measured, and from arithmetic.
+"""Tables and plots of docs/scale.md, from what scale.py measured and from arithmetic.
 
     python benchmarks/scale_page.py benchmarks/results/scale.json --page docs/scale.md
 
 The arithmetic: gradients in float32 are summed by a ring inside a host, where each accelerator has
-a link of its own, and then between hosts, each accelerator with its part (hierarchical). A step
-computes for 6 x MACs x images / rate. Nothing is assumed to overlap, so that the shares are upper
-limits; start-up costs of the single messages are left out.
+its own link, and then between hosts, each accelerator with its part (hierarchical). A step
+computes for 6 x MACs x images / rate. Nothing is assumed to overlap, so the shares are upper
+limits; the start-up cost of each message is left out.
 """
 
 import argparse
@@ -30,10 +30,10 @@ MODELS = (
 
 
 def exchange_seconds(params, count, between):
-    """How long the sum of all gradients takes on so many accelerators.
+    """How long the sum of all gradients takes on `count` accelerators.
 
     Args:
-        params: int, of the network; 4 bytes each.
+        params: int, the network's parameters; 4 bytes each.
         count: int, accelerators: a part of a host, or whole hosts.
         between: float, bytes/s of each accelerator between hosts, one way.
 
@@ -80,7 +80,7 @@ def communication_table():
 
 
 def input_table(measured):
-    """How many cores of the measured machine an accelerator's input takes."""
+    """How many cores of the measured machine an accelerator's input needs."""
     lines = [
         "| network | images/s of an accelerator | made by a core here | cores an accelerator |",
         "|---|---|---|---|",
@@ -114,7 +114,7 @@ KINDS = {
 
 
 def device_table(measured):
-    """Runs by devices and processes, which share the machine."""
+    """Runs by devices and processes that share the machine."""
     lines = ["| by | count | images/s | of one |", "|---|---|---|---|"]
     one = {r["kind"]: r["images_per_second"] for r in measured["devices"] if r["count"] == 1}
     one["workers"] = one["mirrored"]
@@ -140,7 +140,7 @@ def plot_steps(measured, path):
         fixed = {name: value for name, value in base.items() if name != key}
         rows = [r for r in measured["steps"] if all(r[n] == v for n, v in fixed.items())]
         rows.sort(key=lambda row: row[key])
-        # A line through WRN-16-2 at 32 images: what the work alone would say.
+        # A line through WRN-16-2 at 32 images: what the work alone would predict.
         work = [row["macs"] * row["batch"] for row in rows]
         reference = next(i for i, row in enumerate(rows) if row[key] == base[key])
         unit = rows[reference]["seconds"] / work[reference]
@@ -159,7 +159,7 @@ def plot_steps(measured, path):
 
 
 def plot_communication(path):
-    """Share of the gradients' exchange in a step against the number of accelerators."""
+    """The share of a step spent on exchanging gradients, against the number of accelerators."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -189,7 +189,7 @@ def plot_communication(path):
 
 
 def page(measured):
-    """What stands between the markers of docs/scale.md."""
+    """What goes between the markers of docs/scale.md."""
     fed = measured["input"]
     versions = measured["versions"]
     packages = ", ".join(f"{name} {versions[name]}" for name in ("tensorflow", "keras", "jax"))

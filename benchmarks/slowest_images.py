@@ -2,9 +2,9 @@
 
     python benchmarks/slowest_images.py saved_models/cifar10_wrn16_2/1 --out slowest_images.json
 
-A fuzzer damages sound images, the largest that are taken and crafted ones, asks about each alone,
-and goes on with the slowest. Times are of the processor, in all threads. Then sixteen images of the
-most pixels are asked about together, in a process of their own, for the memory that they take.
+A fuzzer damages sound images, the largest accepted ones and crafted ones, sends each alone, and
+goes on with the slowest. Times are processor time in all threads. Then sixteen images with the most
+pixels are sent together, in their own process, to measure the memory that they take.
 """
 
 import argparse
@@ -23,12 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "tests" / "export"))
 PARENTS = 30  # slow images that are damaged further
-HUNGRY = "bmp", "gif", "png palette"  # kinds that take most memory
+HUNGRY = "bmp", "gif", "png palette"  # kinds that take the most memory
 LARGEST = 300_000  # bytes of an image that is damaged
 
 
 def opened(artifact):
-    """A function from encoded images to whether each is valid, once it is warm."""
+    """A function from encoded images to whether each is valid, already warmed up."""
     import tensorflow as tf
     from encoded import JPEG, PNG
 
@@ -44,7 +44,7 @@ def opened(artifact):
 
 
 def cost(ask, data):
-    """Whether an image is valid, and the seconds of the processor, the least of two if many."""
+    """Whether an image is valid, and its processor seconds; the lower of two if it is slow."""
     seconds = []
     for _ in range(2):
         begun = time.process_time()
@@ -77,7 +77,7 @@ def fuzz(ask, base, seconds, seed):
 
 
 def memory(artifact, files):
-    """Ask about a batch: print the count of valid images, seconds, and MB that it took at most."""
+    """Send a batch: print the number of valid images, the seconds and the peak MB that it took."""
     ask = opened(artifact)
 
     def most():
@@ -104,7 +104,7 @@ def main():
 
     ask = opened(args.artifact)
     crafted, large = refused(), largest()
-    # Where only the last pixels are damaged, an image costs as much as a sound one.
+    # If only its last pixels are damaged, an image costs as much as a sound one.
     damaged = {n: d[:-20] + bytes([d[-20] ^ 255]) + d[-19:] for n, d in large.items()}
     rows = {"refused": crafted, "largest": large, "largest_damaged_at_the_end": damaged}
     known = {kind: {n: cost(ask, d) for n, d in files.items()} for kind, files in rows.items()}

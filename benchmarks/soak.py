@@ -3,9 +3,9 @@
     python benchmarks/soak.py saved_models/cifar10_wrn16_2/1 --out benchmarks/results/soak.json
 
 The SavedModel runs in TensorFlow's C library, in a process without Python's TensorFlow, as it does
-in TensorFlow Serving. Each caller sends batches to `classify`; every answer on a valid image has to
-be the one it got alone, that one has to be what `inference_model` says of the Keras file beside it,
-and every broken image has to be said to be so.
+in TensorFlow Serving. Each caller sends batches to `classify`. Every answer for a valid image has
+to be the one that it got alone, which has to be what `inference_model` says with the Keras file
+beside it; every broken image has to be reported as such.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 GROWTH_MB = 50  # allocators keep what the first minutes took
-SCORE = 0.01  # what the rounding of the resize may do to a score
+SCORE = 0.01  # how much the rounding of the resize may change a score
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "tests" / "export"))
@@ -68,7 +68,7 @@ def caller(ask, names, alone, data, stop, seed, found):
         chosen = [draw.choice(names) for _ in range(draw.randint(1, 8))]
         try:
             answer = ask([data[name] for name in chosen])
-        except Exception as error:  # counted, and said at the end
+        except Exception as error:  # counted, and reported at the end
             found["errors"].append(repr(error))
             continue
         for row, name in enumerate(chosen):
@@ -81,7 +81,7 @@ def caller(ask, names, alone, data, stop, seed, found):
 
 
 def soak(request, answer):
-    """The measuring process: see the file's first lines."""
+    """The measuring process: see the docstring of this file."""
     from c_api import CSession
 
     asked = pickle.loads(Path(request).read_bytes())
@@ -133,7 +133,7 @@ def main():
     parser.add_argument("artifact", type=Path, help="a version with SavedModel and model.keras")
     parser.add_argument("--callers", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=120)
-    # Not at the top: the measuring process imports this file, and is to stay without Keras.
+    # Not at the top: the measuring process imports this file, and must not import Keras.
     from benchmarks.record import add_out, record
 
     add_out(parser)

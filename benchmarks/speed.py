@@ -1,12 +1,12 @@
-"""How fast training, inference, input and start-up are, beside PyTorch on the same machine.
+"""How fast training, inference, input and start-up are, next to PyTorch on the same machine.
 
     python benchmarks/speed.py --out benchmarks/results/speed.json
 
-Every contestant runs in a process of its own, `fit` and its bare step in one. In each round all of
-a row take their turn, and a ratio is that of one round's times: what else the machine does falls on
-both. --part and --network measure some only and leave the others in the file as they are, if they
-are of the same machine; without them the file is replaced at the end. The peak of the matrix
-products is measured before the rows of every command that has some. --quick is a rehearsal.
+Every contestant runs in its own process; `fit` and its bare step share one. In each round all
+contestants of a row take their turn, and a ratio is between times of one round: other load on the
+machine affects both. --part and --network measure only some rows and leave the others in the file
+as they are, if they are from the same machine; without them the file is replaced at the end. Every
+command that measures rows first measures the peak of the matrix products. --quick is a rehearsal.
 Needs the extras parity, onnx and openvino, and for the compiled PyTorch a C++ compiler.
 """
 
@@ -47,7 +47,7 @@ INFERENCE = (
 )  # fmt: skip
 QUICK = (("wrn_10_1", 32, 8),)
 RUNTIMES = "timm", "ai-edge-litert", "onnxruntime", "openvino", "nncf"
-CALL_SECONDS = 2.0  # that a contestant's turn takes about
+CALL_SECONDS = 2.0  # about how long a contestant's turn takes
 START = (
     ("import keras_wrn", "import keras_wrn"),
     ("build WRN-40-10", "import keras_wrn; keras_wrn.WideResNet(40, 10)"),
@@ -97,14 +97,14 @@ def compete(kind, row, rounds, names=None):
 
 
 def failure(row, error):
-    """What stands in the place of a contestant's times."""
+    """What replaces the times of a contestant that failed."""
     last = str(error).strip().splitlines()[-1]
     print(f"{row} {last}", file=sys.stderr)
     return {"error": last}
 
 
 def contestants_in(kind, precision):
-    """Who takes part: none in bfloat16 where a row is in float32, which may be all there is."""
+    """Who takes part: nobody in bfloat16 if the row is in float32, which may be all there is."""
     return [n for n in CONTESTANTS[kind] if precision != "float32" or "bfloat16" not in n]
 
 
@@ -116,7 +116,7 @@ def macs_of(network, size):
 
 
 def matmul(rounds, quick, precisions):
-    """The best matrix product of the machine in GFLOP/s, by precision."""
+    """The machine's best matrix product in GFLOP/s, by precision."""
     peak = {}
     for precision in precisions:
         for side in SIDES[: 1 if quick else None]:
@@ -142,7 +142,7 @@ def rows_of(kind, rounds, settings, peak):
 
 
 def with_row(rows, row):
-    """The rows of a part, one of them measured anew or added."""
+    """The rows of a part, with one of them replaced or added."""
 
     def same(old):
         return all(old[key] == row[key] for key in ("network", "size", "batch", "precision"))
@@ -153,7 +153,7 @@ def with_row(rows, row):
 
 
 def now(load):
-    """Under what a row was measured."""
+    """The conditions under which a row was measured."""
     found = versions(*RUNTIMES)
     if keras.backend.backend() == "jax":
         import jax
@@ -165,7 +165,7 @@ def now(load):
 def fit_overhead(rounds, quick, precision):
     """The time of a step inside `fit` over that of the bare compiled step, for a thin network.
 
-    The difference is small beside what a busy machine does: both take turns step by step.
+    The difference is small compared with the noise of a busy machine: both take turns every step.
     """
     network = "wrn_10_1" if quick else "wrn_40_1"
     row = {"network": network, "size": 32, "batch": 32, "precision": precision}
@@ -185,7 +185,7 @@ def machines_of(result):
 
 
 def input_rate(rounds, quick):
-    """Training images a second of 32x32, cropped, mirrored and normalised."""
+    """Training images of 32x32 per second, cropped, mirrored and normalised."""
     row = {"images": 1024 if quick else 20_000, "batch": 128}
     return {**row, "contestants": compete("input", row, rounds)}
 

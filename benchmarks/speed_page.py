@@ -29,13 +29,13 @@ def worked(row):
 
 
 def best_peer(row, end=""):
-    """The quickest PyTorch of a row by its median, None where there is none."""
+    """The fastest PyTorch of a row by its median, None if there is none."""
     found = row["contestants"]
     return best_of(found, [n for n in found if n.startswith("pytorch") and n.endswith(end)])
 
 
 def beside_peer(row, name):
-    """The texts of one of our ratios: to PyTorch's best, and of the shortest times of both."""
+    """The texts of our ratios: to PyTorch's best, and of the shortest times of both."""
     found, best = worked(row), best_peer(row)
     if name not in found or best is None or not name.startswith("ours"):
         return "-", "-"
@@ -44,14 +44,14 @@ def beside_peer(row, name):
 
 
 def milliseconds(found):
-    """The best call, or a dash where there was none."""
+    """The best call, or a dash if there was none."""
     if found is None:
         return "-"
     return three_digits(1000 * found["seconds"])
 
 
 def three_digits(value):
-    """Such as 1,234, 567 and 8.9."""
+    """A number as text, such as 1,234, 567 and 8.9."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -65,7 +65,7 @@ def share(row, found, measured, precision):
 
 
 def ratio_text(ours, theirs):
-    """Such as 0.97 (0.95 to 0.99)."""
+    """A ratio as text, such as 0.97 (0.95 to 0.99)."""
     low, middle, high = ratio(ours, theirs)
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
@@ -95,7 +95,7 @@ def training_table(measured):
 
 
 def precision_of(name):
-    """What a file or peer computes in: its peak is what its share is of."""
+    """The precision that a file or peer computes in; its share is a share of that peak."""
     return next((p for p in ("bfloat16", "int8") if p in name), "float32")
 
 
@@ -122,7 +122,7 @@ def inference_table(measured):
 
 
 def best_file(row, int8):
-    """The name of our quickest file in int8, or of those in float; None where there is none."""
+    """The name of our fastest int8 file, or of our fastest float file; None if there is none."""
     found = row["contestants"]
     ours = [n for n in found if n.startswith("ours") and (precision_of(n) == "int8") == int8]
     return best_of(found, ours) if best_peer(row) else None
@@ -188,7 +188,7 @@ def conditions(measured):
 
 
 def fed_text(measured):
-    """How fast the input is, beside PyTorch's and beside the shortest training step."""
+    """How fast the input is, next to PyTorch's and next to the shortest training step."""
     fed, found = measured["input"], worked(measured["input"])
     if set(found) != {"ours", "pytorch"}:
         return NOT_MEASURED[0]
@@ -213,7 +213,7 @@ def fed_text(measured):
 
 
 def page(measured, picture="speed.png"):
-    """What stands between the markers of a page, with its picture."""
+    """What goes between the markers of a page, with its picture."""
     has = measured.__contains__
     training, fitted, inference, fed, starts = ([*NOT_MEASURED] for _ in range(5))
     if has("training"):

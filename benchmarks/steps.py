@@ -19,7 +19,7 @@ def step_of(model, images, labels):
 
 
 def seconds(step, count):
-    """The quickest of some steps, in seconds, after three that warm up."""
+    """The fastest of `count` steps, in seconds, after three that warm up."""
     times = []
     for _ in range(count + 3):
         begun = time.perf_counter()

@@ -4,7 +4,7 @@
     python recipes/cifar100_transfer_wrn16_2.py --model.name wrn_16_2   # from scratch
 
 Expected: docs/results.md has both for --epochs 3 --optimizer.learning-rate 0.2. The paper has no
-row of this network.
+row for this network.
 Cost: 50,000 images x 0.61 GFLOP (6 x 101.1 MMAC) an epoch.
 """
 

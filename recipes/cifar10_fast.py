@@ -3,8 +3,8 @@
     python recipes/cifar10_fast.py
 
 Expected: below 6 % error, single view, last epoch, and half a point less as the mean of six views.
-The kernels of the convolutions are trained by Muon, the stem learns on whitened patches, the first
-half of the epochs sees crops of 24 pixels, and flips alternate; results/fast compares them.
+Muon trains the convolution kernels, the stem learns on whitened patches, the first half of the
+epochs uses crops of 24 pixels, and flips alternate; results/fast compares these steps.
 Cost: 50,000 images x 1.34 GFLOP (6 x 223.0 MMAC) an epoch, 9/16 of it in the first 13: 1.36 PFLOP.
 Muon's own matrix products are 0.03 PFLOP more.
 """

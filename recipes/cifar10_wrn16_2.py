@@ -3,8 +3,8 @@
     python recipes/cifar10_wrn16_2.py --epochs 40
 
 Expected: 6.96 % error, 93.04 % accuracy, in 200 epochs (the mmrazor model card, whose recipe has
-a step schedule, weight decay 1e-4 and zero padding). Differs from the card: the rate makes one
-triangle and ends at 0, which suits a short run as well as a long one, with label smoothing 0.1.
+a step schedule, weight decay 1e-4 and zero padding). Unlike the card, this recipe has a rate that
+rises and falls once and ends at 0, which suits short and long runs, and label smoothing 0.1.
 Cost: 50,000 images x 0.61 GFLOP (6 x 101.1 MMAC) an epoch.
 """
 

@@ -3,9 +3,10 @@
     python recipes/cifar10_wrn28_4.py
 
 Expected: below 4.59 % error, single view, last epoch. That is the error of the mmrazor model
-card, which trains for 200 epochs with a step schedule, weight decay 1e-4 and zero padding. Here are
-the steps of cifar10_fast: Muon for the kernels of the convolutions, a first convolution that learns
-on whitened patches, crops of 24 pixels in the first half of the epochs, and alternating flips.
+card, which trains for 200 epochs with a step schedule, weight decay 1e-4 and zero padding. This
+recipe has the steps of cifar10_fast: Muon for the convolution kernels, a first convolution that
+learns on whitened patches, crops of 24 pixels in the first half of the epochs, and alternating
+flips.
 Cost: 50,000 images x 5.07 GFLOP (6 x 845.6 MMAC) an epoch, 9/16 of it in the first 14: 5.30 PFLOP.
 """
 

@@ -4,7 +4,7 @@
 
 Expected: 5.7 % error, single view, last epoch, and 5.2 % as the mean of six views (one seed). The
 mmrazor model card has 5.33 % error, in 200 epochs with a step schedule, weight decay 1e-4 and zero
-padding. Here are the steps of cifar10_fast: Muon for the kernels of the convolutions, a first
+padding. This recipe has the steps of cifar10_fast: Muon for the convolution kernels, a first
 convolution that learns on whitened patches, crops of 24 pixels in the first half of the epochs, and
 alternating flips.
 Cost: 50,000 images x 1.97 GFLOP (6 x 327.6 MMAC) an epoch, 9/16 of it in the first 16: 2.46 PFLOP.

@@ -2,7 +2,7 @@
 
     python recipes/distill_wrn16_2.py --distill.teacher runs/cifar10_wrn40_2-seed0 --epochs 40
 
-The teacher is a finished run, such as of `cifar10_wrn40_2` or `cifar10_wrn28_4`.
+The teacher is a finished run, such as one of `cifar10_wrn40_2` or `cifar10_wrn28_4`.
 --distill.attention 1000 adds attention transfer, and --distill.logits 0 leaves the teacher's
 answers out.
 

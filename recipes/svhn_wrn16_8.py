@@ -3,7 +3,7 @@
     python recipes/svhn_wrn16_8.py
 
 Expected: 1.54 % error (Table 9: a single run). Pixels are divided by 255, nothing is augmented.
-With `--data.no-extra` it trains on the 73,257 images of `train` alone: others had 3.8 % so.
+With `--data.no-extra` it trains on the 73,257 images of `train` alone: others got 3.8 % that way.
 Cost: 604,388 images x 9.29 GFLOP (6 x 1,548 MMAC) an epoch, 898 PFLOP for 160 epochs.
 """
 

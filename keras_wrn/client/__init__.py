@@ -1,4 +1,4 @@
-"""Ask a TensorFlow Serving that serves one of our SavedModels."""
+"""A client for a TensorFlow Serving that serves one of our SavedModels."""
 
 from keras_wrn.client.client import ServingClient
 from keras_wrn.errors import ServingError

@@ -1,4 +1,4 @@
-"""What a server has to answer: the outputs of our signatures, one row for each image."""
+"""What a server has to answer: our signatures' outputs, one row for each image."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from keras_wrn.results import result_of
 
 
 class WrongAnswer(Exception):
-    """An answer that no SavedModel of ours gives; says what was expected."""
+    """An answer that none of our SavedModels gives; says what was expected."""
 
 
 def states(answer):
-    """The state of each version, dict such as {1: "AVAILABLE"}, from the status of a model.
+    """The state of each version, dict such as {1: "AVAILABLE"}, from a model's status.
 
     Raises:
-        WrongAnswer: it is no status of a model.
+        WrongAnswer: it is not a model's status.
     """
     found = answer.get("model_version_status")
     try:
@@ -32,7 +32,7 @@ def predicted(outputs, count):
     """`probabilities` and `logits`, both float32 (count, classes).
 
     Raises:
-        WrongAnswer: an output is absent, of another shape or type, or not finite.
+        WrongAnswer: an output is missing, has another shape or type, or is not finite.
     """
     found = {name: _numbers(outputs, name, count) for name in ("probabilities", "logits")}
     shapes = [value.shape for value in found.values()]
@@ -45,10 +45,10 @@ def predicted(outputs, count):
 
 
 def classified(outputs, count):
-    """What `ServingClient.classify` returns for each of so many images, a list.
+    """What `ServingClient.classify` returns for each of `count` images, a list.
 
     Raises:
-        WrongAnswer: an output is absent, of another shape or type, or not finite.
+        WrongAnswer: an output is missing, has another shape or type, or is not finite.
     """
     valid = _array(outputs, "valid", "b", "booleans")
     scores = _numbers(outputs, "scores", count)
@@ -90,12 +90,12 @@ def _numbers(outputs, name, count):
 
 
 def _array(outputs, name, kinds, words):
-    """An output as an array of one of some kinds of types, which are called so."""
+    """An output as an array whose type is one of `kinds`, which messages call `words`."""
     if name not in outputs:
         raise WrongAnswer(f"Expected an output `{name}`. Received: {_shown(sorted(outputs))}")
     try:
         found = np.asarray(outputs[name])
-    except (ValueError, OverflowError):  # rows of several lengths
+    except (ValueError, OverflowError):  # rows of different lengths
         found = np.array(None)
     if found.dtype.kind not in kinds:
         raise WrongAnswer(
@@ -115,6 +115,6 @@ def _text(name):
 
 
 def _shown(value, dtype=None):
-    """A value as a message has room for it."""
+    """A value, shortened to fit into a message."""
     text = repr(value)
     return (text if len(text) <= 80 else f"{text[:77]}...") + (f", {dtype}" if dtype else "")

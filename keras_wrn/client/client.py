@@ -1,4 +1,4 @@
-"""Ask a TensorFlow Serving that serves one of our SavedModels."""
+"""A client for a TensorFlow Serving that serves one of our SavedModels."""
 
 import contextlib
 import math
@@ -19,24 +19,24 @@ from keras_wrn.errors import ServingError
 class ServingClient:
     """A client of one model on one server.
 
-    A request that finds the server unavailable (starting, or its queue full) is made again, after
-    pauses that double. The server takes up to 1024 images a request (see `export_serving`).
+    If the server is unavailable (starting, or its queue is full), the request is retried after
+    pauses that double. The server takes up to 1024 images per request (see `export_serving`).
 
     Args:
         url: str; for REST "http://host:8501", for gRPC "host:8500".
         model: str, the model's name on the server.
         protocol: "rest", or "grpc", which needs the extra `serving`.
-        timeout: float, seconds that a call of a method may take, repetitions included.
+        timeout: float, seconds that a method call may take, retries included.
         version: int, or None for the newest.
         label: str such as "stable", instead of `version`.
-        retries: int, how often a request is made again, 0 to 4.
+        retries: int, how often a request is retried, 0 to 4.
         backoff: float, seconds, the pause that is doubled.
 
     Raises:
-        ValueError: another protocol, a URL of another kind, or both a version and a label.
-        ServingError: by every method: no server there, no such model, an input of another shape,
-            no answer in time, a redirect (none is followed), or an answer that is not that of a
-            SavedModel of this package: other outputs, not a row for each image, NaN.
+        ValueError: another protocol, another kind of URL, or both a version and a label.
+        ServingError: raised by every method: no server there, no such model, an input of another
+            shape, no answer in time, a redirect (none is followed), or an answer that no SavedModel
+            of this package gives: other outputs, not one row for each image, NaN.
 
     Source: https://www.tensorflow.org/tfx/serving/api_rest.
 
@@ -86,12 +86,12 @@ class ServingClient:
         Returns:
             For one image a dict of `valid` (bool, whether it could be decoded), `pred_label` (int),
             `pred_score` (float), `pred_class` (str), and `top_k`, a list of {"label", "class",
-            "score"}, best first. Of an image that is not valid these are -1, 0, "" and []. For
-            several, a list of such.
+            "score"}, best first. For an image that is not valid these are -1, 0, "" and []. For
+            several images, a list of such dicts.
 
         Raises:
             FileNotFoundError: no such image file.
-            ValueError: an array of another type or rank, or a PIL image of floats.
+            ValueError: an array of another type or rank, or a PIL image with float pixels.
         """
         several = isinstance(image_or_images, list | tuple)
         several = several or getattr(image_or_images, "ndim", 0) == 4
@@ -113,7 +113,7 @@ class ServingClient:
             dict of `probabilities` and `logits`, float32 (batch, classes).
 
         Raises:
-            ValueError: an array of another rank or type, empty, or with values outside of 0..255.
+            ValueError: an array of another rank or type, empty, or with values outside 0..255.
         """
         images = check_array(images, "the images", rank=4)
         signature = "serve_uint8" if images.dtype == np.uint8 else "serving_default"
@@ -122,14 +122,14 @@ class ServingClient:
             return predicted(self._ask(signature, {"image": images.astype(dtype)}), len(images))
 
     def status(self):
-        """The state of each version, or of the one of the client: dict such as {1: "AVAILABLE"}."""
+        """The state of each version, or of the client's own: dict such as {1: "AVAILABLE"}."""
         return self._status(self._target.timeout)
 
     def wait(self, seconds=60.0):
         """Wait until the model is available.
 
         Raises:
-            ServingError: it is not, after so many seconds.
+            ServingError: it is not available after so many seconds.
         """
         end, reason = time.monotonic() + seconds, None
         while True:
@@ -161,7 +161,7 @@ class ServingClient:
 
     @contextlib.contextmanager
     def _answers(self):
-        """Say whose answer it is that is not as it should be."""
+        """Name the model and server in errors about a wrong answer."""
         try:
             yield
         except WrongAnswer as error:
@@ -175,7 +175,7 @@ class ServingClient:
 
 
 def _encoded(image):
-    """The bytes of an image file, whatever the image is given as."""
+    """The bytes of an image file, however the image is given."""
     if isinstance(image, str | os.PathLike):
         return Path(image).read_bytes()
     if isinstance(image, bytes | bytearray | memoryview):

@@ -50,7 +50,7 @@ class RestProtocol:
         self.session.close()
 
     def _ask(self, timeout, method, url, **arguments) -> dict[str, Any]:
-        """The JSON of an answer, which is there in so many seconds, whatever the server does."""
+        """The JSON of an answer, received within `timeout` seconds whatever the server does."""
         settings = {"session": self.session, "allow_redirects": False, **arguments}
         try:
             answer, body = ask(method, url, timeout, LIMIT, **settings)

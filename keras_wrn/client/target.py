@@ -1,4 +1,4 @@
-"""Which model on which server, and what is said when it does not answer."""
+"""Which model on which server, and the errors for when it does not answer."""
 
 import dataclasses
 
@@ -18,18 +18,18 @@ class Target:
     backoff: float
 
     def refused(self, code, message):
-        """The error of a server that answers, but not with what was asked for."""
+        """The error for a server that answers, but not with what was asked for."""
         return ServingError(f"{self.url} answers {code} for the model {self.model!r}: {message}")
 
     def wrong(self, error):
-        """The error of an answer that no SavedModel of ours gives."""
+        """The error for an answer that none of our SavedModels gives."""
         return ServingError(
             f"{self.url} answers for the model {self.model!r} otherwise than a SavedModel of "
             f"keras_wrn: {error}"
         )
 
     def unreachable(self, error):
-        """The error of a server that does not answer."""
+        """The error for a server that does not answer."""
         return ServingError(
             f"No answer from {self.url}, where TensorFlow Serving was expected: {error}"
         )

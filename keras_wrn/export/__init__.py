@@ -1,4 +1,4 @@
-"""Artifacts out: a finished model in the format it is served in, preprocessing inside."""
+"""Artifacts out: a finished model in its serving format, with the preprocessing inside."""
 
 from keras_wrn.errors import ExportError
 from keras_wrn.export.bundle import export_version

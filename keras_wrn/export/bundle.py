@@ -15,25 +15,26 @@ def export_version(
     model, directory, formats=(SAVED_MODEL, "litert"), *, precisions=("float32",), calibration=None,
     integer_io=False, top_k=5, fold_batch_norm=True, max_pixels=CLASSIFIED_PIXELS, card=None,
 ):  # fmt: skip
-    """Write a model's artifacts into `directory`/N, N the next free integer.
+    """Write a model's artifacts into `directory`/N, where N is the next free integer.
 
-    The version appears whole: everything is written to a hidden sibling first, which is then
+    The version appears whole: everything is first written to a hidden sibling, which is then
     renamed.
 
     Args:
         model: `keras.Model` with a `preprocessing`.
-        directory: path of the versions, made when needed.
-        formats: of "saved_model" (the version directory itself is the SavedModel), "litert" (a
-            file for each of `precisions` in it: model.tflite for float32, else
-            model_<precision>.tflite), "onnx" and "openvino" (the same, of those that they have:
-            model.onnx; model.xml with model.bin). The Keras file, model.keras, is always there.
-        precisions: of the LiteRT files, those of `export_litert`, and of the ONNX and OpenVINO
-            files, of which there are "float32" and "int8": "float32" where none of them is given.
+        directory: path of the directory of versions, made when needed.
+        formats: some of "saved_model" (the version directory itself is the SavedModel), "litert"
+            (one file for each of `precisions`: model.tflite for float32, else
+            model_<precision>.tflite), "onnx" and "openvino" (the same, for the precisions they
+            have: model.onnx; model.xml with model.bin). The Keras file, model.keras, is always
+            written.
+        precisions: for LiteRT files, those of `export_litert`; for ONNX and OpenVINO files,
+            "float32" and "int8". A format that has none of those given is written in "float32".
         calibration: for "int8"; see `export_litert`.
-        integer_io: of the LiteRT file in int8.
-        top_k, fold_batch_norm, max_pixels: of the SavedModel; see `export_saved_model`. The other
+        integer_io: for the LiteRT file in int8.
+        top_k, fold_batch_norm, max_pixels: for the SavedModel; see `export_saved_model`. The other
             formats are folded by their converter or runtime.
-        card: str, the contents of README.md in the version, such as `model_card` returns; or None.
+        card: str, the contents of the version's README.md, such as `model_card` returns; or None.
 
     Returns:
         The path of the version.
@@ -80,10 +81,10 @@ def export_version(
 
 
 def check_writable(formats, precisions):
-    """Look before anything is loaded whether files of these formats can be written.
+    """Check, before anything is loaded, that files of these formats can be written.
 
     Raises:
-        ValueError: a precision is neither float32 nor one that some of the formats has.
+        ValueError: a precision is neither float32 nor one that any of the formats has.
         ExportError: an extra is missing.
     """
     for precision in precisions:

@@ -1,33 +1,33 @@
-"""Encoded images to a network's pixels inside a TensorFlow graph, as Pillow would have it."""
+"""Turns encoded images into a network's pixels inside a TensorFlow graph, as Pillow would."""
 
 from keras_wrn.data.preprocess import MAX_PIXELS
 from keras_wrn.export.codecs import decode, image_size
 
-CLASSIFIED_PIXELS = 2**24  # of an image, unless the export says otherwise: 4096 x 4096
-FULL_SIZED = 16  # images of the most pixels that a batch may have
+CLASSIFIED_PIXELS = 2**24  # per image, unless the export says otherwise: 4096 x 4096
+FULL_SIZED = 16  # how many images of that size a batch may have
 
 
 def decode_images(image_bytes, preprocessing, max_pixels=CLASSIFIED_PIXELS):
     """Decode, resize and crop encoded images, each on its own.
 
-    JPEG, PNG (8 and 16 bits), GIF (its first frame), BMP and WebP, grey, with palette or alpha,
-    as far as this TensorFlow decodes them as Pillow does. Alpha is dropped, 16 bits of grey are
-    scaled to 8, the orientation that EXIF tells is not applied. The pixels are those of
-    `Preprocessing.prepare`, up to the rounding of the resize and, of a JPEG in CMYK, one level.
+    The formats are JPEG, PNG (8 and 16 bits), GIF (its first frame), BMP and WebP, grey, with a
+    palette or with alpha, as far as this TensorFlow decodes them as Pillow does. Alpha is dropped,
+    16-bit grey is scaled to 8 bits, and EXIF orientation is not applied. The pixels are those of
+    `Preprocessing.prepare`, up to the rounding of the resize and, for a CMYK JPEG, one level.
 
     Args:
         image_bytes: str tensor (batch,), each an encoded image.
         preprocessing: `keras_wrn.Preprocessing` of 1 or 3 channels.
         max_pixels: int, the most pixels that an image may have. A batch may have sixteen times as
-            many; where it has more, its largest images are not decoded.
+            many; if it has more, its largest images are not decoded.
 
     Returns:
         Pixels, float32 (batch, size, size, channels) of 0..255, and `valid`, bool (batch,). An
-        image is black and not valid, and does nothing to the others, if Pillow cannot decode it,
-        if it would be other pixels here, if it has too many as declared or once resized
-        (`MAX_PIXELS`), or if it is made of more pieces than are looked at: see `codecs`. Animated
-        PNG and WebP, GIF with a first frame smaller than the screen, and BMP that is packed, has
-        masks, or fewer than 8 bits are among those.
+        image is black and not valid, and does not affect the others, if Pillow cannot decode it,
+        if its pixels would differ here, if it has too many of them, as declared or once resized
+        (`MAX_PIXELS`), or if it has more pieces than are checked: see `codecs`. Among those are
+        animated PNG and WebP, GIF with a first frame smaller than the screen, and BMP that is
+        compressed, has masks, or has fewer than 8 bits.
     """
     import tensorflow as tf
 
@@ -40,15 +40,15 @@ def decode_images(image_bytes, preprocessing, max_pixels=CLASSIFIED_PIXELS):
         with tf.control_dependencies([check_size(height, width, max_pixels)]):
             return index, height * width
 
-    # Of its own, so that it is traced once; nothing here is for AutoGraph, which takes long.
+    # A function of its own, so that it is traced once. AutoGraph is slow and not needed here.
     @tf.function(input_signature=[tf.TensorSpec((), tf.int64)], autograph=False)
     def prepared(index):
         image = prepare(decode(image_bytes[index]), preprocessing)
         return index, tf.ensure_shape(image, shape)
 
     def rows(datasets, shape, dtype):
-        """What datasets of (index, value) have, in its row; zeros where they failed."""
-        # One row more than there are images: there is always something to batch.
+        """The values of datasets of (index, value), each at its index; zeros where they failed."""
+        # One row more than there are images, so that there is always something to batch.
         found = tf.data.Dataset.from_tensors((count, tf.zeros(shape, dtype)))
         for dataset in datasets:
             found = found.concatenate(dataset.ignore_errors())
@@ -64,7 +64,7 @@ def decode_images(image_bytes, preprocessing, max_pixels=CLASSIFIED_PIXELS):
     pixels = tf.gather(pixels, order)
     within = (pixels > 0) & (tf.cumsum(pixels) <= FULL_SIZED * max_pixels)
     order = tf.cast(order, tf.int64)
-    # Sixteen at once take as much room as one of the largest, which are decoded one by one.
+    # Sixteen of these take as much memory as one of the largest, which are decoded one by one.
     small = pixels <= max_pixels / FULL_SIZED
     datasets = [
         together(order[within & small], prepared, FULL_SIZED),
@@ -76,7 +76,7 @@ def decode_images(image_bytes, preprocessing, max_pixels=CLASSIFIED_PIXELS):
 
 
 def check_size(height, width, most):
-    """Fail when an image has no pixels, or more than allowed."""
+    """Fail if an image has no pixels, or more than allowed."""
     import tensorflow as tf
 
     pixels = tf.cast(height, tf.float64) * tf.cast(width, tf.float64)
@@ -84,7 +84,7 @@ def check_size(height, width, most):
 
 
 def prepare(image, preprocessing):
-    """Resize and crop uint8 (height, width, 3) as `Preprocessing.prepare`, to float32 pixels."""
+    """Resize and crop uint8 (height, width, 3) like `Preprocessing.prepare`, to float32 pixels."""
     import tensorflow as tf
 
     if preprocessing.channels == 1:
@@ -94,8 +94,8 @@ def prepare(image, preprocessing):
     new = preprocessing.short_side * old // tf.reduce_min(old)
     with tf.control_dependencies([check_size(new[0], new[1], MAX_PIXELS)]):
         start = tf.cast(tf.round(tf.cast(new - size, tf.float32) / 2), tf.int32)
-    # Of a long image only the middle is made. Pillow resizes the width first and then rounds;
-    # TensorFlow the height, so that the image is swapped before each.
+    # Only the middle of a long image is computed. Pillow resizes the width first and then rounds;
+    # TensorFlow starts with the height, so the image is transposed before each pass.
     for axis in (1, 0):
         image = tf.transpose(image, (1, 0, 2))
         image = resize_rows(image, new[axis], start[axis], size, preprocessing.interpolation)
@@ -121,17 +121,17 @@ def resize_rows(image, new, start, size, interpolation):
 
 
 def nearest(old, new):
-    """Which of `old` rows each of `new` rows takes, int32 (new,)."""
+    """Which of the `old` rows each of the `new` rows takes, int32 (new,)."""
     import tensorflow as tf
 
     step = tf.cast(old, tf.float64) / tf.cast(new, tf.float64)
-    # A sum as Pillow makes it: where a row lies on the edge of two, rounding decides.
+    # Summed as Pillow does it: where a row lies on the edge of two, rounding decides.
     centres = tf.cumsum(tf.concat([[step * 0.5], tf.fill([new - 1], step)], 0))
     return tf.minimum(tf.cast(centres, tf.int32), old - 1)
 
 
 def grey(image):
-    """Luma of ITU-R 601-2, in whole numbers as Pillow computes it: uint8 (h, w, 3) to (h, w, 1)."""
+    """ITU-R 601-2 luma, in integers as Pillow computes it: uint8 (h, w, 3) to (h, w, 1)."""
     import tensorflow as tf
 
     weights = 19595, 38470, 7471

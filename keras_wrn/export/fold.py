@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them: the same network, with less to compute."""
+"""Folds batch norms into the convolutions before them: the same network, with less to compute."""
 
 import keras
 import numpy as np
@@ -10,11 +10,11 @@ from keras_wrn.models.convolution import Conv2D
 def fold_batch_norm(model):
     """Return a model without the batch norms that directly follow a convolution.
 
-    In inference a batch norm is a factor and an offset for each channel, and both can move into
-    the kernel and bias of a convolution that nothing else reads. In a pre-activation network that
-    is every batch norm of a block but the first, and the very first of the network where its
-    block changes the channels (k > 1). In a post-activation network it is all of them. A model
-    inside the model stays as it is.
+    At inference a batch norm is a scale and an offset for each channel. Both can move into the
+    kernel and bias of a convolution that nothing else reads. In a pre-activation network this
+    holds for every batch norm of a block but the first, and for the very first of the network if
+    its block changes the channels (k > 1). In a post-activation network it holds for all of them.
+    A model inside the model stays as it is.
 
     Args:
         model: a functional `keras.Model`.
@@ -25,7 +25,7 @@ def fold_batch_norm(model):
         there is nothing to fold.
 
     Raises:
-        ExportError: a layer cannot be made anew from its configuration.
+        ExportError: a layer cannot be rebuilt from its configuration.
 
     Source: Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.2.
 
@@ -68,7 +68,7 @@ def fold_batch_norm(model):
 
 
 def _fold(conv, norm):
-    """Kernel and bias, float64 computed, of a convolution and the batch norm after it."""
+    """Kernel and bias, computed in float64, of a convolution and the batch norm after it."""
     kernel, mean, variance = (
         keras.ops.convert_to_numpy(v).astype("float64")
         for v in (conv.kernel, norm.moving_mean, norm.moving_variance)

@@ -1,4 +1,4 @@
-"""The kinds of files that a model is exported to: a row each."""
+"""The file formats that a model is exported to, one row each."""
 
 import dataclasses
 import os
@@ -17,18 +17,18 @@ from keras_wrn.export.openvino import PACKAGES, export_openvino, open_openvino
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """One kind of file.
+    """One file format.
 
     Args:
-        name: str, as `keras-wrn export --format` has it.
-        title: str, what a file of it is called in messages.
-        ending: str, of its name.
-        write: function of a model, a path and `precision`; with "int8" also of `calibration`.
-        open: function of a path, to a function from images, (batch, height, width, channels) of
-            0..255, to logits (batch, classes); and to what the file says of itself, JSON or None.
+        name: str, as in `keras-wrn export --format`.
+        title: str, what messages call such a file.
+        ending: str, the ending of its name.
+        write: function of a model, a path and `precision`; for "int8" also of `calibration`.
+        open: function of a path that returns a function from images, (batch, height, width,
+            channels) of 0..255, to logits (batch, classes); and the file's metadata, JSON or None.
         precisions: tuple of str.
         extra: str, the extra that writing it needs, or "".
-        packages: dict from a precision to packages of the extra that it needs besides.
+        packages: dict from a precision to the packages of the extra that it also needs.
         integers: bool, whether an int8 file may take and give integers.
     """
 
@@ -43,7 +43,7 @@ class Format:
     integers: bool = False
 
     def require(self, precisions):
-        """Raise an ExportError unless what writes files in these precisions can be imported."""
+        """Raise an ExportError unless the packages for these precisions can be imported."""
         if self.extra:
             more = (self.packages.get(precision, ()) for precision in precisions)
             require_extra(self.extra, *(package for each in more for package in each))
@@ -66,7 +66,7 @@ def _open_litert(path):
 
 
 def _logits_of(opened):
-    """The logits alone, of a reader that gives all outputs by name."""
+    """Turn a reader that returns all outputs by name into one that returns the logits alone."""
 
     def open_file(path):
         run, text = opened(path)

@@ -37,8 +37,8 @@ def require_tensorflow():
 
 
 def require_extra(extra, *more):
-    """Raise an ExportError unless the packages of one of `EXTRAS` can be imported, and `more` of
-    those that come with it."""
+    """Raise an ExportError unless the packages of one of `EXTRAS` can be imported, and `more` that
+    come with it."""
     for package in (*EXTRAS[extra], *more):
         try:
             with _unreported():
@@ -52,7 +52,7 @@ def require_extra(extra, *more):
 
 @contextlib.contextmanager
 def _unreported():
-    """Hide the package by which OpenVINO and NNCF report to their makers, which neither needs."""
+    """Hide the telemetry package of OpenVINO and NNCF, which neither needs."""
     name = "openvino_telemetry"
     with _HIDING:
         before = {name: sys.modules[name]} if name in sys.modules else {}
@@ -65,10 +65,10 @@ def _unreported():
 
 
 def exportable(model, preprocessing=None, class_names=None):
-    """The preprocessing of a model, once it is known that the model can be exported.
+    """Check that a model can be exported, and return its preprocessing.
 
     Raises:
-        ValueError: the model is no classifier, or the preprocessing does not fit it.
+        ValueError: the model is not a classifier, or the preprocessing does not fit it.
         ExportError: Keras is not on TensorFlow.
     """
     require_tensorflow()
@@ -80,7 +80,7 @@ def check_calibration(calibration, precision, model, preprocessing):
     """The images to calibrate with, float32 (n, height, width, channels), or None.
 
     Raises:
-        ValueError: there are none for "int8", some for another precision, or of another shape.
+        ValueError: there are none for "int8", some for another precision, or the shape is wrong.
     """
     if precision != "int8":
         if calibration is not None:
@@ -104,7 +104,7 @@ def check_calibration(calibration, precision, model, preprocessing):
 
 
 def in_float32(model):
-    """The model itself, or its twin that computes in float32 where it does not."""
+    """The model itself if it computes in float32, else a copy that does."""
     if all(layer.compute_dtype == "float32" for layer in flat_layers(model)):
         return model
 
@@ -120,7 +120,7 @@ def in_float32(model):
 
 
 def metadata_json(model, preprocessing, **settings):
-    """What a file with one signature says of itself."""
+    """The metadata of a file with one signature, as JSON."""
     return json.dumps(
         {
             "name": model.name,
@@ -136,7 +136,7 @@ def metadata_json(model, preprocessing, **settings):
 
 
 def labels_text(preprocessing):
-    """The contents of labels.txt: the names of the classes, one a line."""
+    """The contents of labels.txt: the class names, one per line."""
     return "".join(f"{name}\n" for name in preprocessing.class_names)
 
 
@@ -174,12 +174,12 @@ def pixel_function(model, preprocessing):
 
 
 def write_plain_saved_model(model, preprocessing, directory):
-    """Write a SavedModel with `serving_default` alone, from which other formats are converted."""
+    """Write a SavedModel with only `serving_default`, to convert to other formats."""
     save_signatures(model, {SIGNATURE: pixel_function(model, preprocessing)}, directory)
 
 
 def save_signatures(model, signatures, directory):
-    """Write a SavedModel of these signatures, a dict of `tf.function`s, with the variables of a
+    """Write a SavedModel with these signatures, a dict of `tf.function`s, and the variables of a
     model."""
     import tensorflow as tf
 

@@ -25,8 +25,8 @@ from keras_wrn.quiet import remarks_hidden
 
 PRECISIONS = ("float32", "float16", "dynamic_int8", "int8")
 SIDECAR = "the JSON that lies beside a LiteRT file"
-METADATA = "metadata.json"  # inside the file, as in a ZIP archive
-# How far the logits of quantised weights may be from the model's: root mean squares, relative.
+METADATA = "metadata.json"  # inside the file, which is also a ZIP archive
+# How far the logits of quantised weights may be from the model's: relative root mean square.
 LIMITS = {"float16": 0.02, "dynamic_int8": INT8_LIMIT, "int8": INT8_LIMIT}
 
 
@@ -39,7 +39,7 @@ def export_litert(
     Its one signature, `serving_default`, takes `image`, float32 (batch, height, width, channels)
     of 0..255, and returns `probabilities` and `logits`, float32 (batch, classes). The batch may
     have any size but 0: the interpreter's signature runner resizes the input by itself. A model
-    of another precision is converted to float32 first.
+    in another precision is converted to float32 first.
 
     | precision      | weights | computation                       | size |
     |----------------|---------|-----------------------------------|------|
@@ -48,28 +48,29 @@ def export_litert(
     | "dynamic_int8" | int8    | int8, ranges found as it runs     | 1/4  |
     | "int8"         | int8    | int8, ranges found in calibration | 1/4  |
 
-    The file is written aside, run by the LiteRT interpreter, compared with the model, and only
-    then renamed to `path`. It is a ZIP archive too: metadata.json (precision, preprocessing, names
-    of the classes) and, where the classes have names, labels.txt (a class a line) lie inside. The
-    same JSON lies beside it, under the file's name with the ending `.json`.
+    The file is written under a temporary name, run by the LiteRT interpreter, compared with the
+    model, and only then renamed to `path`. It is also a ZIP archive: it holds metadata.json
+    (precision, preprocessing, class names) and, if the classes have names, labels.txt (one class
+    per line). The same JSON is written beside it, under the file's name with the ending `.json`.
 
     Args:
-        model: a functional `keras.Model` that ends in a `Dense` layer with softmax or without
+        model: a functional `keras.Model` that ends in a `Dense` layer with softmax or no
             activation, such as `keras_wrn.WideResNet(16, 2)`.
-        path: the file to make; it ends in `.tflite`.
-        precision: one of the table.
-        calibration: uint8 or float (n, height, width, channels) of 0..255, images of the training
-            set, before preprocessing, which "int8" needs; the first 500 are used.
+        path: the file to write; it ends in `.tflite`.
+        precision: one from the table.
+        calibration: uint8 or float (n, height, width, channels) of 0..255, training images before
+            preprocessing; needed for "int8". The first 500 are used.
         integer_io: bool, for "int8": whether input (pixels as they are) and outputs are uint8.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
         class_names: list of str in the order of the outputs, None for those of `preprocessing`.
         overwrite: bool, whether the file at `path` and the JSON beside it may be replaced.
 
     Raises:
-        ValueError: the path ends otherwise, the model is no classifier, has no preprocessing or
-            another number of classes; calibration is missing, not asked for, or misshapen.
-        FileExistsError: there is something at `path` or under the name of the JSON beside it, and
-            not both a file (of the JSON, one that this function wrote) and `overwrite`.
+        ValueError: the path has another ending; the model is not a classifier, has no
+            preprocessing, or has another number of classes; calibration is missing, not needed,
+            or has the wrong shape.
+        FileExistsError: `path` or the JSON beside it exists, and `overwrite` is False or it is not
+            a file (for the JSON, not one that this function wrote).
         ExportError: Keras is not on TensorFlow, or the file does not compute what the model does.
 
     Source: https://ai.google.dev/edge/litert.
@@ -124,7 +125,7 @@ def convert(model, preprocessing, precision="float32", images=None, integer_io=F
     """The bytes of the LiteRT file, without a check."""
     import tensorflow as tf
 
-    # Converted from concrete functions, the variables would stay outside the file.
+    # If it were converted from concrete functions, the variables would stay outside the file.
     with tempfile.TemporaryDirectory() as directory:
         write_plain_saved_model(model, preprocessing, directory)
         converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE])
@@ -139,27 +140,27 @@ def convert(model, preprocessing, precision="float32", images=None, integer_io=F
         if integer_io:
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = converter.inference_output_type = tf.uint8
-        with _no_word_of_the_old_interpreter(), remarks_hidden():
+        with _no_deprecation_warning(), remarks_hidden():
             return converter.convert()
 
 
 def open_interpreter(path, threads=1):
-    """An interpreter of the file: of the package ai-edge-litert, or TensorFlow's where absent."""
+    """An interpreter for the file: ai-edge-litert's, or TensorFlow's if that is not installed."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         import tensorflow as tf
 
         Interpreter = tf.lite.Interpreter
-    with _no_word_of_the_old_interpreter(), remarks_hidden():
+    with _no_deprecation_warning(), remarks_hidden():
         interpreter = Interpreter(str(path), num_threads=threads)
-        interpreter.allocate_tensors()  # which remarks on its kernels, once a process
+        interpreter.allocate_tensors()  # prints a remark on its kernels, once per process
         return interpreter
 
 
 @contextlib.contextmanager
-def _no_word_of_the_old_interpreter():
-    """TensorFlow's says with each use that it will go; the converter calibrates with it."""
+def _no_deprecation_warning():
+    """Hide the warning of TensorFlow's interpreter, with which the converter calibrates."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*tf.lite.Interpreter is deprecated")
         yield
@@ -179,7 +180,7 @@ def _verify(path, verification, precision):
 
 
 def dequantize(values, details):
-    """Numbers of an interpreter's input or output, float32, whatever type it has there."""
+    """The values of an interpreter's input or output as float32, whatever their type."""
     scale, zero = details["quantization"]
     values = np.asarray(values, "float32")
     return (values - zero) * scale if scale else values

@@ -1,4 +1,4 @@
-"""A finished model as an ONNX file, for ONNX Runtime and whatever else reads the format."""
+"""A finished model as an ONNX file, for ONNX Runtime and anything else that reads the format."""
 
 import contextlib
 import ctypes
@@ -22,7 +22,7 @@ from keras_wrn.files import written_aside
 
 OPSET = 18
 PRECISIONS = ("float32", "int8")
-CALIBRATION_BATCH = 5  # 50 take ten times the memory, and no less time
+CALIBRATION_BATCH = 5  # 50 take ten times the memory and are no faster
 
 
 def export_onnx(
@@ -32,38 +32,38 @@ def export_onnx(
     """Write a model as an ONNX file that takes pixels. Needs the extra `onnx`.
 
     The file takes `image`, float32 (batch, height, width, channels) of 0..255, and returns
-    `probabilities` and `logits`, float32 (batch, classes), for a batch of any size. A model of
-    another precision is converted to float32 first. The batch norms that follow a convolution are
-    folded into it. Its precision, what preprocessing is inside, and the names of the classes, are
-    JSON in the file's metadata, under `keras_wrn`.
+    `probabilities` and `logits`, float32 (batch, classes), for a batch of any size. A model in
+    another precision is converted to float32 first. Batch norms that follow a convolution are
+    folded into it. The precision, the preprocessing inside and the class names are stored as JSON
+    in the file's metadata, under `keras_wrn`.
 
     With precision "int8" the file has about a quarter of the size. The weights of its convolutions
-    are int8, with a scale for each channel; what goes into and comes out of them is uint8, in
-    ranges found in calibration; all else, input and outputs of the file too, stays float32. The
-    weights use 7 of their 8 bits: with all of them sums overflow on processors without VNNI, which
-    costs accuracy. OpenVINO reads both files too; of its own in int8 it is faster.
+    are int8, with a scale for each channel; their inputs and outputs are uint8, in ranges found by
+    calibration; everything else stays float32, including the input and outputs of the file. The
+    weights use 7 of their 8 bits: with all 8, sums overflow on processors without VNNI, which
+    costs accuracy. OpenVINO reads both files too, but is faster with its own int8 files.
 
-    The file is written aside, run by ONNX Runtime, compared with the model, and only then renamed
-    to `path`. The conversion takes 40 to 50 times the memory of the float32 file: 7 GB for
-    WRN-28-10, 12 GB for WRN-50-2, and int8 no more. On the way to int8 there are some such files in
-    the system's directory for temporary ones.
+    The file is written under a temporary name, run by ONNX Runtime, compared with the model, and
+    only then renamed to `path`. The conversion takes 40 to 50 times the memory of the float32
+    file: 7 GB for WRN-28-10, 12 GB for WRN-50-2; int8 takes no more. The int8 conversion puts a
+    few such files into the system's temporary directory.
 
     Args:
-        model: a functional `keras.Model` that ends in a `Dense` layer with softmax or without
+        model: a functional `keras.Model` that ends in a `Dense` layer with softmax or no
             activation, such as `keras_wrn.WideResNet(16, 2)`.
-        path: the file to make; it ends in `.onnx`.
+        path: the file to write; it ends in `.onnx`.
         precision: "float32" or "int8".
-        calibration: uint8 or float (n, height, width, channels) of 0..255, images of the training
-            set, before preprocessing, which "int8" needs; the first 500 are used.
+        calibration: uint8 or float (n, height, width, channels) of 0..255, training images before
+            preprocessing; needed for "int8". The first 500 are used.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
         class_names: list of str in the order of the outputs, None for those of `preprocessing`.
         overwrite: bool, whether a file at `path` may be replaced.
 
     Raises:
-        ValueError: the path ends otherwise, another precision, the model is no classifier, has no
-            preprocessing or another number of classes; calibration is missing, not asked for, or
-            misshapen.
-        FileExistsError: there is something at `path`, and not both a file and `overwrite`.
+        ValueError: the path has another ending; there is no such precision; the model is not a
+            classifier, has no preprocessing, or has another number of classes; calibration is
+            missing, not needed, or has the wrong shape.
+        FileExistsError: `path` exists, and `overwrite` is False or it is not a file.
         ExportError: Keras is not on TensorFlow, the extra is not installed, or the file does not
             compute what the model does.
 
@@ -94,11 +94,11 @@ def export_onnx(
     with written_aside(path, overwrite=overwrite, is_ours=Path.is_file, kind="a file") as new:
         plain = in_float32(model)
         function = pixel_function(plain, preprocessing)
-        with _uncopied():
+        with _no_copies():
             graph, _ = tf2onnx.convert.from_function(
                 function, input_signature=function.input_signature, opset=OPSET
             )
-        _give_back()
+        _free_memory()
         if images is not None:
             graph = _quantized(graph, images)
         metadata = metadata_json(plain, preprocessing, precision=precision)
@@ -108,8 +108,8 @@ def export_onnx(
 
 
 @contextlib.contextmanager
-def _uncopied():
-    """Else tf2onnx copies the weights in each of its passes, to go back where one fails."""
+def _no_copies():
+    """Keep tf2onnx from copying the weights in each pass, as it does to undo a failed one."""
     name = "TF2ONNX_CATCH_ERRORS"
     before = os.environ.get(name)
     os.environ[name] = "FALSE"
@@ -122,10 +122,10 @@ def _uncopied():
             os.environ[name] = before
 
 
-def _give_back():
-    """Return to the system what tf2onnx no longer needs, and glibc would keep: gigabytes."""
+def _free_memory():
+    """Return to the system the gigabytes that tf2onnx no longer needs and glibc would keep."""
     gc.collect()
-    with contextlib.suppress(OSError, TypeError, AttributeError):  # where it is not glibc
+    with contextlib.suppress(OSError, TypeError, AttributeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 
@@ -153,7 +153,7 @@ def _quantized(graph, images):
             after,
             Images(),
             quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "Relu"],  # a ReLU after a convolution is its range
+            op_types_to_quantize=["Conv", "Relu"],  # a ReLU after a convolution gives its range
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
@@ -164,7 +164,7 @@ def _quantized(graph, images):
 
 def open_onnx(path):
     """A function from images to the outputs of an ONNX file by name, computed by ONNX Runtime on
-    the CPU; and what the file says of itself, JSON, or None."""
+    the CPU; and the file's metadata, JSON or None."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""An exported file -> what it computes, and the preprocessing and class names that it carries."""
+"""Opens an exported file: what it computes, and the preprocessing and class names it carries."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ SAVED_MODEL = "saved_model.pb"
 
 
 def is_artifact(path):
-    """Whether a path is that of an exported file, by its ending, or of a SavedModel's directory."""
+    """Whether a path is an exported file, by its ending, or a SavedModel directory."""
     path = Path(path)
     return path.suffix in BY_ENDING or (path / SAVED_MODEL).is_file()
 
@@ -22,16 +22,16 @@ def is_artifact(path):
 def open_artifact(path):
     """Open a SavedModel, LiteRT, ONNX or OpenVINO file that this package exported.
 
-    Each is run by its own runtime on the CPU, or by TensorFlow on what it has. OpenVINO computes in
-    float32, also where it would take bfloat16 by itself: so the answers are those of any machine.
+    Each runs in its own runtime on the CPU, or in TensorFlow on whatever device that has. OpenVINO
+    computes in float32, even where it would choose bfloat16: the answers are then the same on any
+    machine.
 
     Args:
-        path: the directory of a SavedModel, or a file that ends in .tflite, .onnx or .xml.
+        path: a SavedModel directory, or a file that ends in .tflite, .onnx or .xml.
 
     Returns:
         A function from images, (batch, height, width, channels) of 0..255, to logits, float32
-        (batch, classes); the file's `Preprocessing`, None where it carries none; and what it is,
-        str.
+        (batch, classes); the file's `Preprocessing`, None if it carries none; and what it is, str.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -61,7 +61,7 @@ def open_artifact(path):
 
 @contextlib.contextmanager
 def _naming(path, kind):
-    """Say of any failure to read whose it is."""
+    """Name the file in any error from reading it."""
     try:
         yield
     except (ExportError, OSError, MemoryError):
@@ -69,7 +69,7 @@ def _naming(path, kind):
     except ImportError as error:
         hint = ", which comes with the extra `onnx`" if path.suffix == ".onnx" else ""
         raise ExportError(f"{path} cannot be run here: {error}{hint}") from error
-    except Exception as error:  # the runtimes raise what they like of a damaged file
+    except Exception as error:  # the runtimes raise anything for a damaged file
         lines = [x for x in str(error).splitlines() if not x.startswith("Exception from")]
         reason = (lines or [f"its reader fails with {type(error).__name__}"])[0]
         raise ValueError(
@@ -84,12 +84,12 @@ def _saved_model(path):
     run = loaded.signatures[SIGNATURE]
     preprocessing = Preprocessing.load(path / EXTRAS) if (path / EXTRAS).is_dir() else None
 
-    def logits(images, _=loaded):  # which the signature alone does not keep
+    def logits(images, _=loaded):  # the signature alone does not keep it alive
         return run(image=tf.constant(images, tf.float32))["logits"].numpy()
 
     return logits, preprocessing
 
 
 def _of_metadata(text):
-    """The preprocessing in what a file says of itself, None where it says nothing."""
+    """The preprocessing in a file's metadata, None if there is none."""
     return Preprocessing.from_config(json.loads(text)["preprocessing"]) if text else None

@@ -33,38 +33,38 @@ def export_openvino(
     `openvino`.
 
     The model takes `image`, float32 (batch, height, width, channels) of 0..255, and returns
-    `probabilities` and `logits`, float32 (batch, classes), for a batch of any size. On a CPU that
-    has bfloat16 OpenVINO computes in it what is float32, unless told otherwise
-    (`{"INFERENCE_PRECISION_HINT": "f32"}`). The model's precision, what preprocessing is inside,
-    and the names of the classes, are JSON in its runtime information, under `keras_wrn`.
+    `probabilities` and `logits`, float32 (batch, classes), for a batch of any size. On a CPU with
+    bfloat16, OpenVINO computes float32 models in bfloat16 unless told otherwise
+    (`{"INFERENCE_PRECISION_HINT": "f32"}`). The precision, the preprocessing inside and the class
+    names are stored as JSON in the model's runtime information, under `keras_wrn`.
 
     With precision "int8" the weights take about a quarter of the space. NNCF, OpenVINO's own
-    quantisation, makes the weights of the convolutions int8, with a scale for each channel, and
-    rounds what goes into convolutions and additions to 8 bits, in ranges found in calibration; the
-    classifier and a whitening stay float32. The weights use 7 of their 8 bits: with all of them
+    quantisation tool, makes the weights of the convolutions int8, with a scale for each channel,
+    and rounds the inputs of convolutions and additions to 8 bits, in ranges found by calibration;
+    the classifier and any whitening stay float32. The weights use 7 of their 8 bits: with all 8,
     sums overflow on processors without VNNI, which costs accuracy.
 
-    The files are written aside, run by OpenVINO in float32, compared with the model, and only then
-    renamed. OpenVINO and NNCF, which report their use to their makers, are kept from it where this
-    function is the first to import them.
+    The files are written under temporary names, run by OpenVINO in float32, compared with the
+    model, and only then renamed. OpenVINO and NNCF report their use to their makers; this is
+    switched off if this function is the first to import them.
 
     Args:
-        model: a functional `keras.Model` that ends in a `Dense` layer with softmax or without
+        model: a functional `keras.Model` that ends in a `Dense` layer with softmax or no
             activation, such as `keras_wrn.WideResNet(16, 2)`.
-        path: the file to make; it ends in `.xml`. The weights lie beside it, in a file of the same
-            name that ends in `.bin`.
+        path: the file to write; it ends in `.xml`. The weights go beside it, into a file of the
+            same name that ends in `.bin`.
         precision: "float32" or "int8".
-        calibration: uint8 or float (n, height, width, channels) of 0..255, images of the training
-            set, before preprocessing, which "int8" needs; the first 500 are used.
+        calibration: uint8 or float (n, height, width, channels) of 0..255, training images before
+            preprocessing; needed for "int8". The first 500 are used.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
         class_names: list of str in the order of the outputs, None for those of `preprocessing`.
         overwrite: bool, whether files at both paths may be replaced.
 
     Raises:
-        ValueError: the path ends otherwise, another precision, the model is no classifier, has no
-            preprocessing or another number of classes; calibration is missing, not asked for, or
-            misshapen; there is no convolution to make int8.
-        FileExistsError: there is something at either path, and not both a file and `overwrite`.
+        ValueError: the path has another ending; there is no such precision; the model is not a
+            classifier, has no preprocessing, or has another number of classes; calibration is
+            missing, not needed, or has the wrong shape; there is no convolution to make int8.
+        FileExistsError: either path exists, and `overwrite` is False or it is not a file.
         ExportError: Keras is not on TensorFlow, the extra is not installed, or the files do not
             compute what the model does.
 
@@ -99,7 +99,7 @@ def export_openvino(
         plain = in_float32(model)
         with tempfile.TemporaryDirectory() as directory:
             write_plain_saved_model(plain, preprocessing, directory)
-            # Not convert_model, which reports each conversion where OpenVINO was imported before.
+            # Not convert_model: it reports each conversion if OpenVINO was imported before.
             converted = openvino.Core().read_model(directory)
         if images is not None:
             converted = _quantized(converted, images)
@@ -108,7 +108,7 @@ def export_openvino(
         openvino.save_model(converted, new, compress_to_fp16=False)
         verify_file(open_openvino(new)[0], plain, preprocessing, images, "The OpenVINO model")
         os.replace(new.with_suffix(".bin"), new_weights)
-        # From here to the end there is no model to load, rather than one with others' weights.
+        # From here to the end there is no model to load, rather than one with another's weights.
         if overwrite:
             Path(path).unlink(missing_ok=True)
 
@@ -136,7 +136,7 @@ def _quantized(model, images):
 
 @contextlib.contextmanager
 def _silent():
-    """Without NNCF's progress bars and notes; its warnings remain."""
+    """Hide NNCF's progress bars and notes; its warnings remain."""
     import rich
 
     logger, console = logging.getLogger("nncf"), rich.get_console()
@@ -153,12 +153,12 @@ def _silent():
 
 def open_openvino(path):
     """A function from images to the outputs of an OpenVINO model by name, computed in float32 on
-    the CPU; and what the model says of itself, JSON, or None."""
+    the CPU; and the model's metadata, JSON or None."""
     require_extra("openvino")
     import openvino
 
     with open(path, "rb") as file:
-        if not file.read(100).lstrip().startswith(b"<?xml"):  # else it is taken for other formats
+        if not file.read(100).lstrip().startswith(b"<?xml"):  # else other formats are tried
             raise ValueError("it is no XML")
     model = openvino.Core().read_model(path)
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

@@ -32,23 +32,23 @@ def export_saved_model(
     channels) of 0..255; `serve_uint8` takes `image` as uint8. Both return `probabilities` and
     `logits`, float32 (batch, classes), whatever the model's precision.
 
-    `classify` takes `image_bytes`, str (batch,), encoded images of any size and of the kinds that
-    `decode_images` names; the orientation that their EXIF tells is not applied, nor is it by
-    `inference_model`. It returns, best first, `classes`, str (batch, k), the names or, without
-    names, the numbers of the classes; `scores`, float32 (batch, k); `indices`, int32 (batch, k);
-    and `valid`, bool (batch,). An image that is not decoded, as Pillow decodes it, gets "", 0, -1
-    and False, and the others their answers. A model of neither 1 nor 3 channels has no `classify`.
+    `classify` takes `image_bytes`, str (batch,), encoded images of any size in the formats of
+    `decode_images`; EXIF orientation is not applied, as in `inference_model`. It returns, best
+    first, `classes`, str (batch, k), the class names, or the class numbers if there are no names;
+    `scores`, float32 (batch, k); `indices`, int32 (batch, k); and `valid`, bool (batch,). An image
+    that cannot be decoded as Pillow decodes it gets "", 0, -1 and False; the others get their
+    answers. A model with neither 1 nor 3 channels has no `classify`.
 
-    An empty batch is answered with empty outputs. The directory `assets.extra` inside holds
-    preprocessing.json, and labels.txt with a class a line where the classes have names.
+    An empty batch gets empty outputs. The directory `assets.extra` inside holds
+    preprocessing.json and, if the classes have names, labels.txt with one class per line.
 
-    The SavedModel is written aside, loaded back, compared with the model on random images, and
-    only then renamed to `path`.
+    The SavedModel is written under a temporary name, loaded back, compared with the model on
+    random images, and only then renamed to `path`.
 
     Args:
-        model: a functional `keras.Model` that ends in a `Dense` layer with softmax or without
+        model: a functional `keras.Model` that ends in a `Dense` layer with softmax or no
             activation, such as `keras_wrn.WideResNet(16, 2)`.
-        path: the directory to make.
+        path: the directory to write.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
         class_names: list of str in the order of the outputs, None for those of `preprocessing`.
         top_k: int, how many classes `classify` lists, at most all.
@@ -57,11 +57,12 @@ def export_saved_model(
         max_pixels: int, the most pixels of an image that `classify` decodes, at most 8192 x 8192;
             a batch may have sixteen times as many. Sixteen of the default, 4096 x 4096, take less
             than 1 GB of memory.
-        overwrite: bool, whether a SavedModel at `path`, with nothing beside it, may be replaced.
+        overwrite: bool, whether a SavedModel at `path`, with nothing else in it, may be replaced.
 
     Raises:
-        ValueError: the model is no classifier, has no preprocessing, or another number of classes.
-        FileExistsError: there is something at `path`, and not both a SavedModel and `overwrite`.
+        ValueError: the model is not a classifier, has no preprocessing, or has another number of
+            classes.
+        FileExistsError: `path` exists, and `overwrite` is False or it is not a SavedModel.
         ExportError: Keras is not on TensorFlow, or the SavedModel does not compute what the model
             does.
 
@@ -93,7 +94,7 @@ def export_saved_model(
 
 
 def check_max_pixels(max_pixels, preprocessing):
-    """Raise a ValueError unless images of the network's size fit into so many pixels."""
+    """Raise a ValueError unless images of the network's size fit into `max_pixels`."""
     least = preprocessing.short_side**2
     if not is_int(max_pixels) or not least <= max_pixels <= MAX_PIXELS:
         raise ValueError(
@@ -113,9 +114,9 @@ def write_saved_model(model, preprocessing, directory, top_k, max_pixels):
     # Traced once for both signatures: with ZCA it holds a large constant.
     @tf.function(input_signature=[pixels])
     def serve(image):
-        # Fed through a session, as a server does, a tensor of any other shape would be computed on.
+        # A session, which servers use, would accept a tensor of any other shape.
         image = tf.ensure_shape(image, shape)
-        # oneDNN's convolution fails on an empty batch: it sees one black image, then cut off.
+        # oneDNN's convolution fails on an empty batch: it gets one black image, cut off later.
         count = tf.shape(image)[0]
         missing = tf.cast(count < 1, tf.int32)
         image = tf.pad(image, [[0, missing], [0, 0], [0, 0], [0, 0]])
@@ -160,10 +161,10 @@ def _verify(directory, model, preprocessing):
 
 
 def _verify_classify(signatures, preprocessing, tolerance):
-    """Compare the answers on encoded images, one of them none, with those on their pixels."""
+    """Compare the answers for encoded images, one of them invalid, with those for their pixels."""
     import tensorflow as tf
 
-    # A side that needs no resize: the pixels are then the same to the last bit.
+    # A size that needs no resize, so that the pixels are the same to the last bit.
     side = preprocessing.short_side
     shape = 2, side, side, preprocessing.channels
     images = np.random.default_rng(1).integers(0, 256, shape, dtype="uint8")

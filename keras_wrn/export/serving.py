@@ -19,7 +19,7 @@ from keras_wrn.export.warmup import encoded, write_warmup
 from keras_wrn.files import written_aside
 from keras_wrn.models import count_macs
 
-RELEASE = "2.20.0"  # of TensorFlow Serving: the newest that has an image
+RELEASE = "2.20.0"  # of TensorFlow Serving: the newest with a Docker image
 BATCHING = "batching_params.pbtxt"  # beside saved_model.pb, where the server looks for it
 LARGEST_REQUEST = 1024
 # A batch should take a fifth of a second on two CPU cores, about 200 GFLOP/s.
@@ -71,26 +71,26 @@ def export_serving(
         docker-compose.yml, kubernetes.yaml, kserve.yaml, smoke.sh, requests/, README.md
 
     The version appears whole, after it is verified; the other files, which name all models of the
-    directory, are then written anew. A server that runs on the directory loads both by itself.
-    A model of images of any size is not batched: the server cannot join images of two sizes.
+    directory, are then rewritten. A running server loads both by itself.
+    A model for images of any size is not batched: the server cannot join images of two sizes.
 
     Args:
-        model: a functional `keras.Model` that ends in a `Dense` layer with softmax or without
+        model: a functional `keras.Model` that ends in a `Dense` layer with softmax or no
             activation, such as `keras_wrn.WideResNet(16, 2)`.
         directory: path, made when needed, or that of an earlier `export_serving`.
-        name: str, under which the model is asked for: a letter, then letters, digits, "-" and "_".
+        name: str, the model's name in requests: a letter, then letters, digits, "-" and "_".
         preprocessing, class_names, top_k, fold_batch_norm, max_pixels: see `export_saved_model`.
         max_batch_size: int, a power of two, the most images that the server computes at once; None
             for what two CPU cores compute in a fifth of a second, 64 at most. A request may have
-            1024 images: the server divides it.
+            1024 images: the server splits it.
 
     Returns:
         The path of the version.
 
     Raises:
-        ValueError: a name or batch size of another kind, also of a model that is there already; a
-            model that cannot be exported.
-        FileExistsError: a file that would be written is there, and is none of `export_serving`.
+        ValueError: the name, that of a model already there, or the batch size is not allowed; the
+            model cannot be exported.
+        FileExistsError: a file to be written exists, and is not from `export_serving`.
         ExportError: the extra is not installed, Keras is not on TensorFlow, or the SavedModel does
             not compute what the model does.
 
@@ -155,7 +155,7 @@ def _smoke_request(shape):
 
 
 def _batching(macs, max_batch_size):
-    """BatchingParameters of a model whose images cost so many multiply-adds, as text."""
+    """BatchingParameters, as text, of a model that takes `macs` multiply-adds per image."""
     milliseconds = macs / MACS_PER_MILLISECOND
     timeout = round(1000 * min(max(milliseconds / 2, 1), 10))
     return _template(
@@ -196,10 +196,10 @@ def _files(directory):
 
 
 def _models(directory):
-    """The directories of the models in it, whose names are safe to write into its files.
+    """The directories of the models in it; their names are safe to write into its files.
 
     Raises:
-        ValueError: there is a name of another kind.
+        ValueError: a name is not safe.
     """
     found = sorted(path for path in (directory / "models").glob("*") if versions(path))
     for path in found:
@@ -241,7 +241,7 @@ def _models_config(paths):
 
 
 def _check_files_are_ours(directory, name):
-    """Raise an error where a file or a model that is not ours would be replaced."""
+    """Raise an error if a file or a model that is not ours would be replaced."""
     request = f"requests/{name}.json"
     for file in (*FILES, request):
         path, mark = directory / file, '"signature_name"' if file == request else MARK

@@ -12,9 +12,9 @@ from keras_wrn.export.head import classifier_outputs
 from keras_wrn.models.normalization import flat_layers
 
 TOLERANCE = 1e-4
-# Under mixed precision an artifact rounds at other places than the model does.
+# Under mixed precision an artifact rounds in other places than the model does.
 LOW_TOLERANCE = 3e-2
-# How far the logits of a file in int8 may be from the model's: root mean squares, relative.
+# How far the logits of an int8 file may be from the model's: relative root mean square.
 INT8_LIMIT = 0.25
 
 
@@ -37,8 +37,8 @@ class Verification:
     Args:
         model: the `keras.Model` exported.
         preprocessing: `keras_wrn.Preprocessing`.
-        images: (n, height, width, channels) of 0..255, the first 32 of which are asked about;
-            None for random ones.
+        images: (n, height, width, channels) of 0..255, of which the first 32 are used; None for
+            random ones.
     """
 
     def __init__(self, model, preprocessing, images=None):
@@ -56,7 +56,7 @@ class Verification:
             found["probabilities" if softmax else "logits"] = whole
             return {name: ops.convert_to_numpy(value) for name, value in found.items()}
 
-        # Keras keeps all activations of a call: 200 MB an image of WRN-50-2.
+        # Keras keeps all activations of a call: 200 MB per image for WRN-50-2.
         parts = [answers(self.images[i : i + 4]) for i in range(0, len(self.images), 4)]
         self.expected = {
             name: np.concatenate([part[name] for part in parts]).astype("float32")
@@ -68,8 +68,8 @@ class Verification:
     def check(self, outputs, what):
         """Compare an artifact's outputs on `images` with the model's.
 
-        Large logits are rounded by more than the tolerance of probabilities, so that these may
-        differ by what softmax makes of the difference of the logits, too.
+        Large logits are rounded by more than the tolerance for probabilities, so probabilities may
+        also differ by what softmax makes of the difference of the logits.
 
         Raises:
             ExportError: they differ by more than the tolerance, or are not finite.
@@ -92,8 +92,8 @@ class Verification:
         """Compare the logits on `images` of an artifact that is meant to differ a little.
 
         Raises:
-            ExportError: the root mean square of the difference is more than `limit` of that of the
-                model's logits.
+            ExportError: the root mean square of the difference is more than `limit` times that of
+                the model's logits.
         """
         expected = self.expected["logits"]
         difference = np.sqrt(np.mean((logits - expected) ** 2) / np.mean(expected**2))
@@ -105,13 +105,13 @@ class Verification:
 
 
 def verify_file(run, model, preprocessing, calibration, what):
-    """Compare a file in float32, or in int8 where there was a calibration, with the model.
+    """Compare a float32 file, or an int8 file if there was a calibration, with the model.
 
     Args:
         run: a function from images to the file's outputs by name.
         model, preprocessing: what was exported.
-        calibration: the images of a file in int8, or None.
-        what: str, the file in a sentence.
+        calibration: the images for an int8 file, or None.
+        what: str, the file's name in messages.
 
     Raises:
         ExportError: the file does not compute what the model does.

@@ -1,4 +1,4 @@
-"""Requests that TensorFlow Serving asks of a model before it says that the model is available."""
+"""Requests that TensorFlow Serving sends a model before it reports the model as available."""
 
 import io
 
@@ -11,7 +11,7 @@ WARMUP = "tf_serving_warmup_requests"
 
 
 def write_warmup(version, name, shape, sizes):
-    """Write one PredictionLog for each signature and batch size, and ask each once.
+    """Write one PredictionLog for each signature and batch size, and run each once.
 
     Args:
         version: path of the SavedModel.
@@ -41,7 +41,7 @@ def write_warmup(version, name, shape, sizes):
 
 
 def _grey(signature, size, shape):
-    """Name and value of a batch of grey images; of one number, however large the batch is."""
+    """Name and value of a batch of grey images; pixels are one number, however large the batch."""
     import tensorflow as tf
 
     if signature == "classify":
@@ -62,7 +62,7 @@ def encoded(shape, kind):
 
 
 def replay(path, signatures, what="The SavedModel"):
-    """Ask the signatures of a SavedModel what the records of a warm-up file ask.
+    """Send the requests of a warm-up file to the signatures of a SavedModel.
 
     Returns:
         The number of records by (signature, batch size).

@@ -8,7 +8,7 @@ from keras_wrn.catalog.sources import weights_info
 from keras_wrn.data.datasets import DATASETS
 from keras_wrn.runs.files import read_recipe, read_summary
 
-CARD = {  # what it says besides what tables do
+CARD = {  # what it needs besides what tables need
     "macs": int, "versions": {"keras": str}, "data": {"train_images": int, "test_images": int},
 }  # fmt: skip
 BACKENDS = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}

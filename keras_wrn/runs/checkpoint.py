@@ -19,9 +19,8 @@ PATTERN = re.compile(r"step-(\d{8})\.npz")
 class Checkpoints:
     """The checkpoints of one run, in one directory; the last `keep` stay.
 
-    Each is a `.npz` of every variable: weights, moving statistics, dropout's random states,
-    optimizer and running metrics, with the step; and after it the SHA-256 of it, 32 bytes.
-    Backend-neutral.
+    Each is a `.npz` of every variable (weights, moving statistics, dropout's random states,
+    optimizer and running metrics) and the step, followed by its SHA-256, 32 bytes. Backend-neutral.
 
     Args:
         directory: path, made when needed.
@@ -39,7 +38,7 @@ class Checkpoints:
         return sorted(p for p in self.directory.iterdir() if PATTERN.fullmatch(p.name))
 
     def save(self, state, step):
-        """Write what `state_of` found after so many steps of the run."""
+        """Write what `state_of` returned after `step` steps of the run."""
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / f"step-{step:08d}.npz"
         for left in self.directory.glob(TEMPORARY):
@@ -56,10 +55,10 @@ class Checkpoints:
             old.unlink()
 
     def read(self):
-        """The arrays of the newest readable checkpoint, or None without any.
+        """The arrays of the newest readable checkpoint, or None if there are no checkpoints.
 
         Raises:
-            CheckpointError: there are checkpoints and none can be read.
+            CheckpointError: there are checkpoints, but none can be read.
         """
         problems = []
         for path in reversed(self.paths()):
@@ -88,14 +87,14 @@ def state_of(model):
 
 
 def apply_state(model, arrays):
-    """Give a compiled, built model the state that `Checkpoints.read` found.
+    """Give a compiled, built model the state that `Checkpoints.read` returned.
 
     Returns:
-        The step it was saved at, and, of a checkpoint inside an epoch, the extras and the running
+        The step it was saved at, and, for a checkpoint inside an epoch, the extras and the running
         metrics by name; (0, {}) for None.
 
     Raises:
-        CheckpointError: it is of another network.
+        CheckpointError: it is from another network.
     """
     if arrays is None:
         return 0, {}
@@ -140,6 +139,6 @@ def _variables(model):
         ("metric", [v for metric in model.metrics for v in metric.variables]),
     ):
         for index, variable in enumerate(variables):
-            # Keras numbers its seed generators through the process: that number is no identity.
+            # Keras numbers seed generators across the process: the number identifies nothing.
             path = re.sub(r"seed_generator_\d+", "seed_generator", variable.path)
             yield f"{kind}:{index:04d}:{path.replace('/', '.')}", variable

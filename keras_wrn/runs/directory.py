@@ -1,4 +1,4 @@
-"""The run directory: whether it can be used, and what stands in it from the start."""
+"""The run directory: whether it can be used, and what is in it from the start."""
 
 import contextlib
 import fnmatch
@@ -17,7 +17,7 @@ from keras_wrn.runs.files import read_changes, read_object, read_recipe, read_su
 
 # Fields of a recipe that may change on resume.
 NOT_TRAINING = "export", "paper_error", "source", "views"
-# Fields after whose change a checkpoint means nothing: of another network, other images or steps.
+# If one of these fields changes, a checkpoint is void: its network, images or steps were others.
 FIXED = frozenset(
     "batch_size data.dataset data.extra data.image_size data.validation model.block model.depth "
     "model.name model.num_blocks model.whitened_stem model.width".split()
@@ -27,7 +27,7 @@ LOCK = ".lock"
 
 
 def default_directory(recipe):
-    """Where a run is kept unless told otherwise: by its recipe, its folder of images, its seed."""
+    """The default directory of a run, named after its recipe, its folder of images and its seed."""
     parts = [recipe.name]
     if recipe.data.dataset not in DATASETS:
         parts.append(os.path.basename(os.path.abspath(recipe.data.dataset)))
@@ -35,13 +35,13 @@ def default_directory(recipe):
 
 
 def open_directory(run_dir, recipe, resume, allow_changes=False):
-    """Make the directory, or say why it cannot be that of this run.
+    """Make the directory, or say why this run cannot use it.
 
     Returns:
-        What differs from the recipe it was started with, a list of str; with `allow_changes` only.
+        What differs from the recipe it was started with, a list of str; only with `allow_changes`.
 
     Raises:
-        FileExistsError: it is not empty, and this is no resume.
+        FileExistsError: it is not empty, and `resume` is False.
         ValueError: it was started with another recipe; the message lists the differences.
         RunError: it cannot be written to.
     """
@@ -82,7 +82,7 @@ def _recipe_changes(run_dir, recipe):
     stored = run_dir / "recipe.json"
     if not stored.exists():
         return {}
-    # By way of a Recipe, which has the fields that an earlier version did not.
+    # Through a Recipe, which adds the fields that an earlier version did not have.
     before = json.loads(read_recipe(run_dir).to_json())
     now = json.loads(recipe.to_json())
     for field in NOT_TRAINING:
@@ -102,7 +102,7 @@ def _way_out(run_dir, forbidden):
 
 
 def clear_smoke(run_dir):
-    """Remove a finished smoke run, of which nothing is worth keeping."""
+    """Remove a finished smoke run: nothing in it is worth keeping."""
     summary = run_dir / "summary.json"
     if summary.exists() and read_summary(run_dir)["recipe"].endswith(SMOKE):
         shutil.rmtree(run_dir)
@@ -110,7 +110,7 @@ def clear_smoke(run_dir):
 
 @contextlib.contextmanager
 def locked(run_dir):
-    """Keep other processes from running in the directory, until the end of the `with`.
+    """Keep other processes from running in the directory until the `with` block ends.
 
     Raises:
         RunError: another process has it.
@@ -129,7 +129,7 @@ def locked(run_dir):
 
 
 def _changes(before, now, prefix=""):
-    """The fields that differ, by their dotted names, and how, in words."""
+    """The fields that differ, by their dotted names, with the difference in words."""
     for key in sorted(set(before) | set(now)):
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
@@ -139,7 +139,7 @@ def _changes(before, now, prefix=""):
 
 
 def check_unchanged(run_dir, given):
-    """Raise a ValueError where a run was begun with other images or starting weights."""
+    """Raise a ValueError if a run was started with other images or starting weights."""
     stored = run_dir / "data.json"
     if not stored.exists():
         return
@@ -153,7 +153,7 @@ def check_unchanged(run_dir, given):
 
 
 def begin_directory(run_dir, recipe, given):
-    """Write recipe.json, versions.json and data.json, once nothing is left to do but training."""
+    """Write recipe.json, versions.json and data.json, once only the training is left to do."""
     if not (run_dir / "recipe.json").exists():
         write_json(run_dir / "versions.json", versions())
         write_json(run_dir / "data.json", given)
@@ -161,7 +161,7 @@ def begin_directory(run_dir, recipe, given):
 
 
 def note_changes(run_dir, recipe, changes, step):
-    """Write down that the run goes on after a step with other settings, and with which."""
+    """Record which settings a run changes after a step."""
     if changes:
         with open(run_dir / CHANGES, "a") as file:
             file.write(json.dumps({"after_step": step, "changes": changes}) + "\n")
@@ -169,7 +169,7 @@ def note_changes(run_dir, recipe, changes, step):
 
 
 def noted_changes(run_dir):
-    """What `note_changes` wrote, as a list of dicts."""
+    """What `note_changes` recorded, as a list of dicts."""
     path = run_dir / CHANGES
     return read_changes(path) if path.exists() else []
 
@@ -178,7 +178,7 @@ def check_disk(run_dir, params, zca=None):
     """Raise a RunError unless the disk has room for the checkpoints and artifacts of a run.
 
     Args:
-        run_dir: path, existing.
+        run_dir: path that exists.
         params: int, all weights of the network.
         zca: the `ZCA` of the preprocessing, or None.
     """

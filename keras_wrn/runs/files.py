@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keras_wrn.recipe import Recipe
 
-# What is read of an object, with its types; there may be more in it.
+# The fields that are read from an object, with their types; it may have more.
 LINE = {
     "epoch": int, "accuracy": float, "loss": float, "val_accuracy": float, "val_loss": float,
     "learning_rate": float, "seconds": float,
@@ -26,13 +26,13 @@ def read_recipe(run_dir):
     """The `Recipe` of a run.
 
     Raises:
-        ValueError: it is damaged, or of another version; the message names the file.
+        ValueError: it is damaged, or from another version; the message names the file.
     """
     return _read(Path(run_dir, "recipe.json"), Recipe.from_json, "the recipe of a run")
 
 
 def read_summary(run_dir, also=()):
-    """The summary.json of a finished run, dict, which has what tables need, and `also`, a dict.
+    """The summary.json of a finished run, dict, with what tables need and `also`, a dict.
 
     Raises:
         ValueError: it is damaged; the message names the file.
@@ -45,7 +45,7 @@ def read_summary(run_dir, also=()):
 
 
 def read_texts(path):
-    """A JSON object of texts, such as versions.json, dict.
+    """A JSON object of strings, such as versions.json, as a dict.
 
     Raises:
         ValueError: it is something else; the message names the file.
@@ -54,7 +54,7 @@ def read_texts(path):
 
 
 def read_object(path):
-    """A JSON object, such as data.json, dict.
+    """A JSON object, such as data.json, as a dict.
 
     Raises:
         ValueError: it is something else; the message names the file.
@@ -63,7 +63,7 @@ def read_object(path):
 
 
 def read_log(path, count=None):
-    """The lines of a log.jsonl, or the first so many, a list of dicts.
+    """The lines of a log.jsonl, or its first `count` lines, as a list of dicts.
 
     Raises:
         ValueError: a line is damaged; the message names the file and the line.
@@ -74,7 +74,7 @@ def read_log(path, count=None):
 
 
 def read_changes(path):
-    """The lines of a changes.jsonl, a list of dicts.
+    """The lines of a changes.jsonl, as a list of dicts.
 
     Raises:
         ValueError: a line is damaged; the message names the file and the line.
@@ -85,7 +85,7 @@ def read_changes(path):
 def _read(path, parse, expected):
     try:
         return parse(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # of UTF-8 and JSON, too
+    except (ValueError, RecursionError) as error:  # from UTF-8 and JSON, too
         raise ValueError(f"{path} should be {expected}, and is damaged: {error}") from error
 
 
@@ -144,7 +144,7 @@ def _fits(value, kind):
     if isinstance(value, bool):
         return False
     if kind in (int, float) and isinstance(value, int):
-        return abs(value) <= sys.float_info.max  # else no division by a float
+        return abs(value) <= sys.float_info.max  # a larger one cannot be divided by a float
     return isinstance(value, kind)
 
 

@@ -8,17 +8,17 @@ from keras_wrn.recipe import Recipe
 from keras_wrn.runs.directory import NOT_TRAINING
 from keras_wrn.scripts import load_recipe, recipe_paths
 
-# What a run may have otherwise than the recipe whose error was published. The table and the card
-# say how many epochs it had.
+# Settings in which a run may differ from the recipe whose error was published. The table and the
+# card say how many epochs it had.
 FREE = {"epochs", "strategy", "precision", "sync_batch_norm", "deterministic"}
 NETWORK = {f"model.{field}" for field in ("depth", "width", "block", "num_blocks", "name")}
-# The paper's recipe for a dataset, with which it trained all of its networks.
+# The paper's recipe for each dataset, used for all of its networks.
 PAPER = {
     "cifar10": "cifar10_wrn28_10",
     "cifar100": "cifar100_wrn28_10",
     "svhn_cropped": "svhn_wrn16_8",
 }
-# Zagoruyko & Komodakis 2017, Table 1: WRN-16-2 with the answers of WRN-40-2, with its attention.
+# Zagoruyko & Komodakis 2017, Table 1: WRN-16-2 (with WRN-40-2's answers, with its attention).
 DISTILLED = {(False, False): 6.31, (True, False): 6.08, (False, True): 5.85, (True, True): 5.71}
 TEACHER = re.compile(r"wrn_?40_2(?!\d)")
 
@@ -26,10 +26,10 @@ TEACHER = re.compile(r"wrn_?40_2(?!\d)")
 def published_error(recipe: Recipe) -> tuple[float, str] | None:
     """The published test error in percent that belongs to a recipe, and where it is from.
 
-    A recipe that comes with the package has its own as long as it is as it came, but for the number
-    of epochs and the devices. With another network of the paper in the paper's recipe it has that
-    network's; distillation has one with and without each of its parts. Anything else has none.
-    Nobody knows what another recipe was: it has what it says.
+    A recipe that comes with the package has its own error as long as it is unchanged, except for
+    the number of epochs and the devices. The paper's recipe with another of the paper's networks
+    has that network's error; distillation has one with and without each of its parts. Anything
+    else has none. Any other recipe has the error that it states: it cannot be compared.
 
     Example:
 
@@ -50,7 +50,7 @@ def published_error(recipe: Recipe) -> tuple[float, str] | None:
 
 
 def settings_of(recipe: Recipe) -> dict:
-    """What a recipe trains with, by dotted names: all but its name, the seed and the texts."""
+    """The settings that a recipe trains with, by dotted names: not its name, seed and texts."""
     settings = {}
     for key, value in json.loads(recipe.to_json()).items():
         if key in ("name", "seed", *NOT_TRAINING):
@@ -63,11 +63,11 @@ def settings_of(recipe: Recipe) -> dict:
 
 
 def _differing(recipe, other):
-    """The settings that two recipes differ in, but for those that are free."""
+    """The settings in which two recipes differ, except for those that are free."""
     ours, theirs = settings_of(recipe), settings_of(other)
     keys = ours.keys() - FREE
     if not recipe.scale_lr:
-        keys -= {"rate_batch"}  # of which nothing is made
+        keys -= {"rate_batch"}  # it has no effect
     return {key for key in keys if ours[key] != theirs[key]}
 
 
@@ -85,7 +85,7 @@ def _distilled(distill, shipped, differing):
 
 
 def _of_the_paper(recipe):
-    """The error of the catalogue, for a network of the paper that is trained as the paper does."""
+    """The catalogue's error for a network of the paper that is trained as in the paper."""
     name = PAPER.get(recipe.data.dataset)
     info = _network(recipe.model)
     error = info and info.paper_error.get(recipe.data.dataset)
@@ -98,7 +98,7 @@ def _of_the_paper(recipe):
 
 
 def _network(model):
-    """What the catalogue knows of a recipe's network, None where it does not."""
+    """What the catalogue knows about a recipe's network, None if nothing."""
     if model.name:
         name, tag = split_tag(model.name)
         return None if tag else model_info(name)

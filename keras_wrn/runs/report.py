@@ -10,18 +10,18 @@ from keras_wrn.runs.files import read_log, read_recipe, read_summary
 from keras_wrn.runs.published import published_error, settings_of
 from keras_wrn.scripts import load_recipe, recipe_paths
 
-USUAL = 0.75  # of the rows of a recipe: what so many have is not named in them
+USUAL = 0.75  # of a recipe's rows: a setting that so many share is not named in them
 OWN_COLUMN = "epochs", "changes", "data.dataset"
-MARKED = 10  # epochs whose points are marked in curves.png
+MARKED = 10  # up to so many epochs, curves.png marks their points
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 def plot_curves(run_dir, test_error):
-    """Draw error, loss and learning rate over the epochs of a run into its curves.png.
+    """Plot the error, loss and learning rate of a run over its epochs, into its curves.png.
 
     Args:
-        run_dir: path, with log.jsonl, whose numbers are of the precision that was trained in.
-        test_error: float, percent, that of the summary: the finished network's, in float32.
+        run_dir: path with a log.jsonl, whose numbers are in the precision of the training.
+        test_error: float, percent, from the summary: the finished network's, in float32.
 
     Returns:
         The `matplotlib.figure.Figure`.
@@ -70,17 +70,18 @@ def plot_curves(run_dir, test_error):
 def results_table(paths, start=".") -> str:
     """Make the Markdown table of finished runs: one row for each recipe and its settings.
 
-    Runs that differ in the seed alone share a row. A row names every setting that differs from the
-    recipe as it comes with the package. Of runs on held-out training images, and of recipes that do
-    not come with it, it names what less than three quarters of the recipe's rows have. It has the
-    published error that belongs to its network, data and recipe, if any; see `published_error`.
+    Runs that differ only in the seed share a row. A row names every setting that differs from the
+    recipe as it comes with the package. For runs on held-out training images, and for recipes that
+    do not come with the package, it names the settings that less than three quarters of the
+    recipe's rows have. A row has the published error that belongs to its network, data and recipe,
+    if any; see `published_error`.
 
     Args:
         paths: run directories, or folders of run directories.
         start: path of the folder that links are relative to.
 
     Raises:
-        ValueError: there is no finished run below the paths, or a file of one is damaged.
+        ValueError: there is no finished run below the paths, or a file of a run is damaged.
     """
     groups = _grouped(paths)
     if not groups:
@@ -99,18 +100,18 @@ def results_table(paths, start=".") -> str:
 
 
 def _grouped(paths):
-    """Finished runs that differ in the seed alone, each (summary, recipe, path, settings)."""
+    """Finished runs, in groups that differ only in the seed: (summary, recipe, path, settings)."""
     groups: dict = {}
     for path in paths:
         for found in sorted([*Path(path).glob("summary.json"), *Path(path).glob("*/summary.json")]):
             summary = read_summary(found.parent)
             if summary["recipe"].endswith(SMOKE):
                 continue  # a trial on made-up images is no result
-            # By way of a Recipe, which has the fields that an earlier version did not.
+            # Through a Recipe, which adds the fields that an earlier version did not have.
             recipe = read_recipe(found.parent)
             settings = {**settings_of(recipe), "changes": summary.get("changes", [])}
             if not recipe.scale_lr:
-                del settings["rate_batch"]  # of which nothing was made
+                del settings["rate_batch"]  # it had no effect
             how = json.dumps([settings, summary.get("views", 1)])
             key = summary["recipe"], summary["data"]["split"], how
             groups.setdefault(key, []).append((summary, recipe, found.parent, settings))
@@ -118,7 +119,7 @@ def _grouped(paths):
 
 
 def _row(name, split, runs, others, start):
-    """The line of the runs of a group; `others` are the settings of all groups of its recipe."""
+    """The line of a group of runs; `others` are the settings of all groups of its recipe."""
     summary, recipe, _, settings = runs[0]
     error = _mean_and_each([run[0]["test_error"] for run in runs])
     if "views" in summary:
@@ -126,7 +127,7 @@ def _row(name, split, runs, others, start):
         error += f"; {summary['views']} views: {several}"
     published = None if settings["changes"] else published_error(recipe)
     if not _shipped(name) and len({_kind(other) for other in others}) > 1:
-        published = None  # nobody knows which of them it belongs to
+        published = None  # it is unknown which of them it belongs to
     data = summary["data"]
     links = ", ".join(f"[{run[0]['seed']}]({os.path.relpath(run[2], start)})" for run in runs)
     hours, machines = _hours_and_machines([run[0] for run in runs])
@@ -147,7 +148,7 @@ def _row(name, split, runs, others, start):
 
 
 def _differing(name, split, settings, others):
-    """What a row says of its settings: how they differ from the recipe's, or from the others'."""
+    """What a row says about its settings: how they differ from the recipe's, or the others'."""
     shipped = _shipped(name) if split == "test" else {}
     for field, value in settings.items():
         if field in OWN_COLUMN:
@@ -168,10 +169,10 @@ def _mean_and_each(errors):
 
 
 def _hours_and_machines(summaries):
-    """The mean hours on each kind of machine and precision, and these with whose runs they were."""
+    """The mean hours for each machine and precision, and those with the seeds of their runs."""
     kinds: dict = {}
     for summary in summaries:
-        machine = summary["versions"]["machine"].replace(" 1 cores", " 1 core")  # of old logs
+        machine = summary["versions"]["machine"].replace(" 1 cores", " 1 core")  # in old logs
         kind = f"{machine}, {summary['precision']}"
         kinds.setdefault(kind, []).append(summary)
     hours = "; ".join(
@@ -184,12 +185,12 @@ def _hours_and_machines(summaries):
 
 
 def _kind(settings):
-    """The settings of a row but for the number of epochs, to compare."""
+    """The settings of a row except for the number of epochs, to compare."""
     return json.dumps({**settings, "epochs": None}, sort_keys=True)
 
 
 def _shipped(name):
-    """The settings of a recipe that comes with the package, {} of another."""
+    """The settings of a recipe that comes with the package, {} for any other."""
     return settings_of(load_recipe(name)) if name in recipe_paths() else {}
 
 

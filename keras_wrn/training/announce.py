@@ -10,7 +10,7 @@ FEW_STEPS = 100
 
 
 def opening_lines(recipe, model, data, placement):
-    """The lines that say what is trained, on what, and what to know of it."""
+    """The lines that say what is trained, on what, and what to know about it."""
     replicas = placement.replicas
     of = "made up in place of" if recipe.name.endswith(SMOKE) else "of"
     lines = [

@@ -1,4 +1,4 @@
-"""The moving average of the weights that a run may end with, and its batch norm statistics."""
+"""The moving average of weights that a run may end with, and its batch norm statistics."""
 
 import keras
 
@@ -8,15 +8,15 @@ STATISTICS_BATCHES = 100
 
 
 def averaging(momentum):
-    """The arguments by which a Keras optimizer keeps a moving average; 0 for none."""
+    """The arguments that make a Keras optimizer keep a moving average; 0 for none."""
     return {"use_ema": True, "ema_momentum": momentum} if momentum else {}
 
 
 def hold_average(optimizer):
-    """Keep `fit` from putting the average into the weights at its end: a run has several.
+    """Keep `fit` from putting the average into the weights at its end: a run has several fits.
 
     Returns:
-        The function that does it, which takes the trained variables.
+        The function that does so, which takes the trained variables.
     """
     take = optimizer.finalize_variable_values
     optimizer.finalize_variable_values = lambda variables: None
@@ -26,12 +26,12 @@ def hold_average(optimizer):
 def renew_statistics(model, batches, epochs):
     """Set the moving statistics of batch norms to their means over batches of the last epoch.
 
-    Those of a run belong to the weights of its last steps, not to an average of weights.
+    The statistics of a run belong to the weights of its last steps, not to an average of weights.
 
     Args:
         model: `keras.Model`, whose other weights stay.
         batches: `Batches` that it was trained on.
-        epochs: int, of the run.
+        epochs: int, the epochs of the run.
 
     Returns:
         int, how many images went through the network.

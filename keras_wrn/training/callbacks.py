@@ -18,16 +18,16 @@ from keras_wrn.files import replacing
 from keras_wrn.runs.checkpoint import metrics_of, restore_metrics, state_of
 from keras_wrn.runs.files import read_log
 
-AHEAD = 8  # steps that may be under way on a device before the loss of the first is looked at
+AHEAD = 8  # steps that may be under way on a device before the loss of the first is checked
 
 
 class RunLog:
-    """log.jsonl: one JSON object an epoch.
+    """log.jsonl: one JSON object per epoch.
 
     Args:
         path: the file.
-        keep_epochs: int, how many lines of an earlier run to keep: those of the epochs that the
-            checkpoint has behind it.
+        keep_epochs: int, how many lines of an earlier run to keep: those of the epochs before the
+            checkpoint.
 
     Raises:
         ValueError: one of these is damaged.
@@ -35,7 +35,7 @@ class RunLog:
 
     def __init__(self, path, keep_epochs=0):
         self.path = Path(path)
-        # The line of an epoch after the checkpoint may be torn; those before it are results.
+        # The line of an epoch after the checkpoint may be cut off; those before it are results.
         lines = read_log(self.path, keep_epochs) if self.path.exists() else []
         with replacing(self.path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -48,16 +48,16 @@ class RunLog:
 
 
 class RunCallback(keras.callbacks.Callback):
-    """Log each epoch, checkpoint at its end and on SIGTERM and SIGINT, stop where NaN appears.
+    """Log each epoch, checkpoint at its end and on SIGTERM and SIGINT, stop when NaN appears.
 
     Args:
         checkpoints: `Checkpoints`.
         log: `RunLog`.
         steps: int, steps in an epoch.
         batch_size: int.
-        start: int, the step of the run that this `fit` begins with.
-        extras: dict, what the checkpoint kept beside the variables.
-        placement: `Placement`: of several processes the first writes.
+        start: int, the step of the run at which this `fit` begins.
+        extras: dict, what the checkpoint kept besides the variables.
+        placement: `Placement`: if there are several processes, the first writes.
     """
 
     def __init__(self, checkpoints, log, steps, batch_size, start, extras, placement):
@@ -102,7 +102,7 @@ class RunCallback(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.begun = time.perf_counter() - float(self.extras.pop("seconds", 0.0))
         self.training_ended = None
-        if self.extras:  # the rest of an epoch: its running means go on
+        if self.extras:  # the rest of an epoch: its running means continue
             restore_metrics(self.model, self.extras)
             self.extras = {}
 
@@ -135,7 +135,7 @@ class RunCallback(keras.callbacks.Callback):
     def on_test_begin(self, logs=None):
         self._check_losses(0)
         self.training_ended = time.perf_counter()
-        self.trained = metrics_of(self.model)  # the evaluation has the same metrics
+        self.trained = metrics_of(self.model)  # the evaluation uses the same metrics
 
     def on_test_batch_end(self, batch, logs=None):
         if (
@@ -164,19 +164,19 @@ class RunCallback(keras.callbacks.Callback):
             "images_per_second": round(self.steps * self.batch_size / training, 1),
         }
         self._save(line)
-        # Alone, also where the signal came after the last step; of several, all hear it at a step.
+        # One process also stops if the signal came after the last step; several stop at a step.
         if self.stopping or (self.signum is not None and self.placement.count == 1):
             self._stop()
 
     def _check_weights(self):
         self._check_losses(0)
-        # The loss is that before the last update, and ReLU can turn NaN into 0.
+        # The loss is from before the last update, and ReLU can turn NaN into 0.
         for variable in self.model.variables:
             if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
                 self._diverged(f"The weights {variable.path} became NaN or infinite", self.step)
 
     def _save(self, line=None, **extras):
-        # On every process: reading sums over them on TensorFlow.
+        # On every process: on TensorFlow, reading the state sums over them.
         state = state_of(self.model) | extras
 
         def write():
@@ -212,8 +212,9 @@ def _rate_at(optimizer, step):
 class RunCallbacks(keras.callbacks.CallbackList):
     """Callbacks that do not wait for the device at every step.
 
-    A `RunCallback` gets the logs of a training step as they are, the progress bar those of some
-    steps ago, TensorBoard none: it writes those of epochs. Keras' own list makes numbers of all.
+    A `RunCallback` gets the logs of a training step as they are, the progress bar gets those of
+    some steps ago, and TensorBoard gets none, as it writes those of epochs. Keras' own list
+    converts all of them to numbers.
     """
 
     def __init__(self, *args, **kwargs):
@@ -235,7 +236,7 @@ class RunCallbacks(keras.callbacks.CallbackList):
 
 
 def run_callbacks(trainer):
-    """The callbacks of one `fit` of a `Trainer`, in order, which count the epochs of its run."""
+    """The callbacks of one `fit` of a `Trainer`, in order; they count the epochs of the run."""
     steps, start, recipe = trainer.steps, trainer.step, trainer.recipe
     is_chief = trainer.placement.is_chief
     callbacks = [
@@ -264,7 +265,7 @@ def _tensorboard(run_dir, say):
 
 
 def end_epoch(model, test, callbacks, epoch):
-    """Evaluate and log an epoch that was stopped in its evaluation, as `fit` would have."""
+    """Evaluate and log an epoch that was stopped during its evaluation, as `fit` would have."""
     callbacks.on_train_begin()
     callbacks.on_epoch_begin(epoch)
     logs = {name: float(value) for name, value in model.get_metrics_result().items()}

@@ -9,12 +9,12 @@ import keras
 from keras_wrn.kernels import REWRITE
 from keras_wrn.machine import cpu_facts
 
-# On processors with one of these TensorFlow takes oneDNN's kernels by itself.
+# On processors with one of these, TensorFlow uses oneDNN's kernels by default.
 ON_BY_DEFAULT = frozenset("avx512_vnni avx512_bf16 avx_vnni amx_tile amx_int8 amx_bf16".split())
 
 
 def resolve_precision(precision):
-    """Return the precision that "auto" stands for on this machine, others as they are."""
+    """Return the precision that "auto" stands for on this machine; others stay as they are."""
     if precision != "auto":
         return precision
     return "bfloat16" if _has_bfloat16() else "float32"
@@ -43,9 +43,9 @@ def cpu_has_bfloat16():
 
 
 def lacks_onednn():
-    """Whether TensorFlow computes without oneDNN's kernels on this processor, for want of a word.
+    """Whether TensorFlow runs without oneDNN's kernels here just because they were not enabled.
 
-    Importing keras_wrn gives it that word, unless TensorFlow was imported before.
+    Importing keras_wrn enables them, unless TensorFlow was imported before.
     """
     flags = cpu_facts("flags").split()
     return (
@@ -57,7 +57,7 @@ def lacks_onednn():
 
 
 def overlooked_gpu():
-    """Whether TensorFlow does not see the NVIDIA GPU of this machine, and nobody hid it."""
+    """Whether TensorFlow does not see this machine's NVIDIA GPU, although nobody hid it."""
     hidden = "CUDA_VISIBLE_DEVICES" in os.environ
     return not hidden and Path("/dev/nvidia0").exists() and uses_graph_rewrite()
 
@@ -67,14 +67,14 @@ def precision_scope(precision):
     """Compute in a precision, while the weights stay float32.
 
     On a CPU with TensorFlow, bfloat16 comes from the oneDNN graph rewrite, which is faster there
-    than Keras' dtype policy; everywhere else from the policy. Restores both on leaving, and a
-    function that was traced inside is rewritten only while it is called inside.
+    than Keras' dtype policy; everywhere else it comes from the policy. Both are restored on exit,
+    and a function traced inside the scope is rewritten only when it is also called inside.
     """
     policy = keras.config.dtype_policy()
     if precision == "bfloat16" and uses_graph_rewrite():
         import tensorflow as tf
 
-        # A context that begins with the option on keeps it for good, and in tf.data too.
+        # A context that starts with the option on keeps it for good, and in tf.data too.
         tf.config.list_logical_devices()
         options = {REWRITE: True}
         tf.config.optimizer.set_experimental_options(options)
@@ -103,9 +103,9 @@ def uses_graph_rewrite():
 def make_strategy(name):
     """Return the `tf.distribute` strategy of that name, or None for one device without any.
 
-    A CPU that is one device needs none: under one an evaluation may wait, up to as long again as
-    it took, for a thread of `tf.data` that sleeps (TensorFlow 2.21; benchmarks/NOTES.md). A lone
-    GPU has one, which moves batches to it ahead of their step.
+    A CPU that is one device needs none: under a strategy an evaluation may wait, up to as long
+    again as it took, for a sleeping `tf.data` thread (TensorFlow 2.21; benchmarks/NOTES.md). A
+    lone GPU gets one, which moves batches to it ahead of their step.
     """
     if name == "none" or keras.backend.backend() != "tensorflow":
         return None
@@ -118,6 +118,6 @@ def make_strategy(name):
 
 
 def mirrored_devices(tf):
-    """All GPUs; without any, all logical CPU devices."""
+    """All GPUs; if there are none, all logical CPU devices."""
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     return [device.name for device in tf.config.list_logical_devices(kind)]

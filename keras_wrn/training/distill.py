@@ -1,4 +1,4 @@
-"""Distillation: a student that also learns what a trained teacher answers and attends to."""
+"""Distillation: a student also learns what a trained teacher answers and attends to."""
 
 import keras
 from keras import ops
@@ -9,33 +9,33 @@ from keras_wrn.models.stages import stage_outputs
 class Distiller(keras.Model):
     """A student in training, with a trained teacher beside it; `fit` it like any model.
 
-    What is saved afterwards is the student.
+    Only the student is saved afterwards.
 
-    The loss on the labels that `compile` is given counts `1 - logits`. To it come
+    The loss on the labels, as given to `compile`, has weight `1 - logits`. Added to it are
 
         logits * T^2 KL(softmax(teacher / T) || softmax(student / T))
         attention * sum over the stages of mean (q(teacher) - q(student))^2
 
-    with the temperature T, and q the stage's output, squared, averaged over the channels and
-    scaled to length 1 (attention transfer). Evaluation has the loss on the labels alone.
+    where T is the temperature and q is the stage's output, squared, averaged over the channels and
+    scaled to length 1 (attention transfer). Evaluation uses the loss on the labels alone.
 
     Args:
         student: a network of this package that ends in logits; it is what trains.
-        teacher: a network of this package that ends in logits, for the same images and classes. It
-            is frozen by this.
+        teacher: a network of this package that ends in logits, for the same images and classes.
+            This freezes it.
         logits: float in [0, 1), the share of the teacher's answers in the loss.
         temperature: float above 0.
         attention: float, 0 or more, the weight of attention transfer.
 
     Raises:
-        ValueError: the networks take other images or have other classes, or, with `attention`,
-            other numbers of stages or sizes of their outputs; a weight out of range.
+        ValueError: the networks differ in images or classes, or, with `attention`, in the number
+            of stages or the sizes of their outputs; a weight is out of range.
 
     Source: Hinton et al. 2015, https://arxiv.org/abs/1503.02531; Zagoruyko & Komodakis 2017,
     https://arxiv.org/abs/1612.03928 (its code has logits 0.9, T 4; attention 1000).
-    Not `keras.distillation` (3.15): its `Distiller` runs the student twice a step for features,
-    moving its batch norms twice, and leaves out the weights of the images in evaluation; its
-    `LogitsDistillation`, as it comes, compares the logits where it should their softmax.
+    Not `keras.distillation` (3.15): its `Distiller` runs the student twice per step for features,
+    which updates its batch norms twice, and ignores the images' weights in evaluation; by default,
+    its `LogitsDistillation` compares logits where it should compare their softmax.
 
     Example:
 
@@ -87,7 +87,7 @@ class Distiller(keras.Model):
 
     def call(self, images, training=False):
         parts = _listed(self.student_parts(images, training=training))
-        # The loss needs the stages too. Not by `add_loss`: replicas share its list.
+        # The loss needs the stages too. Not with `add_loss`: replicas share its list.
         return parts if training else parts[0]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

@@ -1,6 +1,6 @@
 """Many processes that train as one, joined by their backend's own coordination service.
 
-On JAX by `keras.distribution`, on TensorFlow by MultiWorkerMirroredStrategy.
+On JAX with `keras.distribution`, on TensorFlow with MultiWorkerMirroredStrategy.
 """
 
 import dataclasses
@@ -14,14 +14,14 @@ import numpy as np
 from keras_wrn.errors import RunError
 from keras_wrn.training.workers import join_workers
 
-# A peer that is not heard of for so long is lost, and every process ends.
+# A peer that is not heard from for so long is lost, and every process ends.
 HEARTBEAT_SECONDS = 30
 JOIN_SECONDS = 300
-LEAVE_SECONDS = 30  # that JAX waits for the others where this process ends
+LEAVE_SECONDS = 30  # how long JAX waits for the others when this process ends
 # The exit status of a process whose peer was lost: the same command may do better.
 LOST = 75  # EX_TEMPFAIL
 STATUS = re.compile("(ABORTED|CANCELLED|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|UNKNOWN): ")
-# What launchers set (Kubeflow Trainer's jax runtime); Slurm, Open MPI and Cloud TPU JAX finds out.
+# What launchers set (Kubeflow Trainer's jax runtime); JAX detects Slurm, Open MPI and Cloud TPU.
 ENVIRONMENT = {
     "coordinator": "JAX_COORDINATOR_ADDRESS",
     "processes": "JAX_NUM_PROCESSES",
@@ -29,12 +29,12 @@ ENVIRONMENT = {
 }
 
 
-joined: list[str] = []  # what this process is one of several of
+joined: list[str] = []  # the backend on which this process is one of several
 
 
 @dataclasses.dataclass(frozen=True)
 class Hosts:
-    """Where a process finds its peers. What is None is taken from the environment."""
+    """Where a process finds its peers. What is None is read from the environment."""
 
     coordinator: str | None = None
     """Address and port of process 0, such as 10.0.0.1:1234."""
@@ -45,34 +45,34 @@ class Hosts:
 
 
 class JaxLink:
-    """What the processes of a run say to each other on JAX."""
+    """How the processes of a run talk to each other on JAX."""
 
     handles_sigterm = True  # JAX does, and tells all processes
 
     def is_lost(self, error):
-        """Whether an error is of the connection to the others; some come as ValueErrors."""
+        """Whether an error comes from the connection to the others; some are ValueErrors."""
         if type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError"):
             return True
         return isinstance(error, ValueError) and bool(STATUS.match(str(error)))
 
     def from_first(self, data):
-        """The uint8 array of process 0; the others give one of the same length."""
+        """The uint8 array of process 0; the others pass one of the same length."""
         from jax.experimental import multihost_utils
 
         return np.asarray(multihost_utils.broadcast_one_to_all(data))
 
     def is_any(self, asked, step):
-        """Whether a process was sent SIGTERM, at the same step for all."""
+        """Whether any process was sent SIGTERM, at the same step for all."""
         from jax.experimental import multihost_utils
 
         return multihost_utils.reached_preemption_sync_point(step)
 
 
 def join(strategy, hosts: Hosts = Hosts()):
-    """Become one of the processes of a run; alone, unless the strategy is "multi-host".
+    """Become one of a run's processes; the only one, unless the strategy is "multi-host".
 
     Returns:
-        Which of the processes this one is; how many there are; by what they speak, or None.
+        Which of the processes this one is; how many there are; their link, or None.
 
     Raises:
         RunError: this backend has no such strategy, or the peers do not answer.
@@ -145,7 +145,7 @@ def _settings(hosts):
 
 
 def end_process(code):
-    """Leave with an exit status: of several processes at once, as the backends would wait."""
+    """Exit with a status; one of several processes exits at once, as the backends would wait."""
     if joined:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The images of a recipe: in memory, with the preprocessing that its network takes."""
+"""The images of a recipe: in memory, with the preprocessing that its network needs."""
 
 import dataclasses
 import hashlib
@@ -32,7 +32,7 @@ class Inputs:
         train, test: images, uint8 (n, height, width, channels), and labels, int32 (n,).
         classes: int.
         preprocessing: `Preprocessing` of the network. The training images may be larger than its
-            size: the crop is cut out of them.
+            size: crops are cut out of them.
         notes: tuple of str, lines on how a folder was read.
     """
 
@@ -50,14 +50,14 @@ def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inp
         recipe: `Recipe`.
         start: the model whose weights it starts from, or None.
         data_dir: path where TFDS keeps its data, or None.
-        made_up: bool, a few made-up images instead.
+        made_up: bool, whether to use a few made-up images instead.
 
     Raises:
         DataError: the data is missing or unreadable.
         ValueError: the model it starts from has no preprocessing, or whitens.
     """
     own = getattr(start, "preprocessing", None)
-    if own is not None:  # the recipe's network takes normalised images, whatever this one does
+    if own is not None:  # the recipe's network takes normalised images, whatever this one takes
         own = dataclasses.replace(own, in_model=False)
     if start is not None and (own is None or own.zca is not None):
         raise ValueError(
@@ -84,11 +84,11 @@ def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inp
 
 
 def check_inputs(recipe: Recipe):
-    """Look at what can be looked at before anything is loaded: a folder's classes and files.
+    """Check what can be checked before anything is loaded: a folder's classes and files.
 
     Raises:
         DataError: the folder is not as it should be.
-        ValueError: the backend does not have the augmentation.
+        ValueError: the backend does not support the augmentation.
     """
     strength, backend = recipe.data.rand_augment, keras.backend.backend()
     if strength and backend != "tensorflow":
@@ -100,7 +100,7 @@ def check_inputs(recipe: Recipe):
 
 
 def fingerprint(inputs: Inputs, *models) -> dict:
-    """What tells that a resumed run has the same images and starting weights, for data.json."""
+    """What shows that a resumed run has the same images and starting weights, for data.json."""
     digest = hashlib.sha256()
     for array in (*inputs.train, *inputs.test):
         digest.update(np.ascontiguousarray(array).data)
@@ -155,7 +155,7 @@ def _folder_inputs(recipe, own):
 
 
 def phases(recipe, size):
-    """How many epochs train on crops of which side: a list of (epochs, pixels)."""
+    """How many epochs train on crops of which size: a list of (epochs, pixels)."""
     if not recipe.data.small_size:
         return [(recipe.epochs, size)]
     if recipe.data.small_size >= size:
@@ -168,7 +168,7 @@ def phases(recipe, size):
 
 
 def recipe_batches(recipe, data, size):
-    """The training batches of a recipe, in crops of that side."""
+    """The training batches of a recipe, in crops of that size."""
     settings = recipe.data
     images, labels = data.train
     return Batches(
@@ -184,7 +184,7 @@ def recipe_batches(recipe, data, size):
 
 
 def train_batches(model, batches, start, epochs, placement):
-    """What `fit` reads from a step on: this process's part of the `Batches`."""
+    """What `fit` reads from step `start` on: this process's part of the `Batches`."""
     if fits_device(placement, batches.images):
         return device_batches(model, batches, start, epochs)
     if keras.backend.backend() == "tensorflow":
@@ -193,12 +193,12 @@ def train_batches(model, batches, start, epochs, placement):
 
 
 def eval_batch(recipe, data):
-    """Images to evaluate at once: as many pixels as 500 of CIFAR's, or a training batch."""
+    """How many images to evaluate at once: the pixels of 500 CIFAR images, or a training batch."""
     return min(EVAL_BATCH, max(recipe.batch_size, EVAL_PIXELS // data.preprocessing.size**2))
 
 
 def eval_batches(recipe, data, placement):
-    """The held-out images in equal batches, of which this process evaluates its part."""
+    """The held-out images in equal batches; this process evaluates its part of them."""
     images, labels = data.test
     settings = {
         "batch_size": eval_batch(recipe, data),

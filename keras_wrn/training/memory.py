@@ -1,4 +1,4 @@
-"""Memory that does not suffice, said as what to do about it."""
+"""Turns out-of-memory errors into advice."""
 
 import contextlib
 
@@ -7,14 +7,14 @@ from keras_wrn.errors import RunError
 
 @contextlib.contextmanager
 def memory_explained(recipe, run_dir, replicas):
-    """Say what to do where the memory does not suffice."""
+    """Turn an out-of-memory error into one that says what to do."""
     try:
         yield
     except Exception as error:
         known = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
         if not known and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        if "No space left" in str(error):  # which TensorFlow calls by the same name
+        if "No space left" in str(error):  # TensorFlow raises the same error for it
             raise RunError(f"The disk of {run_dir} is full: {error}") from error
         batch = recipe.batch_size
         half = batch // 2 // replicas * replicas

@@ -1,4 +1,4 @@
-"""The network of a recipe: built, started from trained weights, and given back for use."""
+"""The network of a recipe: built, started from trained weights, and made ready for use."""
 
 import dataclasses
 
@@ -107,7 +107,7 @@ def final_model(recipe, model, preprocessing):
 
 
 def _weights(model):
-    """The weights in the order of the layers, which freezing does not change."""
+    """The weights in layer order, which freezing does not change."""
     return [weight for layer in model.layers for weight in _plain(layer)]
 
 

@@ -1,7 +1,7 @@
 """Training images that stay on the device and are cropped, mirrored and mixed there, on JAX.
 
-What crosses to the device in a step are the plan's numbers, a few bytes an image: so that the step,
-and not the processor that prepares it, says how fast the training is.
+Only the plan's numbers, a few bytes per image, go to the device in each step. So the step itself
+limits the speed of training, not the processor that prepares it.
 """
 
 import functools
@@ -15,7 +15,7 @@ LIMIT = 4 * 2**30  # bytes of training images that go onto the device
 
 
 def fits_device(placement, images):
-    """Whether a run keeps its training images on the device: JAX, and one of them."""
+    """Whether a run keeps its training images on the device: on JAX with one device."""
     alone = placement.count == 1 and keras.distribution.distribution() is None
     return keras.backend.backend() == "jax" and alone and images.nbytes <= LIMIT
 
@@ -29,12 +29,12 @@ class DeviceBatches(ArrayBatches):
         self.labels = ops.convert_to_tensor(batches.labels)
 
     def __getitem__(self, index):
-        # Arrays of the device, which `fit` hands on as they are.
+        # Arrays on the device, which `fit` passes on as they are.
         return ({**self.plan(index), "images": self.images, "labels": self.labels},)
 
 
 class DeviceStep:
-    """The training step of a model, which makes its batch by itself, out of `DeviceBatches`.
+    """The training step of a model, which makes its own batch out of `DeviceBatches`.
 
     Args:
         model: `keras.Model`.
@@ -56,14 +56,14 @@ class DeviceStep:
 
 
 def device_batches(model, batches, start_step, epochs):
-    """What `fit` of a model reads from a step on, to the end of so many epochs.
+    """What a model's `fit` reads from step `start_step` to the end of `epochs` epochs.
 
     Raises:
         ValueError: the batches need TensorFlow.
     """
-    batches.arrays(start_step, epochs)  # which refuses what works on TensorFlow only
+    batches.arrays(start_step, epochs)  # refuses what only works on TensorFlow
     if getattr(model.train_step, "batches", None) is not batches:
         model.train_step = DeviceStep(model, batches)
-        # JAX would take the trace of the old step, with its crops.
+        # JAX would reuse the trace of the old step, with its crops.
         model.train_function = None
     return DeviceBatches(batches, start_step, epochs * batches.steps_per_epoch)

@@ -13,17 +13,17 @@ from keras_wrn.training.network import build_model
 
 
 def size_of(weights):
-    """How many numbers the weights hold."""
+    """The number of values in the weights."""
     return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
 def summarize(trainer, final, renewed):
-    """The contents of summary.json of a run.
+    """The contents of a run's summary.json.
 
     Args:
-        trainer: `Trainer`, which has trained.
+        trainer: `Trainer` that has finished training.
         final: the network as users get it.
-        renewed: int, how many images gave its batch norms new statistics.
+        renewed: int, how many images were used to renew its batch norm statistics.
     """
     recipe, run_dir, data = trainer.recipe, trainer.run_dir, trainer.data
     lines = read_log(run_dir / "log.jsonl")
@@ -69,7 +69,7 @@ def summarize(trainer, final, renewed):
 
 
 def _training_flops(recipe, student, size):
-    """Of one image: forward and twice as much backward; of what is frozen forward alone."""
+    """For one image: forward, and twice as much backward; frozen layers count forward alone."""
     model = build_model(recipe, classes=student.output_shape[-1], size=size)
     for layer, trained in zip(model.layers, student.layers, strict=False):
         layer.trainable = trained.trainable

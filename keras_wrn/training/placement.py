@@ -26,7 +26,7 @@ class Placement:
         replicas: int, how many devices share a batch.
         rank: int, which of the processes this one is; the first writes what the run leaves.
         count: int, how many processes there are.
-        link: by what they speak with each other, None where there is one.
+        link: how they talk to each other; None if there is only one.
     """
 
     strategy: Any = None
@@ -38,7 +38,7 @@ class Placement:
 
     @classmethod
     def of(cls, recipe, hosts: Hosts | None = None):
-        """Where a recipe computes here, once this process has met the others, if any.
+        """Where a recipe computes here, once this process has joined the others, if any.
 
         Raises:
             RunError: the backend has no such strategy, or the other processes do not answer.
@@ -63,7 +63,7 @@ class Placement:
         return self.rank == 0
 
     def rows(self, batch):
-        """This process's rows of a global batch of so many."""
+        """This process's rows of a global batch of size `batch`."""
         size = batch // self.count
         return slice(self.rank * size, (self.rank + 1) * size)
 
@@ -72,7 +72,7 @@ class Placement:
         return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
 
     def idle_devices(self):
-        """How many devices of this process JAX has that the run does not use."""
+        """How many of this process's JAX devices the run does not use."""
         if keras.backend.backend() != "jax" or self.replicas > 1:
             return 0
         import jax
@@ -93,7 +93,7 @@ class Placement:
         return [keras.backend.backend()]
 
     def from_chief(self, arrays):
-        """A dict of NumPy arrays that process 0 has, or None, on every process."""
+        """Process 0's dict of NumPy arrays, or None, on every process."""
         if self.count == 1:
             return arrays
         file = io.BytesIO()
@@ -109,7 +109,7 @@ class Placement:
             return dict(archive)
 
     def on_chief(self, function, *args):
-        """What a function that process 0 calls returns there, None elsewhere.
+        """Call a function on process 0: what it returns there, None elsewhere.
 
         Raises:
             RunError: (on the others) it failed there; the error itself is raised on process 0.
@@ -130,7 +130,7 @@ class Placement:
         return result
 
     def check_same(self, what, text):
-        """Raise a ValueError where this process was given something else than process 0."""
+        """Raise a ValueError if this process was given something other than process 0."""
         if self.count == 1:
             return
         digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), "uint8")
@@ -141,12 +141,12 @@ class Placement:
             )
 
     def is_any_asked_to_stop(self, asked, step) -> bool:
-        """Whether this process was asked to stop, or another; all hear of it at the same step."""
+        """Whether this or another process was asked to stop; all learn of it at the same step."""
         return asked if self.count == 1 else bool(self.link.is_any(asked, step))
 
     @contextlib.contextmanager
     def with_peers(self, run_dir):
-        """End this process where another was lost, as the backends do less politely."""
+        """End this process if another was lost, more politely than the backends do."""
         try:
             yield
         except Exception as error:
@@ -164,10 +164,10 @@ class Placement:
                 flush=True,
             )
             sys.stdout.flush()
-            # Not by way of the backend's own shutdown, which waits for the lost one and aborts.
+            # Not through the backend's own shutdown, which waits for the lost one and aborts.
             os._exit(LOST)
 
     def leave(self):
-        """Go on as one process: what comes after training is of the first alone."""
+        """Go on as one process: what comes after training is for the first alone."""
         if keras.distribution.distribution() is not None:
             keras.distribution.set_distribution(None)

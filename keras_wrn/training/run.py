@@ -28,25 +28,25 @@ def run(
         recipe: `keras_wrn.Recipe`.
         run_dir: path, by default runs/<name>-seed<seed>, or runs/<name>-<folder>-seed<seed> for a
             folder of images. It must be absent or empty, unless `resume`.
-        resume: bool, go on from the newest checkpoint in the directory; starts when there is
+        resume: bool, go on from the newest checkpoint in the directory; start anew if there is
             none.
-        allow_changes: bool, go on also where the directory was started with another recipe, as far
-            as its checkpoints have a meaning for this one. The summary lists the changes.
+        allow_changes: bool, go on even if the directory was started with another recipe, as long
+            as its checkpoints make sense for this one. The summary lists the changes.
         data_dir: path where TFDS keeps its data, or None for its default.
         made_up: bool, shrink the recipe to seconds and train it on made-up images.
-        hosts: `keras_wrn.training.Hosts`, where a process of several finds the others; for the
-            strategy "multi-host", whose processes are all given the same arguments.
+        hosts: `keras_wrn.training.Hosts`, where one of several processes finds the others; for the
+            strategy "multi-host", whose processes all get the same arguments.
 
     Returns:
-        The contents of summary.json; {} on all processes but the first. The directory also has
+        The contents of summary.json; {} on all processes but the first. The directory also holds
         recipe.json, log.jsonl, curves.png, tensorboard/, checkpoints/, preprocessing.json,
         model.keras and export/.
 
     Raises:
-        FileExistsError: the directory is not empty, and this is no resume.
-        ValueError: a setting cannot be, or differs from what the directory was started with.
+        FileExistsError: the directory is not empty, and `resume` is False.
+        ValueError: a setting is invalid, or differs from what the directory was started with.
         RunError: the directory cannot be written to, another process runs in it, its disk is or
-            becomes too full, no checkpoint can be read, the memory does not suffice, or the loss
+            becomes too full, no checkpoint can be read, there is too little memory, or the loss
             became NaN (`Diverged`).
         Stopped: SIGTERM or SIGINT came; the state is saved.
         DataError: the dataset is missing or unreadable.

@@ -1,4 +1,4 @@
-"""A run: what it is made of, and its three steps."""
+"""A run: its parts, and its three steps."""
 
 import contextlib
 import dataclasses
@@ -45,15 +45,15 @@ class Trainer:
         run_dir: path, which is open to this run alone; see `keras_wrn.runs.directory`.
         placement: `Placement`.
 
-    Once it is prepared it has
+    Once prepared, it has
 
         data: `Inputs`, the images and their preprocessing.
         start, teacher: the networks that it starts from and learns from, or None.
         student: the network that trains, which ends in logits.
-        model: what `fit` is called on: the student, or what is around it.
+        model: what `fit` is called on: the student, or a model around it.
         phases: list of (epochs, `Batches`).
-        steps: int, of an epoch.
-        step: int, how many of the run are done.
+        steps: int, the steps of an epoch.
+        step: int, how many steps of the run are done.
         checkpoints, log: `Checkpoints`, and `RunLog` on the first process.
     """
 
@@ -62,18 +62,18 @@ class Trainer:
         self.checkpoints = Checkpoints(self.run_dir / "checkpoints")
 
     def prepare(self, data_dir=None, made_up=False, changes=(), inputs=None):
-        """Load the images, build the model, and take up the newest checkpoint.
+        """Load the images, build the model, and restore the newest checkpoint.
 
         Args:
             data_dir: path where TFDS keeps its data, or None.
-            made_up: bool, a few made-up images instead.
-            changes: list of str, how the recipe differs from what the run was begun with.
-            inputs: `Inputs` in place of the recipe's own images.
+            made_up: bool, whether to use a few made-up images instead.
+            changes: list of str, how the recipe differs from the one the run was started with.
+            inputs: `Inputs` instead of the recipe's own images.
 
         Raises:
             DataError: the dataset is missing or unreadable.
-            RunError: no checkpoint can be read, the disk is too full, the memory does not suffice.
-            ValueError: a setting cannot be, or the run was begun with other images.
+            RunError: no checkpoint can be read, the disk is too full, there is too little memory.
+            ValueError: a setting is invalid, or the run was started with other images.
         """
         self._load(data_dir, made_up, inputs)
         with self._computing():
@@ -84,11 +84,11 @@ class Trainer:
         """Train to the end of an epoch.
 
         Args:
-            until: int, of which epoch; None for the last.
+            until: int, which epoch; None for the last.
             callbacks: more Keras callbacks, which come after those of the run.
 
         Raises:
-            RunError: the disk became too full, the memory does not suffice, or the loss became NaN
+            RunError: the disk became too full, there is too little memory, or the loss became NaN
                 (`Diverged`).
             Stopped: SIGTERM or SIGINT came; the state is saved.
         """
@@ -98,7 +98,7 @@ class Trainer:
             for epochs, batches in self.phases:
                 end += epochs
                 if self.extras and self.step <= end * self.steps:
-                    # Stopped inside an epoch, or in its evaluation.
+                    # Stopped during an epoch, or during its evaluation.
                     self._fit(batches, self.step // self.steps + 1, callbacks)
                 if self.step < min(end, until) * self.steps:
                     self._fit(batches, min(end, until), callbacks)
@@ -111,7 +111,7 @@ class Trainer:
         self.placement.leave()
 
     def finish(self):
-        """Write the trained network, what it can do, and its artifacts; returns the summary."""
+        """Write the trained network, its scores and its artifacts; returns the summary."""
         recipe, run_dir, preprocessing = self.recipe, self.run_dir, self.data.preprocessing
         final = final_model(recipe, self.student, preprocessing)
         renewed = 0
@@ -173,7 +173,7 @@ class Trainer:
             placement.on_chief(check_disk, self.run_dir, params, zca)
             compile_model(self.model, recipe, self.steps)
             self._take_average = hold_average(self.model.optimizer)
-            build_metrics(self.model, self.data.classes)  # which `fit` makes too late to restore
+            build_metrics(self.model, self.data.classes)  # `fit` makes them too late to restore
 
     def _fitted(self):
         """What `fit` is called on: the student, or a distiller around it."""
@@ -182,7 +182,7 @@ class Trainer:
             settings = dataclasses.asdict(self.recipe.distill)
             settings.pop("teacher")
             model = Distiller(self.student, self.teacher, **settings)
-        elif workers:  # of which it has to be made outside of the scope
+        elif workers:  # the model has to be made outside the scope
             model = keras.Model(self.student.inputs, self.student.outputs, name=self.student.name)
         else:
             model = self.student
@@ -191,7 +191,7 @@ class Trainer:
         return model
 
     def _take_up(self, changes):
-        """Begin the directory, or go on after its newest checkpoint."""
+        """Begin the directory, or continue from its newest checkpoint."""
         recipe, placement, run_dir = self.recipe, self.placement, self.run_dir
         with placement.scope():
             placement.on_chief(begin_directory, run_dir, recipe, self.given)
@@ -213,7 +213,7 @@ class Trainer:
         self.test = eval_batches(recipe, self.data, placement)
 
     def _fit(self, batches, epochs, more):
-        """Train from the step where the run is to the end of so many epochs."""
+        """Train from the run's current step to the end of epoch `epochs`."""
         placement, steps = self.placement, self.steps
         first, done = divmod(self.step, steps)
         callbacks = run_callbacks(self)
@@ -238,7 +238,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def _computing(self):
-        """In the run's precision, with what helps where the memory does not suffice."""
+        """In the run's precision, with advice if there is too little memory."""
         placement = self.placement
         with (
             precision_scope(placement.precision),
@@ -248,7 +248,7 @@ class Trainer:
 
 
 def compile_model(model, recipe, steps):
-    """Give a model the loss, the metrics and the optimizer of a recipe: `steps` an epoch."""
+    """Compile a model with a recipe's loss, metrics and optimizer, at `steps` per epoch."""
     settings = dataclasses.asdict(recipe.optimizer)
     rate = settings.pop("learning_rate")
     scale = recipe.batch_size / recipe.rate_batch if recipe.scale_lr else 1.0

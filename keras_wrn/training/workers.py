@@ -1,8 +1,8 @@
 """Processes that train as one on TensorFlow: `fit` under MultiWorkerMirroredStrategy.
 
-Keras 3.15 has two defects there, https://github.com/keras-team/keras/issues/20585. What is here
-goes around both by public means: the model that is fitted is made outside of the strategy's scope
-(its variables inside), and its steps return vectors, which the strategy can average, not numbers.
+Keras 3.15 has two bugs there, https://github.com/keras-team/keras/issues/20585. This module works
+around both with public means: the fitted model is made outside the strategy's scope (its variables
+inside), and its steps return vectors, which the strategy can average, instead of numbers.
 """
 
 import json
@@ -22,7 +22,7 @@ def on_workers(placement):
 
 
 class WorkersLink:
-    """What the processes of a run say to each other, by the strategy's own sums."""
+    """How the processes of a run talk to each other, with the strategy's own sums."""
 
     handles_sigterm = False
 
@@ -31,22 +31,22 @@ class WorkersLink:
         self.rank = rank
 
     def from_first(self, data):
-        """The uint8 array of process 0; the others give one of the same length."""
-        padded = np.pad(data, (0, -len(data) % 4)).view("int32")  # of the types that are summed
+        """The uint8 array of process 0; the others pass one of the same length."""
+        padded = np.pad(data, (0, -len(data) % 4)).view("int32")  # a type that can be summed
         found = self._sum(padded if self.rank == 0 else np.zeros_like(padded))
         return found.view("uint8")[: len(data)]
 
     def is_lost(self, error):
-        """Whether an error is of the connection to the others."""
+        """Whether an error comes from the connection to the others."""
         lost = "UnavailableError", "AbortedError", "InternalError", "CancelledError"
         return type(error).__name__ in lost
 
     def is_any(self, asked, step):
-        """Whether a process was asked to stop, at the same step for all."""
+        """Whether any process was asked to stop, at the same step for all."""
         return self._sum(np.array([asked], "int32"))[0] > 0
 
     def _sum(self, array):
-        # One of this process's replicas brings it, the others nothing.
+        # One of this process's replicas brings it, the others bring zeros.
         parts = iter([array])
         values = self.strategy.experimental_distribute_values_from_function(
             lambda context: next(parts, np.zeros_like(array))
@@ -57,10 +57,10 @@ class WorkersLink:
 def join_workers(patience):
     """Become one of the workers that TF_CONFIG names: rank, count and link.
 
-    Ends the process where the others have not come after so many seconds.
+    Ends the process if the others have not joined after `patience` seconds.
 
     Raises:
-        RunError: there is no TF_CONFIG, or it is no use.
+        RunError: there is no TF_CONFIG, or it is unusable.
     """
     import tensorflow as tf
 
@@ -99,18 +99,18 @@ def _give_up(patience, config):
         file=sys.stderr,
         flush=True,
     )
-    os._exit(1)  # TensorFlow would wait for ever, and not here
+    os._exit(1)  # the other thread would wait for TensorFlow forever
 
 
 def averaged_steps(model):
-    """Let the steps of a model return what the strategy can average over its workers."""
+    """Make a model's steps return what the strategy can average over its workers."""
     for name in ("train_step", "test_step"):
         step = getattr(model, name)
         setattr(model, name, lambda data, step=step: _vectors(step(data)))
 
 
 def build_metrics(model, classes):
-    """Make the variables of a compiled model's loss and metrics, in the scope of its strategy."""
+    """Make the variables of a compiled model's loss and metrics, in its strategy's scope."""
     scores = np.ones((1, classes), "float32")
     model.compute_loss(None, scores, scores, None, training=False)
     model.compute_metrics(None, scores, scores)

@@ -1,4 +1,4 @@
-"""What `keras-wrn` does besides training: each verb a function of its flags."""
+"""What `keras-wrn` does besides training: each verb is a function of its flags."""
 
 from keras_wrn.verbs.artifacts import convert, export
 from keras_wrn.verbs.listing import list_all, report

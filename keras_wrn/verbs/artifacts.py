@@ -44,12 +44,13 @@ def export(
 
     Args:
         model: A run directory, a .keras file, or a name with published weights.
-        format: The artifacts to write. Of serving, a directory for TensorFlow Serving.
-        out: The directory of the versions, by default saved_models/<recipe>. Of serving alone the
-            directory itself, by default serving; beside others it lies in that of the versions.
-        precision: The precisions of the LiteRT files, one file each; of ONNX and OpenVINO files
-            there are float32 and int8.
-        integer_io: Whether the LiteRT file in int8 takes and gives integers.
+        format: The artifacts to write; serving is a directory for TensorFlow Serving.
+        out: The directory of the versions, by default saved_models/<recipe>. For serving alone,
+            the directory itself, by default serving; with other formats it goes into that of the
+            versions.
+        precision: The precisions of the LiteRT files, one file each; ONNX and OpenVINO files come
+            in float32 and int8.
+        integer_io: Whether the LiteRT file in int8 takes and returns integers.
         data: The dataset whose training images calibrate int8; by default the run's own.
         data_dir: Where TFDS keeps its data.
         top_k: How many classes the SavedModel's classify lists.
@@ -117,18 +118,18 @@ def convert(
 
     Args:
         checkpoint: A .pth, .pt or .safetensors file; or a .keras file or run directory.
-        out: The file to make: .keras, or .safetensors for torch.
+        out: The file to write: .keras, or .safetensors for torch.
         model: The network's name, such as wide_resnet50_2; with a tag of published weights it gets
-            their preprocessing. To torch it is not needed.
-        layout: How the tensors are named; auto tells it by the names, and is torchvision or, for a
-            CIFAR network, xternalz to torch.
+            their preprocessing. Not needed when converting to torch.
+        layout: How the tensors are named. auto detects it from the names; when converting to
+            torch, auto is torchvision or, for a CIFAR network, xternalz.
         to: What to convert to.
         activation: The activation, such as silu or leaky_relu:0.1; by default silu for deepmind,
             relu for the others.
         preprocessing: How the images were prepared: the tag of published weights with their model,
             a dataset (cifar10, cifar100, svhn_cropped), or a file such as preprocessing.json.
-        weights: The key of the weights to take where the checkpoint has several, such as model; by
-            default the averaged ones come first.
+        weights: The key of the weights to take if the checkpoint has several, such as model; by
+            default averaged ones come first.
     """
     if to == "torch":
         network = load_model(checkpoint)
@@ -157,7 +158,7 @@ def convert(
 
 
 def _preprocessing_of(text):
-    """The preprocessing of a tag, a dataset or a file."""
+    """The preprocessing from a tag, a dataset or a file."""
     if text in DATASETS:
         return default_preprocessing(DATASETS[text])
     if Path(text).suffix == ".json" or Path(text).exists():
@@ -166,7 +167,7 @@ def _preprocessing_of(text):
 
 
 def _calibration_images(model, data, data_dir, preprocessing):
-    """Training images drawn by a fixed seed, without those that the run held out."""
+    """Training images drawn with a fixed seed, without those that the run held out."""
     import numpy as np
 
     recipe = recipe_of(model)

@@ -1,4 +1,4 @@
-"""What `keras-wrn predict` is given -> images with names and, where known, true classes."""
+"""The images that `keras-wrn predict` is given, with names and, if known, true classes."""
 
 import dataclasses
 import os
@@ -20,8 +20,8 @@ class Image:
 
     Args:
         image: a path, URL or array.
-        name: str, what it is called, to be shown.
-        label, true: the label and the name of its class where it is known, else None and "".
+        name: str, its name for display.
+        label, true: the label and the name of its class if known, else None and "".
         folder: path of the folder that it was found below, if any.
     """
 
@@ -43,7 +43,7 @@ def images_of(data, count, data_dir):
 
 
 def images_below(images):
-    """The files and URLs of what was given, folders replaced by the images in them."""
+    """The given files and URLs, with folders replaced by the images in them."""
     found = []
     others: Counter = Counter()
     for image in images:
@@ -64,8 +64,8 @@ def images_below(images):
 
 
 def with_true_classes(found, classifier):
-    """The images with their true classes, where the sub-folders they are in, or else the folder
-    they were looked for in, are called as classes are."""
+    """The images with their true classes, if the sub-folders they are in, or else the folder they
+    were found below, are named after classes."""
     inside: dict = {}
     for item in found:
         inside.setdefault(item.folder, set()).add(_sub_folder(item))
@@ -83,13 +83,13 @@ def with_true_classes(found, classifier):
 
 
 def _sub_folder(item):
-    """The sub-folder of its folder that an image is in, "" where it is in none."""
+    """The sub-folder of its folder that an image is in, "" if it is in none."""
     inside = os.path.relpath(item.image, item.folder) if item.folder else ""
     return inside.partition(os.sep)[0] if os.sep in inside else ""
 
 
 def _known(folders, classifier):
-    """The labels of folders by their names, {} unless each is called as a class is."""
+    """The labels of folders by their names, {} unless each is named after a class."""
     folders = sorted(folders)
     names = classifier.preprocessing.class_names
     try:

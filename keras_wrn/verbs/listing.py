@@ -49,7 +49,7 @@ def _first_line(recipe):
 
 
 def _aligned(rows):
-    """Rows of a name, a number and a text, as lines: each column as wide as it has to be."""
+    """Rows of a name, a number and a text, as lines: each column as wide as needed."""
     name, number = (max(len(row[i]) for row in rows) for i in range(2))
     number += 2 * bool(number)
     return "\n".join(f"{r[0]:{name}}{r[1]:>{number}}  {r[2]}".rstrip() for r in rows)

@@ -34,13 +34,13 @@ def evaluate(
     """Evaluate a trained network on a dataset or a folder of images.
 
     Args:
-        model: A run directory, a .keras file, a name with published weights, or an exported file:
-            the directory of a SavedModel, or what ends in .tflite, .onnx or .xml.
+        model: A run directory, a .keras file, a name with published weights, or an exported model:
+            a SavedModel directory, or a file that ends in .tflite, .onnx or .xml.
         data: cifar10, cifar100, svhn_cropped, digits, imagenet2012, or a folder of images with one
             sub-folder for each class; by default the run's own.
-        split: The split to evaluate on; of a folder val/ (validation/, test/) or train/ in it.
-        views: Average the logits of the image (1), of it and its mirror (2), or of both also moved
-            by one pixel along the diagonal (6).
+        split: The split to evaluate on; in a folder, val/ (validation/, test/) or train/.
+        views: Average the logits of the image (1), of it and its mirror image (2), or also of both
+            moved by one pixel along the diagonal (6).
         data_dir: Where TFDS keeps its data.
         out: A directory to write results.json and confusion.png into.
     """
@@ -58,7 +58,7 @@ def evaluate(
 
 
 def summary_lines(results):
-    """The figures of `evaluate`'s results for the terminal, with the worst classes."""
+    """The numbers in `evaluate`'s results for the terminal, with the worst classes."""
     lines = [
         f"images    {results['images']:,}",
         f"accuracy  {results['accuracy']:.2f} %",
@@ -89,17 +89,17 @@ def predict(
     """Classify images, folders of them, or held-out images of a dataset.
 
     Args:
-        images: Image files, folders of them, and URLs. Where sub-folders of a folder, or folders,
-            are named after the model's classes, right and wrong answers are marked.
-        model: A run directory, a .keras file, a name with published weights, or an exported file:
-            the directory of a SavedModel, or what ends in .tflite, .onnx or .xml.
+        images: Image files, folders of them, and URLs. If folders, or the sub-folders in them, are
+            named after the model's classes, right and wrong answers are marked.
+        model: A run directory, a .keras file, a name with published weights, or an exported model:
+            a SavedModel directory, or a file that ends in .tflite, .onnx or .xml.
         data: Classify the first test images of this dataset instead.
         count: How many of them.
         data_dir: Where TFDS keeps its data.
         top_k: How many classes to give for each image.
-        out: A .json or .csv file to write the predictions into, as they come: into one that ends in
-            .part first. Text that a spreadsheet would evaluate gets a leading ' in the .csv.
-        show_dir: A directory to write a picture of the images (at most 64) and their classes into.
+        out: A .json or .csv file to write the predictions into as they come, at first into one that
+            ends in .part. Text that a spreadsheet would evaluate gets a leading ' in the .csv.
+        show_dir: A directory for a picture of the images (at most 64) and their classes.
     """
     from tqdm import tqdm
 
@@ -119,7 +119,7 @@ def predict(
     rows = []
     with (
         written(out, any(item.true for item in found)) as write,
-        # None: the bar is shown only where somebody looks.
+        # None: the bar is shown only in a terminal.
         tqdm(total=len(found), unit="img", disable=len(found) < 2 or None) as bar,
     ):
         for row in _classified(classifier, found, top_k):
@@ -175,7 +175,7 @@ def _draw(found, rows, path):
 
 
 def _note_other_classes(classifier, dataset):
-    """Say so where a model's classes have other names than a dataset's."""
+    """Print a note if a model's classes have other names than a dataset's."""
     if str(dataset) not in DATASETS:  # a folder is matched by names, or refused
         return
     known = classifier.preprocessing.class_names

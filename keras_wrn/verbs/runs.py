@@ -1,4 +1,4 @@
-"""What a path of a run or of a model file says of itself."""
+"""What the path of a run or of a model file tells."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from keras_wrn.runs.files import read_recipe
 
 
 def recipe_of(model):
-    """The recipe of a run directory, of the model file in one or of what it exported, or None."""
+    """The recipe of a run directory, of the model file in it or of its exports, or None."""
     path = Path(model)
     places = [path if path.is_dir() else path.parent]
     if path.parent.name == "export":

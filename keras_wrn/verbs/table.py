@@ -1,4 +1,4 @@
-"""Predictions -> a line of the terminal, and a CSV or JSON file that is written as they come."""
+"""Predictions as lines in the terminal, and in a CSV or JSON file that is written as they come."""
 
 import contextlib
 import csv
@@ -7,7 +7,7 @@ import os
 import sys
 
 COLUMNS = "image", "rank", "label", "class", "score", "error"
-FORMULA = "=", "+", "-", "@"  # what a spreadsheet takes for the beginning of one
+FORMULA = "=", "+", "-", "@"  # how a formula begins for a spreadsheet
 
 
 def line_of(row, width):
@@ -24,16 +24,16 @@ def line_of(row, width):
 
 @contextlib.contextmanager
 def written(path, with_true=False):
-    """Give a function that writes one prediction after the other.
+    """Yield a function that writes one prediction after the other.
 
-    They go into a file beside `path`, which takes its place at the end. When the body raises, the
-    file beside it remains, with what came until then.
+    They go into a file beside `path`, which takes its place at the end. If the body raises, the
+    file beside it remains, with the predictions so far.
 
     Args:
-        path: a .csv or .json file, or None, for nothing to be written.
+        path: a .csv or .json file, or None to write nothing.
         with_true: bool, whether a CSV file has a column for the true class.
 
-    A row is a dict: `image`, its name; what `inference_model` returns, or `error`; and where the
+    A row is a dict: `image`, its name; what `inference_model` returns, or `error`; and, if the
     true class is known, `true`, its name, and `right`.
     """
     if path is None:
@@ -91,10 +91,10 @@ def _json_rows(file, _):
 
     try:
         yield add
-    finally:  # also of some rows it is JSON
+    finally:  # it is valid JSON even with only some of the rows
         file.write("\n]\n" if separator == "," else "[]\n")
 
 
 def _harmless(text):
-    """A text that no spreadsheet computes: behind an apostrophe, where it looks like a formula."""
+    """A text that no spreadsheet evaluates: what looks like a formula gets an apostrophe first."""
     return f"'{text}" if text.startswith(FORMULA) else text

@@ -1,8 +1,8 @@
-"""One encoded image to pixels inside a TensorFlow graph: exactly those of Pillow, or an error.
+"""Decodes one encoded image inside a TensorFlow graph: to exactly Pillow's pixels, or an error.
 
-TensorFlow's decoders read much that Pillow refuses or reads otherwise. So each format is first
-looked through, block by block, and only what both read alike is handed to TensorFlow, without what
-the pixels do not need. Every function raises a TensorFlow error for an image that it does not read.
+TensorFlow's decoders read much that Pillow refuses or reads differently. So each format is first
+checked block by block, and only what both read alike is passed to TensorFlow, without the parts
+that the pixels do not need. Every function raises a TensorFlow error for an image it cannot read.
 """
 
 from keras_wrn.export.codecs import bmp, gif, jpeg, png, webp
@@ -22,7 +22,7 @@ def decode(data):
 
 
 def _by_format(data, name):
-    """Call the function of a name of that format whose first bytes these are."""
+    """Call the function of this name in the codec that the first bytes belong to."""
     import tensorflow as tf
 
     cases = [

@@ -1,4 +1,4 @@
-"""BMP that is not packed, read as Pillow does."""
+"""Uncompressed BMP, read as Pillow reads it."""
 
 from keras_wrn.export.codecs.octets import (
     check,
@@ -14,13 +14,13 @@ def size(data):
 
     octets = octets_of(cut(data, 0, 26))
     height = number(octets, 22, 4)
-    # Negative: the rows come from above.
+    # A negative height: the rows go from top to bottom.
     height = tf.where(octets[25] == 0xFF, 2**32 - height, height)
     return tf.stack([height, number(octets, 18, 4)])
 
 
 def decode(data):
-    """A BMP that is not packed, of 8 bits with a palette, or 24 or 32 in the usual order."""
+    """Decode an uncompressed BMP: 8 bits with a palette, or 24 or 32 bits in the usual order."""
     import tensorflow as tf
 
     octets = octets_of(data)
@@ -36,7 +36,7 @@ def decode(data):
         check(tf.reduce_any(header == tf.constant([40, 108, 124], tf.int64)), "a known header"),
         check(tf.reduce_any(bits == tf.constant([8, 24, 32], tf.int64)), "8, 24 or 32 bits"),
         check(number(octets, 30, 4) == 0, "no packing"),
-        # Of two colours Pillow takes black and white for single bits.
+        # Pillow takes a palette of just black and white for single bits.
         check((bits > 8) | (colors > 2) & (colors <= 256), "3 to 256 colours"),
         check((start >= after) & (width > 0) & (height > 0), "pixels"),
     ]

@@ -12,7 +12,7 @@ from keras_wrn.export.codecs.octets import (
     starts,
 )
 
-# A frame of one pixel with its own colours: it is read only where all before it was sound.
+# A one-pixel frame with its own palette: it is read only if everything before it was sound.
 SOUND = b"\x2c\0\0\0\0\1\0\1\0\x80\0\0\0\0\0\0\2\2\x44\1\0"
 
 
@@ -24,10 +24,10 @@ def size(data):
 
 
 def decode(data):
-    """The first frame of a GIF, which has to fill its screen.
+    """Decode the first frame of a GIF, which has to fill the screen.
 
-    TensorFlow alone would take room for all frames, and draw what is transparent black; Pillow
-    draws it in its colour.
+    TensorFlow alone would allocate memory for all frames and draw transparent pixels black; Pillow
+    draws them in their colour.
     """
     import tensorflow as tf
 
@@ -59,7 +59,7 @@ def decode(data):
     def extension(at, count):
         label, length = octets[at + 1], octets[at + 2]
         is_loop = (label == 0xFF) & (length >= 11) & starts(data, at + 3, b"NETSCAPE2.0")
-        # Where Pillow looks into a block it has to be there.
+        # A block that Pillow looks into has to be there.
         checks = [
             check((label != 0xF9) | (length == 4), "a graphic control of 4 bytes"),
             check((label == 0xFE) | (length > 0), "an extension with a block"),

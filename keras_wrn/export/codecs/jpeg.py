@@ -10,9 +10,9 @@ from keras_wrn.export.codecs.octets import (
     starts,
 )
 
-# Of a progressive JPEG, each of which costs as much as the image. Encoders write ten, 18 of CMYK.
+# The most in a progressive JPEG; each costs as much as the image. Encoders write ten, 18 for CMYK.
 SCANS = 18
-# What Pillow asks of a segment's length, by its marker and how it begins.
+# The least length that Pillow accepts for a segment, by its marker and first bytes.
 LEAST = [(0xE0, b"JFIF", 9), (0xEE, b"Adobe", 9), (0xE2, b"ICC_PROFILE\0", 16)]
 
 
@@ -23,7 +23,7 @@ def size(data):
 
 
 def decode(data):
-    """Segments up to the first scan, no more scans than allowed, and nothing after the end."""
+    """Check the segments before the first scan, and the number of scans; decode up to the end."""
     import tensorflow as tf
 
     octets = octets_of(data)
@@ -61,7 +61,7 @@ def decode(data):
         check(octets[at] == 0xFF, "a marker"),
         check(octets[at + 1] == 0xDA, "few segments"),
         check(tf.size(scans) <= SCANS, "few scans"),
-        # Pillow takes every image of four inks as Adobe's, which are inverted.
+        # Pillow treats every four-channel image as Adobe's, whose values are inverted.
         check((channels == 1) | (channels == 3) | (channels == 4) & adobe, "grey, RGB or CMYK"),
     ]
     with tf.control_dependencies(checks):
@@ -72,14 +72,14 @@ def decode(data):
         )
     with tf.control_dependencies([check(whole, "all scans")]):
         whole = cut(data, 0, at + length + 2)
-        # The accurate DCT is what Pillow uses.
+        # Pillow uses the accurate DCT.
         return tf.io.decode_jpeg(whole, 3, dct_method="INTEGER_ACCURATE")
 
 
 def _are_whole(octets, frame, channels, scans):
     """Whether the scans of a progressive JPEG give each component's first frequencies in full.
 
-    Where they do not, libjpeg smooths the blocks, each of its versions in a way of its own.
+    If they do not, libjpeg smooths the blocks, and each version does so in its own way.
     """
     import tensorflow as tf
 

@@ -1,23 +1,23 @@
-"""Whether the codes of a GIF's image are ones that an encoder could have written.
+"""Checks that an encoder could have written the LZW codes of a GIF.
 
-giflib draws something for codes that stand for nothing yet, and Pillow refuses them. How many bits
-a code has hangs on its place alone, so that thousands are looked at together.
+giflib draws something for codes that are not defined yet; Pillow refuses them. The number of bits
+in a code depends on its position alone, so thousands are checked at once.
 """
 
 from keras_wrn.export.codecs.octets import check, integer
 
-WINDOW = 4096  # codes that are looked at together
-FULL = 2**12  # codes that there can be
+WINDOW = 4096  # codes that are checked at once
+FULL = 2**12  # the most codes in a table
 SOON = 3000  # codes; an encoder clears its table when it is about full
-EARLY = 200  # times that a table may be cleared sooner
+EARLY = 200  # how often a table may be cleared sooner
 
 
 def check_codes(octets, bits):
-    """Fail on codes that no encoder writes, or where the table is cleared early too often.
+    """Fail on codes that no encoder writes, or if the table is cleared early too often.
 
     Args:
         octets: uint8 (n,), the contents of the blocks.
-        bits: int64 (), of a pixel, 2 to 8.
+        bits: int64 (), the bits of a pixel, 2 to 8.
     """
     import tensorflow as tf
 

@@ -1,6 +1,6 @@
 """Octets of a file inside a TensorFlow graph."""
 
-BLOCKS = 400  # that are looked at one by one: a moment's work, and more than files have
+BLOCKS = 400  # the most that are checked one by one: quick, and more than files have
 
 
 def octets_of(data):
@@ -10,7 +10,7 @@ def octets_of(data):
 
 
 def cut(data, start, length):
-    """`length` octets of a string from `start` on, fewer where it ends; of vectors, a vector."""
+    """`length` octets of a string from `start` on, fewer at its end; a vector for vectors."""
     import tensorflow as tf
 
     return tf.strings.substr(data, tf.cast(start, tf.int64), tf.cast(length, tf.int64))
@@ -21,7 +21,7 @@ def starts(data, at, text):
 
 
 def number(octets, start, length, big=False):
-    """An unsigned number in some octets, int64."""
+    """The unsigned number in some octets, int64."""
     import tensorflow as tf
 
     digits = tf.ensure_shape(octets[start : start + length], (length,))
@@ -38,7 +38,7 @@ def text_of(octets):
 
 
 def repeats(octets, at, width, stride):
-    """How many records of `stride` octets in a row have the same first `width`, 256 at most."""
+    """How many records of `stride` octets in a row share the first `width`, 256 at most."""
     import tensorflow as tf
 
     starts = at + stride * tf.range(256, dtype=tf.int64)

@@ -16,12 +16,12 @@ from keras_wrn.export.codecs.octets import (
 
 METADATA = 3 * 2**13  # bytes of a compressed text or profile: 25 MB at worst
 MAX_TEXT = 2**20  # bytes of a text or profile; Pillow refuses longer ones
-MAX_TEXTS = 16 * MAX_TEXT  # of all of them, a compressed one counted in full; Pillow has 64 MB
+MAX_TEXTS = 16 * MAX_TEXT  # of all of them, compressed ones counted in full; Pillow allows 64 MB
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 IHDR = b"\x00\x00\x00\rIHDR"
 IEND = b"\x00\x00\x00\x00IEND\xaeB`\x82"
-# What Pillow asks of a chunk's length. Those of an animated PNG, which TensorFlow does not know,
-# are never long enough.
+# The least length that Pillow accepts for a chunk. The chunks of an animated PNG, which TensorFlow
+# does not know, are never long enough.
 LEAST = {
     b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"iCCP": 3, b"zTXt": 3,
     b"acTL": 2**32, b"fcTL": 2**32, b"fdAT": 2**32,
@@ -36,7 +36,7 @@ def size(data):
 
 
 def decode(data):
-    """The header and the pixels of a PNG, after a look at all its chunks."""
+    """Decode the header and the pixels of a PNG, after checking all its chunks."""
     import tensorflow as tf
 
     octets = octets_of(data)
@@ -52,7 +52,7 @@ def decode(data):
         return tf.repeat(image, 3, axis=-1)
 
     def indexed():
-        # Read as grey, the numbers of the colours; the header's check sum changes by a constant.
+        # Read as grey, these are palette indices; the header's checksum changes by a constant.
         crc = zlib.crc32(bytes(17)) ^ zlib.crc32(bytes(13) + b"\x03" + bytes(3))
         change = tf.constant([3, 0, 0, 0, *crc.to_bytes(4, "big")], tf.uint8)
         changed = tf.bitwise.bitwise_xor(octets[25:33], change)
@@ -72,7 +72,7 @@ def decode(data):
 
 
 def walked(data, octets):
-    """Where the palette is, 0 for none, and where the pixels begin and end: all chunks in order."""
+    """Walk all chunks: where the palette is, 0 for none, and where the pixels begin and end."""
     import tensorflow as tf
 
     color = octets[25]
@@ -85,7 +85,7 @@ def walked(data, octets):
         is_plain = (kind == b"tEXt") | (kind == b"iTXt")
         texts += tf.where(is_text, integer(MAX_TEXT), tf.where(is_plain, length, integer(0)))
         is_unpacked = (kind != b"iTXt") | (after_nul(octets, at + 8) == 0)
-        # An upper case letter: a decoder has to know it.
+        # The first letter is upper case: a decoder has to know the chunk.
         is_critical = octets[at + 4] < 96
         times = tf.cond(is_pixels, lambda: repeats(octets, at, 8, length + 12), lambda: integer(1))
         is_clear = (
@@ -128,9 +128,9 @@ def walked(data, octets):
 
 
 def check_sum(data, octets, start, length):
-    """Check the CRC of a PNG's chunk: gzip has the same, and TensorFlow reads gzip.
+    """Check the CRC of a PNG chunk: gzip has the same one, and TensorFlow reads gzip.
 
-    Pillow checks what lies before the pixels, and libpng would go on without it.
+    Pillow checks the chunks before the pixels; libpng would go on without it.
     """
     import tensorflow as tf
 
@@ -148,7 +148,7 @@ def check_sum(data, octets, start, length):
 
 
 def check_text(data, octets, start, length):
-    """Check a compressed text or profile, which follows a name, a NUL, and how it is packed."""
+    """Check a compressed text or profile, which follows a name, a NUL and a compression method."""
     import tensorflow as tf
 
     name = tf.argmin(octets[start : start + 80])
@@ -163,7 +163,7 @@ def check_text(data, octets, start, length):
 
 
 def after_nul(octets, start):
-    """The octet after the first NUL of the 80 that follow, where a name of a PNG ends."""
+    """The octet after the first NUL within 80 octets: names in a PNG end with a NUL."""
     import tensorflow as tf
 
     return octets[start + tf.argmin(octets[start : start + 80]) + 1]

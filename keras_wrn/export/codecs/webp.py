@@ -1,4 +1,4 @@
-"""WebP of one image, as far as TensorFlow and Pillow read it alike."""
+"""WebP with a single image, as far as TensorFlow and Pillow read it alike."""
 
 from keras_wrn.export.codecs.octets import (
     BLOCKS,
@@ -34,11 +34,11 @@ def size(data):
 
 
 def decode(data):
-    """The one image of a WebP, with its alpha where that lies apart."""
+    """Decode the single image of a WebP, with its alpha if that is stored apart."""
     import tensorflow as tf
 
     octets = octets_of(data)
-    total = number(octets, 4, 4) + 8  # what follows is not looked at
+    total = number(octets, 4, 4) + 8  # what follows is ignored
     known = tf.constant([b"VP8X", b"ICCP", b"ALPH", b"VP8 ", b"VP8L", b"EXIF", b"XMP "])
 
     def chunk(at, count, alpha, image):
@@ -63,7 +63,7 @@ def decode(data):
         check(starts(data, 8, b"WEBP"), "a known format"),
         check((end == total) & (total <= tf.size(octets, tf.int64)), "whole chunks"),
         check(image > 0, "an image"),
-        # Animation, and what has no meaning.
+        # Neither animation nor reserved bits.
         check(~extended | starts(data, 16, b"\x0a\0\0\0"), "a header of 10 bytes"),
         check(~extended | (octets[20] & 0b11000011 == 0), "a still image"),
     ]
