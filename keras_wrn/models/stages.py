@@ -1,12 +1,9 @@
 """The stages of a network: what they end in, freezing them, and copying their weights."""
 
-import re
-
 import keras
 
 from keras_wrn.checks import is_int
-
-STAGE = re.compile(r"(?:group|stage)(\d+)_block(\d+)_")
+from keras_wrn.models.layer_names import parse
 
 
 def stage_outputs(model, activated=False):
@@ -18,8 +15,8 @@ def stage_outputs(model, activated=False):
     names = [layer.name for layer in model.layers]
     last: dict[int, str] = {}  # the last layer of each stage
     for name in names:
-        if match := STAGE.match(name):
-            last[int(match[1])] = name
+        if stage := parse(name)[1]:
+            last[stage] = name
     if "conv1" not in names or not last:
         raise ValueError(
             f"Expected a network of this package. Received: {getattr(model, 'name', model)!r}"
@@ -71,10 +68,10 @@ def check_stages(model, count):
 
 def below(layer, count, model):
     """Whether a layer belongs to a model's stem or to one of its first `count` stages."""
-    match = STAGE.match(layer.name)
+    stage = parse(layer.name)[1]
     stem = layer.name in ("conv1", "bn1") and count
     final = layer.name == "bn_final" and count == max(stage_outputs(model))
-    return bool(stem or final or (match and int(match[1]) <= count))
+    return bool(stem or final or 0 < stage <= count)
 
 
 def copied(model):

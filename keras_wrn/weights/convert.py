@@ -7,9 +7,10 @@ import keras
 import numpy as np
 
 from keras_wrn.errors import WeightsError
+from keras_wrn.models.layer_names import parse
 from keras_wrn.weights.choosing import choose
 from keras_wrn.weights.files import OTHERWISE, among, read_checkpoint, write_state_dict
-from keras_wrn.weights.layouts import TORCH, parse
+from keras_wrn.weights.layouts import TORCH
 from keras_wrn.weights.naming import find_layout, input_constants, layout_of
 from keras_wrn.weights.reading import reading
 
@@ -210,7 +211,7 @@ def _tensors(model, layout):
                     f"{variable.name}: expected a network of this package. Received: the model "
                     f"{model.name!r}"
                 )
-            name = layout.tensor(kind, variable.name, group, block, number)
+            name = layout.tensor(kind, variable.name, group or 1, block or 1, number)
             found[name] = layer, variable
     return found
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import fnmatch
-import re
 
 COUNTERS = "*.num_batches_tracked"
 TORCH = {
@@ -120,12 +119,3 @@ LAYOUTS = {
         Layout("deepmind", "cifar", DEEPMIND, "tf", "silu", ignored=(COUNTERS, "mean", "std")),
     )
 }
-
-
-def parse(layer_name):
-    """Split a layer's name here into kind, group, block and number, such as ("conv", 2, 1, 1)."""
-    match = re.fullmatch(r"(?:group|stage)(\d+)_block(\d+)_([a-z_]+?)(\d*)", layer_name)
-    if match is None:
-        return layer_name, 1, 1, 1
-    group, block, kind, number = match.groups()
-    return kind, int(group), int(block), int(number or 1)
