@@ -265,5 +265,9 @@ def test_documents_name_only_what_exists(document):
     assert set(re.findall(r"\bkeras-wrn train ([a-z]+\w+)", code)) <= set(RECIPES)
     for path in re.findall(r"\b((?:recipes|benchmarks|tests|docs)/[a-z]\w*\.(?:py|md))", code):
         assert (ROOT / path).is_file(), path
+    for path, names in re.findall(r"`(keras_wrn/[\w/]+\.py)`((?:, `\w+`)*)", text):
+        written = (ROOT / path).read_text()
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"\b(def |class )?{name}\b", written), (path, name)
     for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", text):
         assert (ROOT / document).parent.joinpath(link).exists(), link
