@@ -42,7 +42,8 @@ class Trainer:
 
     Args:
         recipe: `Recipe`.
-        run_dir: path, which is open to this run alone; see `keras_wrn.runs.directory`.
+        run_dir: path of an existing directory, which no other run uses. `keras_wrn.run` makes and
+            locks it, and is the usual way to train.
         placement: `Placement`.
 
     Once prepared, it has
@@ -55,6 +56,16 @@ class Trainer:
         steps: int, the steps of an epoch.
         step: int, how many steps of the run are done.
         checkpoints, log: `Checkpoints`, and `RunLog` on the first process.
+
+    Example:
+
+    ```python
+    recipe = keras_wrn.scripts.load_recipe("digits_wrn10_1")
+    trainer = keras_wrn.training.Trainer(recipe, ".", keras_wrn.training.Placement.of(recipe))
+    trainer.prepare()
+    trainer.fit(until=3)   # of 30 epochs
+    trainer.model.evaluate(trainer.test)
+    ```
     """
 
     def __init__(self, recipe: Recipe, run_dir, placement: Placement):

@@ -1,0 +1,41 @@
+"""A run in steps, as `Trainer` offers them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from tiny import PLAIN, weights
+
+import keras_wrn
+from keras_wrn.training import Placement, Trainer
+
+RECIPES = {
+    "plain": PLAIN,
+    "small crops first": dataclasses.replace(
+        PLAIN, data=dataclasses.replace(PLAIN.data, small_size=24), epochs=3
+    ),
+    "average": dataclasses.replace(
+        PLAIN, optimizer=dataclasses.replace(PLAIN.optimizer, average=0.9)
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", *(pytest.param(name, marks=pytest.mark.slow) for name in list(RECIPES)[1:])]
+)
+def test_fitting_epoch_by_epoch_is_fitting_at_once(tmp_path, name):
+    recipe = keras_wrn.recipe.smoke(RECIPES[name])
+    recipe = dataclasses.replace(recipe, epochs=RECIPES[name].epochs)
+    summaries = []
+    for steps in ([None], range(1, recipe.epochs + 1)):
+        run_dir = tmp_path / str(len(summaries))
+        run_dir.mkdir()
+        trainer = Trainer(recipe, run_dir, Placement.of(recipe))
+        trainer.prepare(made_up=True)
+        for until in steps:
+            trainer.fit(until=until)
+        assert trainer.step == trainer.steps * recipe.epochs
+        summaries.append(trainer.finish())
+    for one, other in zip(weights(tmp_path / "0"), weights(tmp_path / "1"), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert summaries[0]["test_error"] == summaries[1]["test_error"]
