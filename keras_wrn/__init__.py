@@ -48,7 +48,9 @@ for room, names in (
 ):
     for name in names.split():
         setattr(room, name, getattr(catalog, name))
+        room.__all__.append(name)
 export.model_card = card.model_card  # type: ignore[attr-defined]
+export.__all__.append("model_card")
 
 distribution.warn_of_namesake()
 __version__ = distribution.VERSION

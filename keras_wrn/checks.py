@@ -34,8 +34,12 @@ def out_of_range(part, prefix=""):
     for name, hint in typing.get_type_hints(type(part), include_extras=True).items():
         value = getattr(part, name)
         for limit in getattr(hint, "__metadata__", ()):
-            if isinstance(limit, Range) and value not in limit:
+            if not isinstance(limit, Range):
+                continue
+            if value is None or value not in limit:
                 yield f"`{prefix}{name}` should be {limit}, received {value!r}"
+            elif hint.__origin__ is int and not is_int(value):
+                yield f"`{prefix}{name}` should be a whole number, received {value!r}"
 
 
 def is_int(value):

@@ -70,10 +70,11 @@ class DataConfig(Augmentation):
     """Training images to hold out and evaluate on instead of the test split, to choose settings: a
     number, or a share below 1. For a folder, the same share of each class."""
     crop_padding: Pixels = dataclasses.field(default=OWN, kw_only=True)
-    """Pixels of reflection padding around the random crop; 0 for no crop. By default the
-    dataset's own."""
+    """Pixels of reflection padding around the random crop; 0 for no crop. By default that of
+    the recipe's dataset: set it too when you change that."""
     horizontal_flip: bool = dataclasses.field(default=OWN, kw_only=True)
-    """Mirror half of the training images. By default the dataset's own: digits are not mirrored."""
+    """Mirror half of the training images. By default as the recipe's dataset has it: digits are not
+    mirrored. Set it too when you change the dataset."""
     preprocessing: Literal["meanstd", "scale", "zca"] = "meanstd"
     """meanstd: the authors' constants, or those of the weights the network starts from; scale:
     divide by 255; zca: GCN and ZCA whitening."""

@@ -107,6 +107,7 @@ def test_cosine_ends_near_zero_and_starts_from_warmup():
         ({"optimizer": OptimizerConfig(kernel_momentum=0.9)}, "`optimizer.kernel_momentum` needs"),
         ({"data": DataConfig(small_share=0.3)}, "`data.small_share` needs `data.small_size`"),
         ({"data": DataConfig(cutout=-1)}, "`data.cutout` should be"),
+        ({"data": DataConfig(cutout=8.5)}, "`data.cutout` should be a whole number, received 8.5"),
         ({"data": DataConfig(mixup=-0.1)}, "`data.mixup` should be"),
         ({"data": DataConfig(rand_augment=2.0)}, "`data.rand_augment` should be"),
         ({"data": DataConfig(rand_augment=0.5, preprocessing="zca")}, "zca"),

@@ -32,12 +32,17 @@ def start(family, *, weights=None, include_preprocessing=False, **arguments):
         OSError: the file cannot be read or downloaded.
     """
     name = family.name_of(arguments["depth"], arguments["width"])
-    normalization = None
-    if include_preprocessing:
-        normalization = _preprocessing_of(weights, name) or family.preprocessing
-    model = family.build(**arguments, normalization=normalization)
+
+    def normalization():  # called once the other arguments are known to be right
+        return _preprocessing_of(weights, name) or family.preprocessing
+
+    model = family.build(
+        **arguments, normalization=normalization if include_preprocessing else None
+    )
     if weights is not None:
+        own = model.preprocessing
         _load(model, weights, name)
+        model.preprocessing = model.preprocessing or own
     elif all(arguments.get(key, value) == value for key, value in AS_PUBLISHED.items()):
         announce_random(name)
     return model

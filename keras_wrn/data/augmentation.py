@@ -58,10 +58,6 @@ def check_augmentation(augmentation, size, whitened, channels):
     problems = list(out_of_range(augmentation))
     if problems:
         raise ValueError("; ".join(problems))
-    if augmentation.cutout != int(augmentation.cutout):
-        raise ValueError(
-            f"`cutout` should be a whole number of pixels. Received: {augmentation.cutout!r}"
-        )
     if augmentation.cutout > min(size):
         raise ValueError(
             f"`cutout` should be at most the image size {size}. "

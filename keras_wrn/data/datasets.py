@@ -114,7 +114,7 @@ def check_dataset(name: str) -> bool:
     """
     if not is_folder(name):
         return False
-    if Path(name).is_dir():
+    if os.sep in name or Path(name).is_dir():
         return True
     raise ValueError(
         f"Unknown dataset. Expected one of {sorted(DATASETS)}, or a folder of images. "

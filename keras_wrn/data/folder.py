@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_wrn.data.arrays import held_out_count
+from keras_wrn.data.datasets import DATASETS
 from keras_wrn.data.images import image_pixels
 from keras_wrn.data.labels import label_numbers
 from keras_wrn.data.names import checked_names, one_form
@@ -179,8 +180,8 @@ def scan_splits(path, validation=0, seed=0):
     path = Path(path)
     if not path.is_dir():
         raise DataError(
-            "Expected a folder that holds train/ and val/, or one sub-folder for each class. "
-            f"Received: {path}"
+            "Expected a folder that holds train/ and val/, or one sub-folder for each class; or "
+            f"one of the datasets {', '.join(DATASETS)}. Received: {path}"
         )
     held_out = next((path / name for name in HELD_OUT if (path / name).is_dir()), None)
     if not (path / "train").is_dir():

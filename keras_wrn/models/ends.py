@@ -22,18 +22,24 @@ def head(x, include_top, pooling, classes, classifier_activation):
     return classifier(x, classes, classifier_activation) if include_top else x
 
 
-def normalized(inputs, preprocessing):
-    """Normalise the inputs inside the network if a preprocessing is given.
+def normalized(inputs, normalization):
+    """What the first convolution reads of the inputs.
+
+    Args:
+        inputs: Keras tensor.
+        normalization: function that returns the `Preprocessing` the network is to do by itself, or
+            None.
 
     Returns:
-        The inputs and None; or, with a `Preprocessing`, the normalised inputs and the preprocessing
-        of the network, which then takes pixels.
+        The inputs and None; or the normalised inputs, and the preprocessing of the network that
+        takes pixels.
 
     Raises:
-        ValueError: the images have a different number of channels, or need whitening.
+        ValueError: the images have other channels, or are to be whitened.
     """
-    if preprocessing is None:
+    if normalization is None:
         return inputs, None
+    preprocessing = normalization()
     preprocessing = dataclasses.replace(preprocessing, in_model=True)
     if inputs.shape[-1] != preprocessing.channels:
         raise ValueError(

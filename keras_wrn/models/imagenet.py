@@ -46,7 +46,7 @@ def imagenet_resnet(
     Args:
         depth: int, a key of `DEPTHS`.
         width: float, the paper's k.
-        normalization: `Preprocessing` that the network does itself, or None.
+        normalization: as for `ends.normalized`.
 
     The other arguments are those of `keras_wrn.WideResNet50_2`.
     """

@@ -31,7 +31,7 @@ def wide_resnet(
     """Build WRN-n-k with random weights: see `keras_wrn.WideResNet` for the arguments.
 
     Args:
-        normalization: `Preprocessing` that the network does itself, or None.
+        normalization: as for `ends.normalized`.
     """
     kernels = parse_block(block)
     num_blocks = _blocks_per_group(depth, num_blocks)

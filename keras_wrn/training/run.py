@@ -8,6 +8,7 @@ import numpy as np
 from keras_wrn.recipe import Recipe, smoke
 from keras_wrn.runs.directory import clear_smoke, default_directory, locked, open_directory
 from keras_wrn.runs.files import read_summary
+from keras_wrn.training.inputs import check_inputs
 from keras_wrn.training.placement import Placement
 from keras_wrn.training.trainer import Trainer
 
@@ -61,6 +62,8 @@ def run(
     recipe = smoke(recipe) if made_up else recipe
     own_place = run_dir is None
     run_dir = Path(run_dir or default_directory(recipe))
+    if not (run_dir / "recipe.json").exists():  # else it may be finished, and its images gone
+        check_inputs(recipe)
     placement = Placement.of(recipe, hosts)
     if made_up and own_place and not resume:
         placement.on_chief(clear_smoke, run_dir)

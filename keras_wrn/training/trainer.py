@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+from keras_wrn.errors import RunError
 from keras_wrn.files import write_json
 from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.optim.muon import Muon
@@ -71,6 +72,7 @@ class Trainer:
     def __init__(self, recipe: Recipe, run_dir, placement: Placement):
         self.recipe, self.run_dir, self.placement = recipe, Path(run_dir), placement
         self.checkpoints = Checkpoints(self.run_dir / "checkpoints")
+        self.interrupted = False
 
     def prepare(self, data_dir=None, made_up=False, changes=(), inputs=None):
         """Load the images, build the model, and restore the newest checkpoint.
@@ -103,7 +105,13 @@ class Trainer:
                 (`Diverged`).
             Stopped: SIGTERM or SIGINT came; the state is saved.
         """
+        if self.interrupted:
+            raise RunError(
+                f"The training in {self.run_dir} was interrupted. Make another Trainer and prepare "
+                "it: it goes on at the last checkpoint."
+            )
         until = self.recipe.epochs if until is None else until
+        self.interrupted = True
         with self._computing():
             end = 0
             for epochs, batches in self.phases:
@@ -115,11 +123,11 @@ class Trainer:
                     self._fit(batches, min(end, until), callbacks)
                 if len(self.phases) > 1:  # else TensorFlow makes one for images of any size
                     self.model.train_function = None
-            if until < self.recipe.epochs:
-                return
-            if self.recipe.optimizer.average:
+            if until >= self.recipe.epochs and self.recipe.optimizer.average:
                 self._take_average(self.model.trainable_variables)
-        self.placement.leave()
+        if until >= self.recipe.epochs:
+            self.placement.leave()
+        self.interrupted = False
 
     def finish(self):
         """Write the trained network, its scores and its artifacts; returns the summary."""
@@ -229,6 +237,7 @@ class Trainer:
         first, done = divmod(self.step, steps)
         callbacks = run_callbacks(self)
         for callback in more:
+            callback.set_params(callbacks.params)
             callback.set_model(self.model)
             callbacks.callbacks.append(callback)
         if self.extras and not done:

@@ -11,6 +11,7 @@ from tiny import TINY
 
 import keras_wrn
 from keras_wrn.classifier import resolve_preprocessing
+from keras_wrn.data.datasets import CIFAR_MEAN
 from keras_wrn.models.normalization import Normalization, normalizes
 from keras_wrn.training.inputs import load_inputs
 from keras_wrn.training.network import load_teacher
@@ -240,3 +241,19 @@ def test_a_network_inside_a_model_counts():
     trunk = keras_wrn.WideResNet(10, 1, **settings)
     model = keras.Model(outer_input, keras.layers.Dense(2)(trunk(outer_input)))
     assert resolve_preprocessing(model, keras_wrn.Preprocessing(32)).in_model
+
+
+def test_a_file_without_preprocessing_leaves_the_networks_own(tmp_path):
+    keras_wrn.WideResNet(10, 1).save(tmp_path / "bare.keras")
+    weights = tmp_path / "bare.keras"
+    model = keras_wrn.WideResNet(10, 1, weights=weights, include_preprocessing=True)
+    assert model.preprocessing.in_model and model.preprocessing.mean == CIFAR_MEAN
+    with pytest.raises(ValueError, match="`depth` should be"):  # before the file is looked for
+        keras_wrn.WideResNet(17, 2, weights="/absent.keras", include_preprocessing=True)
+
+
+def test_old_names_are_there_by_star():
+    names: dict = {}
+    exec("from keras_wrn.models import *; from keras_wrn.weights import *", names)
+    assert names["WideResNet"] is keras_wrn.WideResNet
+    assert names["load_model"] is keras_wrn.load_model
