@@ -17,8 +17,8 @@ from keras_wrn.errors import RunError
 
 
 def on_workers(placement):
-    """Whether the processes of a run are TensorFlow's workers."""
-    return isinstance(placement.link, WorkersLink)
+    """Whether a run has several processes that are TensorFlow's workers."""
+    return isinstance(placement.link, WorkersLink) and placement.count > 1
 
 
 class WorkersLink:

@@ -272,3 +272,16 @@ def test_what_does_not_go_together_is_refused(monkeypatch):
     monkeypatch.setenv("JAX_NUM_PROCESSES", "0")
     with pytest.raises(ValueError, match="`processes` should be 1 or more"):
         join("multi-host")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it has workers")
+def test_a_single_worker_trains_alone(run_python, tmp_path):
+    code = (
+        "import dataclasses, sys\nfrom tiny import PLAIN\nimport keras_wrn\n"
+        "recipe = dataclasses.replace(PLAIN, strategy='multi-host')\n"
+        "print(keras_wrn.run(recipe, run_dir=sys.argv[1], made_up=True)['recipe'])"
+    )
+    task = {"cluster": {"worker": ["127.0.0.1:0"]}, "task": {"type": "worker", "index": 0}}
+    out = run_python(code, tmp_path / "run", TF_CONFIG=json.dumps(task))
+    assert out.splitlines()[-1] == "tiny-smoke"
