@@ -35,23 +35,26 @@ from keras_wrn.export import export_litert, export_saved_model, export_serving
 from keras_wrn.inference import inference_model, prediction_figure
 from keras_wrn.optim import SGD, Muon
 from keras_wrn.recipe import Recipe
-from keras_wrn.runs import card
+from keras_wrn.runs import card as _card
 from keras_wrn.training.run import run
 from keras_wrn.weights import load_torch_weights, save_torch_weights
 
-# Old import paths, from before the catalogue had its own package.
-for room, names in (
-    (models, "WideResNet WideResNet18 WideResNet34 WideResNet50_2 WideResNet101_2 create_model"),
-    (models, "feature_extractor list_models model_info reset_classifier"),
-    (weights, "DownloadError PublishedWeights from_checkpoint load_model load_published"),
-    (weights, "weights_info"),
-):
-    for name in names.split():
-        setattr(room, name, getattr(catalog, name))
-        room.__all__.append(name)
-export.model_card = card.model_card  # type: ignore[attr-defined]
-export.__all__.append("model_card")
 
+def _keep_old_import_paths():
+    """Names that were in other rooms before the catalogue and the runs had theirs."""
+    networks = "WideResNet WideResNet18 WideResNet34 WideResNet50_2 WideResNet101_2 create_model"
+    published = "DownloadError PublishedWeights from_checkpoint load_model load_published"
+    for room, source, names in (
+        (models, catalog, f"{networks} feature_extractor list_models model_info reset_classifier"),
+        (weights, catalog, f"{published} weights_info"),
+        (export, _card, "model_card"),
+    ):
+        for name in names.split():
+            setattr(room, name, getattr(source, name))
+            room.__all__.append(name)
+
+
+_keep_old_import_paths()
 distribution.warn_of_namesake()
 __version__ = distribution.VERSION
 

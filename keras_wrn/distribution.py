@@ -7,8 +7,6 @@ from pathlib import Path
 NAME = "keras-wide-resnet"
 NAMESAKE = "keras-wrn"  # someone else's package since 2018, also imported as keras_wrn
 VERSION = "0.1.0"
-
-
 PACKAGE = Path(__file__).parent
 
 

@@ -40,9 +40,7 @@ def start(family, *, weights=None, include_preprocessing=False, **arguments):
         **arguments, normalization=normalization if include_preprocessing else None
     )
     if weights is not None:
-        own = model.preprocessing
         _load(model, weights, name)
-        model.preprocessing = model.preprocessing or own
     elif all(arguments.get(key, value) == value for key, value in AS_PUBLISHED.items()):
         announce_random(name)
     return model

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from keras_wrn.export.decode import CLASSIFIED_PIXELS
-from keras_wrn.export.formats import FORMATS
+from keras_wrn.export.formats import FORMATS, PRECISIONS
 from keras_wrn.export.head import EXTRAS, require_extra
 from keras_wrn.export.saved_model import export_saved_model
 from keras_wrn.files import written_aside
@@ -66,7 +66,7 @@ def export_version(
                 model, new, top_k=top_k, fold_batch_norm=fold_batch_norm, max_pixels=max_pixels
             )
         new.mkdir(exist_ok=True)
-        for row in (FORMATS[name] for name in FORMATS if name in formats):
+        for row in [row for row in FORMATS.values() if row.name in formats]:
             has = [precision for precision in precisions if precision in row.precisions]
             for precision in has or ["float32"]:
                 stem = "model" if precision == "float32" else f"model_{precision}"
@@ -90,9 +90,8 @@ def check_writable(formats, precisions):
     for precision in precisions:
         having = [row.name for row in FORMATS.values() if precision in row.precisions]
         if not having:
-            known = dict.fromkeys(p for row in FORMATS.values() for p in row.precisions)
             raise ValueError(
-                f"`precisions` should be some of {tuple(known)}. Received: {precision!r}"
+                f"`precisions` should be some of {PRECISIONS}. Received: {precision!r}"
             )
         if precision != "float32" and not set(having).intersection(formats):
             raise ValueError(

@@ -93,3 +93,4 @@ FORMATS = {
     )
 }  # fmt: skip
 BY_ENDING = {row.ending: row for row in FORMATS.values()}
+PRECISIONS = tuple(dict.fromkeys(p for row in FORMATS.values() for p in row.precisions))

@@ -50,7 +50,7 @@ def open_artifact(path):
         raise FileNotFoundError(2, "No such file or directory", str(path))
     row = BY_ENDING.get(path.suffix)
     kind = row.title if row else "SavedModel"
-    with _naming(path, kind):
+    with _naming(path, kind, row.extra if row else ""):
         if row is None:
             logits, preprocessing = _saved_model(path)
         else:
@@ -60,14 +60,14 @@ def open_artifact(path):
 
 
 @contextlib.contextmanager
-def _naming(path, kind):
+def _naming(path, kind, extra):
     """Name the file in any error from reading it."""
     try:
         yield
     except (ExportError, OSError, MemoryError):
         raise
     except ImportError as error:
-        hint = ", which comes with the extra `onnx`" if path.suffix == ".onnx" else ""
+        hint = f", which comes with the extra `{extra}`" if extra else ""
         raise ExportError(f"{path} cannot be run here: {error}{hint}") from error
     except Exception as error:  # the runtimes raise anything for a damaged file
         lines = [x for x in str(error).splitlines() if not x.startswith("Exception from")]

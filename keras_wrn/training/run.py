@@ -62,7 +62,7 @@ def run(
     recipe = smoke(recipe) if made_up else recipe
     own_place = run_dir is None
     run_dir = Path(run_dir or default_directory(recipe))
-    if not (run_dir / "recipe.json").exists():  # else it may be finished, and its images gone
+    if not (run_dir / "summary.json").exists():  # the images of a finished run may be gone
         check_inputs(recipe)
     placement = Placement.of(recipe, hosts)
     if made_up and own_place and not resume:

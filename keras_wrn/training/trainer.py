@@ -23,7 +23,6 @@ from keras_wrn.training.callbacks import RunLog, end_epoch, run_callbacks
 from keras_wrn.training.devices import precision_scope
 from keras_wrn.training.distill import Distiller
 from keras_wrn.training.inputs import (
-    check_inputs,
     eval_batches,
     fingerprint,
     load_inputs,
@@ -156,7 +155,6 @@ class Trainer:
             import tensorflow as tf
 
             tf.config.experimental.enable_op_determinism()
-        check_inputs(recipe)
         self.start = start_model(recipe.model)
         self.data = inputs or load_inputs(recipe, self.start, data_dir, made_up)
         with placement.scope():

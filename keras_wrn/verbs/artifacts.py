@@ -12,7 +12,7 @@ from keras_wrn.data.datasets import check_dataset
 from keras_wrn.data.folder import read_folder, scan_folder, scan_splits
 from keras_wrn.export import export_serving, export_version
 from keras_wrn.export.bundle import SAVED_MODEL, check_writable
-from keras_wrn.export.formats import FORMATS
+from keras_wrn.export.formats import FORMATS, PRECISIONS
 from keras_wrn.export.head import CALIBRATION_IMAGES
 from keras_wrn.files import written_aside
 from keras_wrn.runs.card import model_card
@@ -21,7 +21,6 @@ from keras_wrn.verbs.runs import dataset_of, name_of, recipe_of
 from keras_wrn.weights import save_torch_weights
 
 Format = Literal[(SAVED_MODEL, *FORMATS, "serving")]  # type: ignore[valid-type]
-PRECISIONS = tuple(dict.fromkeys(p for row in FORMATS.values() for p in row.precisions))
 Precision = Literal[PRECISIONS]  # type: ignore[valid-type]
 
 

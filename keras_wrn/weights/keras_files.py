@@ -48,8 +48,8 @@ def load_weights(model, path):
         if path.suffix == ".h5":
             _check_h5(path, path)
         model.load_weights(path)
-    if path.suffix == ".keras":
-        model.preprocessing = getattr(stored, "preprocessing", None)
+    if path.suffix == ".keras" and getattr(stored, "preprocessing", None) is not None:
+        model.preprocessing = stored.preprocessing
 
 
 def _check_model(path):
