@@ -70,6 +70,7 @@ setup(
         "keras>=3.15.1,<4",
         "tensorflow-datasets>=4.9.10,<5",
         "keras-cv>=0.9,<1",
+        "filelock>=3.13",
         "h5py>=3.11",
         "importlib_resources>=6",  # TFDS prepares SVHN with it and does not declare it
         "matplotlib>=3.9",

@@ -2,11 +2,8 @@
 
 import contextlib
 import dataclasses
-import difflib
 import functools
-import io
 import os
-import re
 import signal
 import sys
 from pathlib import Path
@@ -18,7 +15,7 @@ from keras_wrn import verbs
 from keras_wrn.distribution import VERSION
 from keras_wrn.errors import FAILURE, WRONG_USE, KerasWrnError
 from keras_wrn.recipe import Recipe
-from keras_wrn.scripts import load_recipe, recipe_paths
+from keras_wrn.scripts import load_recipe
 from keras_wrn.training.hosts import Hosts, end_process
 from keras_wrn.training.run import run
 
@@ -30,23 +27,17 @@ WRONG_PATH = (
 def main(args: list[str] | None = None) -> None:
     """Run `keras-wrn` with its arguments; exits with 0, 1 (failure), 2 (wrong use) or 143."""
     args = sys.argv[1:] if args is None else list(args)
-    if not args or args[0] in ("-h", "--help"):
-        print(_usage())
-        sys.exit(0 if args else WRONG_USE)
-    if args[0] == "--version":
+    if args == ["--version"]:
         return print(f"keras-wrn {VERSION}")
     if hasattr(sys.stdout, "reconfigure"):  # names that the terminal cannot show are escaped
         sys.stdout.reconfigure(errors="backslashreplace")
-    verb, rest = args[0], args[1:]
-    if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        _fail(f"expected one of {', '.join(VERBS)}, received {verb!r}{hint}", WRONG_USE)
     with _exit_codes():
-        if verb == "train":
-            _train(rest)
+        if args[:1] == ["train"] and args[1:] and not args[1].startswith("-"):
+            # The recipe decides what the other flags are, and their defaults.
+            _train(load_recipe(args[1]), args[2:], f"keras-wrn train {args[1]}")
         else:
-            _call(VERBS[verb], rest, f"keras-wrn {verb}")
+            commands = {name: _deferred(verb) for name, verb in VERBS.items()}
+            tyro.extras.subcommand_cli_from_dict(commands, args=args, prog="keras-wrn")()
         sys.stdout.flush()
 
 
@@ -54,7 +45,7 @@ def train_main(recipe: Recipe, args: list[str] | None = None) -> None:
     """The main function of a recipe script: parse its fields as flags, then train."""
     args = sys.argv[1:] if args is None else list(args)
     with _exit_codes():
-        _train_recipe(recipe, args, Path(sys.argv[0]).name)
+        _train(recipe, args, Path(sys.argv[0]).name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,19 +67,8 @@ class TrainOptions:
     hosts: Hosts = dataclasses.field(default_factory=Hosts)
 
 
-def _train(args):
-    if args and args[0] not in ("-h", "--help"):
-        return _train_recipe(load_recipe(args[0]), args[1:], f"keras-wrn train {args[0]}")
-    print(
-        "usage: keras-wrn train RECIPE [flags]\n\nRECIPE is a name or the path of a recipe script. "
-        "`keras-wrn train RECIPE --help` lists its flags.\n\nrecipes: " + " ".join(recipe_paths())
-    )
-    sys.exit(0 if args else WRONG_USE)
-
-
-def _train_recipe(recipe, args, prog):
-    default = TrainOptions(recipe)
-    options = _call(TrainOptions, args, prog, default=default)
+def _train(recipe, args, prog):
+    options = tyro.cli(TrainOptions, args=args, prog=prog, default=TrainOptions(recipe))
     run(
         options.recipe,
         run_dir=options.run_dir,
@@ -100,8 +80,17 @@ def _train_recipe(recipe, args, prog):
     )
 
 
+def train(recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]):
+    """Train a recipe. `keras-wrn train RECIPE --help` lists its flags.
+
+    Args:
+        recipe: a name that `keras-wrn list` shows, or the path of a recipe script.
+    """
+    _train(load_recipe(recipe), [], f"keras-wrn train {recipe}")
+
+
 VERBS = {
-    "train": _train,
+    "train": train,
     "evaluate": verbs.evaluate,
     "predict": verbs.predict,
     "export": verbs.export,
@@ -109,50 +98,6 @@ VERBS = {
     "report": verbs.report,
     "list": verbs.list_all,
 }
-
-
-def _usage():
-    lines = ["usage: keras-wrn VERB ...", ""]
-    for verb, function in VERBS.items():
-        doc = (function.__doc__ or TrainOptions.__doc__ or "").partition("\n")[0]
-        lines.append(f"  {verb:10}{doc}")
-    return "\n".join([*lines, "", "`keras-wrn VERB --help` explains each."])
-
-
-def _call(function, args, prog, **settings):
-    """Parse arguments with tyro, and turn its boxed error message into one line."""
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors):
-            parsed = tyro.cli(
-                function if dataclasses.is_dataclass(function) else _deferred(function),
-                args=args,
-                prog=prog,
-                **settings,
-            )
-    except SystemExit as stop:
-        if stop.code:
-            # Drop the box's title, which the text repeats; in ASCII it is the line indented less.
-            lines = [x for x in errors.getvalue().splitlines() if not re.match(r"[╭┌]| \S", x)]
-            words = " ".join(re.sub(r"[╰╯│─└┘├┤|]+|-{3,}", " ", " ".join(lines)).split())
-            words = re.split(" For full helptext| see | Argument helptext", words)[0]
-            _fail(_shortened(words), WRONG_USE)
-        raise
-    return parsed() if callable(parsed) and not dataclasses.is_dataclass(parsed) else parsed
-
-
-def _shortened(words):
-    """Shorten an error about unknown options to their names and the closest matches."""
-    before, found, unknown = words.partition("Unrecognized options: ")
-    if not found:
-        return words
-    given, *meant = re.split(r"Perhaps you meant: |Arguments similar to \S+: ", unknown)
-    names = [name for name in given.replace(",", " ").split() if name.startswith("-")]
-    likely = [name for text in meant for name in re.findall(r"^--[\w.-]+", text)]
-    likely.sort()
-    hint = f"; did you mean {' or '.join(likely)}?" if likely else ""
-    rest = before and f". {before.rstrip()}"
-    return f"{found}{', '.join(names) or given.rstrip()}{hint}{rest}"
 
 
 def _deferred(function):

@@ -10,10 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # on Windows
-    fcntl = None  # type: ignore[assignment]
+import filelock
 
 DAY = 24 * 60 * 60  # seconds
 ASIDE = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # the directories of `written_aside`
@@ -110,8 +107,7 @@ def locked(path, wait=True):
     """Hold a lock on a file, created if needed. Yields whether the lock is held.
 
     The operating system releases the lock when the process ends, however it ends. Where locking is
-    not possible (on Windows, on some network file systems, in a read-only directory), it is not
-    held.
+    not possible (on some network file systems, in a read-only directory), it is not held.
 
     Args:
         path: the file. Deleting it makes the lock meaningless.
@@ -120,19 +116,17 @@ def locked(path, wait=True):
     Raises:
         BlockingIOError: another process holds it, and `wait` is False.
     """
-    with contextlib.ExitStack() as stack:
-        held = False
-        try:
-            # Open for writing: network file systems lock nothing else.
-            file = stack.enter_context(open(path, "a"))
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-                held = True
-        except BlockingIOError:
-            raise
-        except OSError:
-            pass
-        yield held
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(blocking=wait)
+    except filelock.Timeout as error:
+        raise BlockingIOError(f"Another process holds {path}") from error
+    except (OSError, NotImplementedError):
+        pass
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
 
 
 def _sweep(directory):

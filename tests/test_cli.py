@@ -1,4 +1,4 @@
-"""The command line: verbs, flags, exit codes and one-line errors."""
+"""The command line: verbs, flags, exit codes and errors."""
 
 import csv
 import dataclasses
@@ -36,22 +36,10 @@ def call(capsys, *args):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("trian",), "did you mean 'train'?"),
         (("train", "digits_wrn10"), "did you mean 'digits_wrn10_1'?"),
         (("train", "absent.py"), "absent.py"),
-        (("train", "digits_wrn10_1", "--epohcs", "3"), "--epohcs"),
-        (
-            ("train", "digits_wrn10_1", "--epohcs", "3", "--optimizer.lr", "1"),
-            "error: Unrecognized options: --epohcs, --optimizer.lr; did you mean --epochs or "
-            "--optimizer.lr-multipliers?",
-        ),
-        (("predict", "a", "--modle", "x"), "Unrecognized options: --modle. Missing from"),
-        (("list", "a", "b"), "Unrecognized options: b"),
-        (("train", "digits_wrn10_1", "--optimizer.lr", "3"), "--optimizer.lr"),
-        (("train", "digits_wrn10_1", "--epochs", "many"), "with base 10: 'many'"),
         (("train", "digits_wrn10_1", "--epochs", "0"), "received 0"),
-        (("train", "digits_wrn10_1", "--precision", "int8"), "int8"),
-        (("train", "digits_wrn10_1", "--model.depth", "17"), "Nearest valid value: 16"),
+        (("train", "digits_wrn10_1", "--model.depth", "17"), "an integer 6 N + 4"),
         (("train", "cifar10_wrn16_2", "--data-dir", "absent"), "'absent' does not exist"),
         (("predict", "--model", "absent"), "Give either images or --data"),
         (("predict", "x.jpg", "--model", "absent"), "No such file or directory: x.jpg"),
@@ -59,7 +47,6 @@ def call(capsys, *args):
         (("evaluate", "absent"), "Expected a Keras model"),
         (("evaluate", "absent", "--data", "cifar10", "--data-dir", "nowhere"), "a Keras model"),
         (("list", "wrn_28"), "nothing matches 'wrn_28'"),
-        (("export", "absent", "--format", "onxn"), "onxn"),
         (("export", "absent", "--integer-io"), "--integer-io is for"),
         (("export", "absent", "--format", "saved_model", "--precision", "int8"), "litert or onnx"),
         (
@@ -75,9 +62,36 @@ def test_wrong_use_exits_with_2_and_one_line(capsys, tmp_path, monkeypatch, args
     assert code == 2
     assert len(errors) == 1
     assert message in errors[0]
-    assert not any(f"{x} {x}" in errors[0].lower() for x in ("invalid choice", "options"))
-    assert "[Errno" not in errors[0] and "helptext" not in errors[0] and len(errors[0]) < 400
+    assert "[Errno" not in errors[0] and len(errors[0]) < 400
     assert "model.keras" not in {path.name for path in tmp_path.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ((), ["train, evaluate"]),
+        (("trian",), ["trian", "train, evaluate"]),
+        (("train",), ["Missing", "RECIPE"]),
+        (("train", "digits_wrn10_1", "--epohcs", "3"), ["--epohcs", "--epochs"]),
+        (
+            ("train", "digits_wrn10_1", "--epohcs", "3", "--optimizer.lr", "1"),
+            ["--epohcs", "--optimizer.lr", "--epochs", "--optimizer.lr-multipliers"],
+        ),
+        (("predict", "a", "--modle", "x"), ["Missing", "--model", "Unrecognized", "--modle"]),
+        (("list", "a", "b"), ["Unrecognized options: b"]),
+        (("train", "digits_wrn10_1", "--epochs", "many"), ["--epochs", "base 10: 'many'"]),
+        (("train", "digits_wrn10_1", "--precision", "int8"), ["--precision", "'int8'"]),
+        (("export", "absent", "--format", "onxn"), ["--format", "'onxn'", "litert"]),
+    ],
+)
+def test_flags_that_cannot_be_read_exit_with_2_and_say_which(capsys, monkeypatch, args, words):
+    monkeypatch.setattr("keras_wrn.cli.run", lambda *args, **kwargs: pytest.fail("ran"))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(list(args))
+    said = " ".join(capsys.readouterr().err.translate({ord(x): " " for x in "│|"}).split())
+    assert stop.value.code == 2 and said
+    for word in words:
+        assert word in said
 
 
 def test_a_reader_that_stops_reading_is_no_error():
@@ -93,12 +107,11 @@ def test_the_version(capsys):
     assert code == 0 and out == f"keras-wrn {keras_wrn.__version__}\n"
 
 
-def test_no_verb_prints_the_usage(capsys):
-    code, out, _ = call(capsys)
-    assert code == 2
+def test_help_names_every_verb(capsys):
+    code, out, _ = call(capsys, "--help")
+    assert code == 0
     for verb in ("train", "evaluate", "predict", "export", "convert", "report", "list"):
-        assert f"  {verb} " in out
-    assert call(capsys, "--help")[0] == 0
+        assert f" {verb} " in out
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_wrn.files import printable, replacing, write_json, written_aside
+from keras_wrn.files import locked, printable, replacing, write_json, written_aside
 from keras_wrn.runs.checkpoint import Checkpoints
 
 
@@ -106,3 +106,14 @@ def test_a_name_that_cannot_be_shown_is_escaped():
     ):
         assert printable(name) == shown
         shown.encode()
+
+
+def test_a_lock_is_held_once_and_not_where_it_cannot_be(tmp_path):
+    with locked(tmp_path / "lock") as held:
+        assert held
+        with pytest.raises(BlockingIOError, match="Another process holds"):
+            locked(tmp_path / "lock", wait=False).__enter__()
+    with locked(tmp_path / "lock", wait=False) as held:
+        assert held
+    with locked(tmp_path) as held:  # nothing to lock
+        assert not held

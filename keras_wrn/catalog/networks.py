@@ -72,8 +72,8 @@ def WideResNet(
         A functional `keras.Model` from (batch, height, width, channels) to (batch, classes).
 
     Raises:
-        ValueError: an argument that cannot be built; the message says what was expected, what was
-            received, and the nearest valid value.
+        ValueError: an argument that cannot be built; the message says what was expected and
+            what was received.
 
     Source: https://arxiv.org/abs/1605.07146 and the authors' models/wide-resnet.lua: dropout and
     shortcuts as there, gamma drawn from U(0, 1), no bias in convolutions.
@@ -145,8 +145,8 @@ def WideResNet50_2(
         A functional `keras.Model` from (batch, height, width, channels) to (batch, classes).
 
     Raises:
-        ValueError: an argument that cannot be built; the message says what was expected, what was
-            received, and the nearest valid value.
+        ValueError: an argument that cannot be built; the message says what was expected and
+            what was received.
 
     Source: https://arxiv.org/abs/1605.07146, Table 8, and the authors' pretrained/wide-resnet.lua.
 

@@ -1,6 +1,5 @@
 """Residual blocks with any convolutions: the paper's pre-activation one, and the ImageNet one."""
 
-import difflib
 import re
 
 import keras
@@ -18,16 +17,13 @@ def parse_block(block):
             convolution.
 
     Raises:
-        ValueError: anything else; the message names the nearest valid block.
+        ValueError: anything else.
     """
     if isinstance(block, str) and re.fullmatch("B[13]+", block):
         return tuple(int(digit) for digit in block[1:])
-    digits = "".join(re.findall("[0-9]", str(block)))
-    near = re.fullmatch("[13]+", digits) and f"B{digits}"
-    near = near or (difflib.get_close_matches(str(block), PAPER_BLOCKS, 1, 0.0) or ["B33"])[0]
     raise ValueError(
         "`block` should be 'B' followed by the kernel size, 1 or 3, of each convolution, such as "
-        f"{', '.join(PAPER_BLOCKS)}. Nearest valid value: {near!r}. Received: block={block!r}"
+        f"{', '.join(PAPER_BLOCKS)}. Received: block={block!r}"
     )
 
 

@@ -71,7 +71,6 @@ def check_width(width, base):
     if not valid or not math.isfinite(width) or round(base * width) < 1:
         raise ValueError(
             f"`width` should be a positive number that leaves at least one channel of the {base}. "
-            f"Nearest valid value: {1 / base if valid and width < 1 else 1}. "
             f"Received: width={width!r}"
         )
 
@@ -92,10 +91,7 @@ def check_options(classes, pooling, strided_padding, include_top):
 def check_classes(classes):
     """Raise a ValueError unless `classes` is a valid number of classes."""
     if not is_int(classes) or classes < 1:
-        raise ValueError(
-            "`classes` should be a positive integer. Nearest valid value: "
-            f"{nearest_int(classes, 1)}. Received: classes={classes!r}"
-        )
+        raise ValueError(f"`classes` should be a positive integer. Received: classes={classes!r}")
 
 
 def image_input(input_tensor, input_shape, min_size, default, include_top):
@@ -113,43 +109,21 @@ def image_input(input_tensor, input_shape, min_size, default, include_top):
 
 def check_input_shape(input_shape, min_size, default):
     """Raise a ValueError unless the shape is (height, width, channels) of at least `min_size`."""
-    shape = input_shape
     try:
-        shape = tuple(input_shape)
-        height, width, channels = shape
+        height, width, channels = input_shape
         sizes_valid = all(s is None or (is_int(s) and s >= min_size) for s in (height, width))
-        valid = sizes_valid and is_int(channels) and channels >= 1
+        # Who has set Keras to `channels_first` may mean (channels, height, width).
+        reversed_ = keras.config.image_data_format() == "channels_first" and is_int(height)
+        if (
+            sizes_valid
+            and is_int(channels)
+            and 1 <= channels <= (height if reversed_ else channels)
+        ):
+            return
     except (TypeError, ValueError):
-        valid = False
-    first = _channels_lead(shape)
-    if valid and not first:
-        return
-    nearest = default
-    if first:
-        shape = *shape[1:], shape[0]
-    if isinstance(shape, tuple) and len(shape) == 3:
-        nearest = (
-            *(None if s is None else nearest_int(s, min_size) for s in shape[:2]),
-            nearest_int(shape[2], 1) if shape[2] is not None else 3,
-        )
+        pass
     raise ValueError(
         "`input_shape` should be (height, width, channels), whatever the image data format, height "
-        f"and width at least {min_size} or None, channels at least 1. Nearest valid value: "
-        f"{nearest}. Received: input_shape={input_shape!r}"
+        f"and width at least {min_size} or None, channels at least 1, such as {default}. "
+        f"Received: input_shape={input_shape!r}"
     )
-
-
-def _channels_lead(shape):
-    """Whether a shape is (channels, height, width), with Keras set to `channels_first`."""
-    if keras.config.image_data_format() != "channels_first":
-        return False
-    if not isinstance(shape, tuple) or len(shape) != 3 or not is_int(shape[0]):
-        return False
-    return shape[2] is None or (is_int(shape[2]) and shape[2] > shape[0])
-
-
-def nearest_int(value, at_least):
-    """The integer nearest to a value, for messages."""
-    if isinstance(value, numbers.Real) and math.isfinite(value):
-        return max(at_least, round(value))
-    return at_least

@@ -12,7 +12,6 @@ from keras_wrn.models.ends import (
     finish,
     head,
     image_input,
-    nearest_int,
     normalized,
 )
 from keras_wrn.models.layers import activate, batch_norm, conv
@@ -71,15 +70,14 @@ def _blocks_per_group(depth, num_blocks):
     if num_blocks is not None:
         if not is_int(num_blocks) or num_blocks < 1:
             raise ValueError(
-                "`num_blocks` should be a positive integer or None. Nearest valid value: "
-                f"{nearest_int(num_blocks, 1)}. Received: num_blocks={num_blocks!r}"
+                "`num_blocks` should be a positive integer or None. "
+                f"Received: num_blocks={num_blocks!r}"
             )
         return int(num_blocks)
     if not is_int(depth) or depth < 10 or (depth - 4) % 6:
-        nearest = 6 * max(1, round((nearest_int(depth, 10) - 4) / 6)) + 4
         raise ValueError(
             "`depth` should be an integer 6 N + 4 with N >= 1 (10, 16, 22, 28, 40, ...), or give "
-            f"`num_blocks`. Nearest valid value: {nearest}. Received: depth={depth!r}"
+            f"`num_blocks`. Received: depth={depth!r}"
         )
     return (int(depth) - 4) // 6
 
@@ -92,9 +90,7 @@ def _filters(width):
 def _check_dropout(dropout):
     valid = isinstance(dropout, numbers.Real) and not isinstance(dropout, bool)
     if not valid or not 0 <= dropout < 1:
-        nearest = 0.9 if valid and dropout >= 1 else 0.0
         raise ValueError(
-            "`dropout` should be a rate, 0 <= dropout < 1. Nearest valid value: "
-            f"{nearest}. Received: dropout={dropout!r}"
+            f"`dropout` should be a rate, 0 <= dropout < 1. Received: dropout={dropout!r}"
         )
     return float(dropout)
