@@ -11,7 +11,7 @@ import typeguard
 
 from keras_wrn.catalog.names import CIFAR, model_info, split_tag
 from keras_wrn.checks import Range, out_of_range
-from keras_wrn.data.augmentation import Augmentation, Part, Pixels
+from keras_wrn.data.augmentation import Augmentation, Part, Pixels, conflicts
 from keras_wrn.data.datasets import DATASETS, as_folder, is_folder
 from keras_wrn.data.views import VIEWS
 from keras_wrn.optim.schedules import KINDS, epochs_of
@@ -300,11 +300,7 @@ def _data_rules(recipe):
         )
     if is_folder(data.dataset) and data.preprocessing == "zca":
         yield "`data.preprocessing` should be meanstd or scale for a folder, received 'zca'"
-    if data.alternating_flip and not data.horizontal_flip:
-        yield "`data.alternating_flip` needs `data.horizontal_flip`, received False"
-    for field in ("rand_augment", "jitter"):
-        if getattr(data, field) and data.preprocessing == "zca":
-            yield f"`data.{field}` works on pixels, and does not go with zca preprocessing"
+    yield from conflicts(data, data.preprocessing == "zca", "data.")
     if data.cutmix_rate != DataConfig.cutmix_rate and not data.cutmix:
         yield f"`data.cutmix_rate` needs `data.cutmix`, received {data.cutmix_rate} and 0"
     if data.mixing_share != DataConfig.mixing_share and not (data.cutmix or data.mixup):

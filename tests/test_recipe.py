@@ -110,7 +110,7 @@ def test_cosine_ends_near_zero_and_starts_from_warmup():
         ({"data": DataConfig(cutout=8.5)}, "`data.cutout` should be a whole number, received 8.5"),
         ({"data": DataConfig(mixup=-0.1)}, "`data.mixup` should be"),
         ({"data": DataConfig(rand_augment=2.0)}, "`data.rand_augment` should be"),
-        ({"data": DataConfig(rand_augment=0.5, preprocessing="zca")}, "zca"),
+        ({"data": DataConfig(rand_augment=0.5, preprocessing="zca")}, "ZCA"),
         ({"data": DataConfig(jitter=0.1, preprocessing="zca")}, "`data.jitter` works on pixels"),
         ({"data": DataConfig(jitter=1.1)}, "`data.jitter` should be"),
         ({"data": DataConfig(cutmix_rate=0.5)}, "needs `data.cutmix`"),

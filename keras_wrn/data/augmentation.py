@@ -46,6 +46,15 @@ class Augmentation:
     """Strength of RandAugment in [0, 1], two operations per image; 0 for none. TensorFlow only."""
 
 
+def conflicts(augmentation, whitened, prefix=""):
+    """Yield a sentence for each setting that does not go with the others or with ZCA whitening."""
+    if augmentation.alternating_flip and not augmentation.horizontal_flip:
+        yield f"`{prefix}alternating_flip` needs `{prefix}horizontal_flip`, received False"
+    for field in ("rand_augment", "jitter"):
+        if getattr(augmentation, field) and whitened:
+            yield f"`{prefix}{field}` works on pixels, and does not go with ZCA whitening"
+
+
 def check_augmentation(augmentation, size, whitened, channels):
     """Raise a ValueError for augmentation that the images cannot have.
 
@@ -55,7 +64,7 @@ def check_augmentation(augmentation, size, whitened, channels):
         whitened: bool, whether the images are ZCA whitened first.
         channels: int.
     """
-    problems = list(out_of_range(augmentation))
+    problems = [*out_of_range(augmentation), *conflicts(augmentation, whitened)]
     if problems:
         raise ValueError("; ".join(problems))
     if augmentation.cutout > min(size):
@@ -63,18 +72,8 @@ def check_augmentation(augmentation, size, whitened, channels):
             f"`cutout` should be at most the image size {size}. "
             f"Received: cutout={augmentation.cutout!r}"
         )
-    if augmentation.alternating_flip and not augmentation.horizontal_flip:
+    if augmentation.rand_augment and channels != 3:
         raise ValueError(
-            "`alternating_flip` needs `horizontal_flip`. Received: horizontal_flip=False"
-        )
-    if augmentation.rand_augment and (whitened or channels != 3):
-        raise ValueError(
-            "`rand_augment` should be 0 with ZCA whitening and with images that are not RGB: it "
-            "works on 3 channels of 0..255. "
-            f"Received: rand_augment={augmentation.rand_augment!r}"
-        )
-    if augmentation.jitter and whitened:
-        raise ValueError(
-            "`jitter` should be 0 with ZCA whitening: it works on pixels of 0..255. "
-            f"Received: jitter={augmentation.jitter!r}"
+            "`rand_augment` is for images with 3 channels. "
+            f"Received: rand_augment={augmentation.rand_augment!r} with {channels} channels"
         )
