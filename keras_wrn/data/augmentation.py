@@ -74,6 +74,6 @@ def check_augmentation(augmentation, size, whitened, channels):
         )
     if augmentation.rand_augment and channels != 3:
         raise ValueError(
-            "`rand_augment` is for images with 3 channels. "
+            "`rand_augment` is for RGB images. "
             f"Received: rand_augment={augmentation.rand_augment!r} with {channels} channels"
         )
