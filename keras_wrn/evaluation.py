@@ -15,6 +15,7 @@ from keras_wrn.data.imagenet import imagenet_names, stream_imagenet
 from keras_wrn.data.images import check_array
 from keras_wrn.data.labels import labels_of_folders
 from keras_wrn.data.names import first_word
+from keras_wrn.data.photos import Photos
 from keras_wrn.data.views import check_views
 from keras_wrn.errors import DataError
 from keras_wrn.files import write_json
@@ -41,7 +42,7 @@ def evaluate(
             of images with one sub-folder per class, named after the model's classes (or by WordNet
             id, or if the classes have no names, by number from 0); or the path of a folder that
             holds such a folder as val/, validation/ or test/; or an `ImageFolder`; or a tuple of
-            images and labels: images of the model's size in 0..255, uint8 or float
+            images and labels: `Photos`, or images of the model's size in 0..255, uint8 or float
             (n, height, width, channels), grey ones also (n, height, width), and labels int (n,).
         split: str, "test" or "train", for a dataset by name or a folder that holds train/ and val/.
         data_dir: path or None, where TFDS keeps its data.
@@ -206,11 +207,13 @@ def _folder_batches(folder, batch_size, preprocessing, classes):
 
 
 def _array_batches(data, batch_size, preprocessing, classes):
-    images, labels = (np.asarray(part) for part in data)
-    images = images[..., None] if images.ndim == 3 else images  # greyscale
-    check_array(images, "the images", rank=4)
-    if images.shape[3] == 1 and preprocessing.channels == 3:
-        images = np.broadcast_to(images, (*images.shape[:3], 3))  # as for greyscale files
+    images, labels = data[0], np.asarray(data[1])
+    if not isinstance(images, Photos):
+        images = np.asarray(images)
+        images = images[..., None] if images.ndim == 3 else images  # greyscale
+        check_array(images, "the images", rank=4)
+        if images.shape[3] == 1 and preprocessing.channels == 3:
+            images = np.broadcast_to(images, (*images.shape[:3], 3))  # as for greyscale files
     expected = preprocessing.size, preprocessing.size, preprocessing.channels
     if images.shape[1:] != expected:
         raise ValueError(f"Expected images of shape {expected}. Received: {images.shape[1:]}")

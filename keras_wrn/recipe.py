@@ -64,6 +64,11 @@ class DataConfig(Augmentation):
     or CLASS/*.jpg with `validation`."""
     image_size: Pixels = 0
     """Side in pixels of a folder's images; 0: that of the weights the network starts from."""
+    train_size: Pixels = 0
+    """Side in pixels of the training crops; 0: as large as the images that are evaluated."""
+    check: bool | None = None
+    """Decode all photos that stay on disk once before training; by default if they are fewer than
+    50,000."""
     extra: bool = True
     """SVHN: train on the `extra` images too, as the paper does."""
     validation: int | float = 0
@@ -213,6 +218,8 @@ class Recipe:
             own, changes["dataset"] = Augmentation(), as_folder(data.dataset)
         else:
             own = DATASETS[data.dataset].augmentation
+        if data.random_resized_crop:
+            own = dataclasses.replace(own, crop_padding=0)
         for field in ("crop_padding", "horizontal_flip"):
             if getattr(data, field) is OWN:
                 changes[field] = getattr(own, field)
@@ -234,7 +241,7 @@ class Recipe:
             )
         if self.views not in VIEWS:
             yield f"`views` should be one of {VIEWS}, received {self.views!r}"
-        for rules in (_model_rules, _data_rules, _small_rules, _optimizer_rules, _schedule_rules):
+        for rules in (_model_rules, _data_rules, _size_rules, _optimizer_rules, _schedule_rules):
             yield from rules(self)
 
     def to_json(self) -> str:
@@ -300,6 +307,11 @@ def _data_rules(recipe):
         )
     if is_folder(data.dataset) and data.preprocessing == "zca":
         yield "`data.preprocessing` should be meanstd or scale for a folder, received 'zca'"
+    if data.random_resized_crop and not is_folder(data.dataset):
+        yield (
+            "`data.random_resized_crop` is for photos in a folder, received the dataset "
+            f"{data.dataset!r}"
+        )
     yield from conflicts(data, data.preprocessing == "zca", "data.")
     if data.cutmix_rate != DataConfig.cutmix_rate and not data.cutmix:
         yield f"`data.cutmix_rate` needs `data.cutmix`, received {data.cutmix_rate} and 0"
@@ -308,11 +320,15 @@ def _data_rules(recipe):
         yield f"`data.mixing_share` needs `data.mixup` or `data.cutmix`, received {share} alone"
 
 
-def _small_rules(recipe):
+def _size_rules(recipe):
     small, share, name = recipe.data.small_size, recipe.data.small_share, recipe.model.name
     family = model_info(split_tag(name)[0]).family if name else CIFAR
-    if 0 < small < family.min_size:
-        yield f"`data.small_size` should be 0, or {family.min_size} or more, received {small}"
+    for field in ("small_size", "train_size"):
+        if 0 < getattr(recipe.data, field) < family.min_size:
+            yield (
+                f"`data.{field}` should be 0, or {family.min_size} or more, received "
+                f"{getattr(recipe.data, field)}"
+            )
     if not small and share != DataConfig.small_share:
         yield f"`data.small_share` needs `data.small_size`, received {share} and 0"
     if small and 0 < share < 1 and epochs_of(share, recipe.epochs) in (0, recipe.epochs):
@@ -320,8 +336,11 @@ def _small_rules(recipe):
             f"`epochs`={recipe.epochs} is too short for `data.small_share`={share}: it stands "
             f"for {epochs_of(share, recipe.epochs)} of them"
         )
-    if small and recipe.distill.teacher:
-        yield f"`data.small_size` does not go with a teacher, received {small}"
+    for field in ("small_size", "train_size"):
+        if getattr(recipe.data, field) and recipe.distill.teacher:
+            yield (
+                f"`data.{field}` does not go with a teacher, received {getattr(recipe.data, field)}"
+            )
 
 
 def _optimizer_rules(recipe):
@@ -396,7 +415,9 @@ def smoke(recipe: Recipe) -> Recipe:
             recipe.data,
             dataset="cifar10" if is_folder(recipe.data.dataset) else recipe.data.dataset,
             image_size=0,
+            train_size=0,
             validation=0,
+            random_resized_crop=False,
             small_size=min(recipe.data.small_size, SMOKE_CROP),
             small_share=0.5,
         ),

@@ -26,6 +26,12 @@ class Augmentation:
     ```
     """
 
+    random_resized_crop: bool = False
+    """Photos from files: instead of padding, cut out a part of random area and shape, resized."""
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    """random_resized_crop: the smallest and the largest share of a photo's area."""
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """random_resized_crop: the smallest and the largest width over height."""
     crop_padding: Pixels = 4
     """Pixels of reflection padding around the random crop; 0 for no crop."""
     horizontal_flip: bool = True
@@ -48,6 +54,19 @@ class Augmentation:
 
 def conflicts(augmentation, whitened, prefix=""):
     """Yield a sentence for each setting that does not go with the others or with ZCA whitening."""
+    low, high = augmentation.crop_scale
+    if not 0 < low <= high <= 1:
+        yield f"`{prefix}crop_scale` should be two rising shares in (0, 1], received {(low, high)}"
+    narrow, wide = augmentation.crop_ratio
+    if not 0 < narrow <= wide < float("inf"):
+        yield (
+            f"`{prefix}crop_ratio` should be two rising numbers above 0, received {(narrow, wide)}"
+        )
+    if augmentation.random_resized_crop and augmentation.crop_padding:
+        yield (
+            f"`{prefix}random_resized_crop` takes the place of `{prefix}crop_padding`, which "
+            f"should be 0, received {augmentation.crop_padding}"
+        )
     if augmentation.alternating_flip and not augmentation.horizontal_flip:
         yield f"`{prefix}alternating_flip` needs `{prefix}horizontal_flip`, received False"
     for field in ("rand_augment", "jitter"):

@@ -5,6 +5,8 @@ import math
 import keras
 import numpy as np
 
+from keras_wrn.data.photos import Photos
+
 
 def eval_arrays(images, labels, classes, *, batch_size, replicas=1):
     """Split images into equal batches without dropping any, whatever their number.
@@ -14,7 +16,7 @@ def eval_arrays(images, labels, classes, *, batch_size, replicas=1):
     batch's rows, averages to the exact mean over the images.
 
     Args:
-        images: (n, height, width, channels).
+        images: (n, height, width, channels), or `Photos`.
         labels: int (n,).
         classes: int.
         batch_size: int, the most images in a batch before it is rounded up to a multiple of
@@ -22,8 +24,9 @@ def eval_arrays(images, labels, classes, *, batch_size, replicas=1):
         replicas: int.
 
     Returns:
-        images (batches, size, height, width, channels), one-hot labels (batches, size, classes),
-        weights float32 (batches, size).
+        images (batches, size, height, width, channels), or the numbers of the `Photos` as
+        `take_numbered` takes them (batches, size); one-hot labels (batches, size, classes); weights
+        float32 (batches, size).
 
     Raises:
         ValueError: images and labels do not match, or a label is not a class.
@@ -48,10 +51,20 @@ def eval_arrays(images, labels, classes, *, batch_size, replicas=1):
     size = math.ceil(count / batches / replicas) * replicas
     missing = batches * size - count
     weights = np.full(count, batches * size / count, "float32")
+    if isinstance(images, Photos):
+        images = np.arange(1, count + 1)  # 0 for the images that fill a batch
     parts = [images, one_hot(labels, classes), weights]
     if missing:
         parts = [np.pad(p, [(0, missing)] + [(0, 0)] * (p.ndim - 1)) for p in parts]
     return tuple(p.reshape(batches, size, *p.shape[1:]) for p in parts)
+
+
+def take_numbered(photos, numbers):
+    """Some `Photos` by their numbers, from 1 on, as an array; 0 stands for a black image."""
+    images = np.zeros((len(numbers), *photos.shape[1:]), "uint8")
+    real = numbers > 0
+    images[real] = photos[numbers[real] - 1]
+    return images
 
 
 def eval_dataset(images, labels, classes, *, batch_size, preprocessing, replicas=1):
@@ -74,6 +87,15 @@ def eval_dataset(images, labels, classes, *, batch_size, preprocessing, replicas
 
     parts = eval_arrays(images, labels, classes, batch_size=batch_size, replicas=replicas)
     dataset = tf.data.Dataset.from_tensor_slices(parts)
+    if isinstance(images, Photos):
+
+        @tf.autograph.experimental.do_not_convert
+        def pixels(numbers, *rest):
+            batch = tf.numpy_function(lambda n: take_numbered(images, n), [numbers], "uint8")
+            batch.set_shape((*numbers.shape, *images.shape[1:]))
+            return batch, *rest
+
+        dataset = dataset.map(pixels)  # it has threads of its own
     dataset = dataset.map(lambda x, y, w: (preprocessing.normalize(x), y, w))
     return unsharded(tf, dataset).prefetch(2)
 
@@ -92,12 +114,15 @@ class EvalBatches(keras.utils.PyDataset):
         self.parts = eval_arrays(images, labels, classes, batch_size=batch_size, replicas=replicas)
         self.rows = slice(None) if rows is None else rows(self.parts[0].shape[1])
         self.preprocessing = preprocessing
+        self.photos = images if isinstance(images, Photos) else None
 
     def __len__(self):
         return len(self.parts[0])
 
     def __getitem__(self, index):
         x, y, weights = (part[index, self.rows] for part in self.parts)
+        if self.photos is not None:
+            x = take_numbered(self.photos, x)
         return self.preprocessing.normalize(x), y, weights
 
 

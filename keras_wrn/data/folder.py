@@ -3,23 +3,21 @@
 import dataclasses
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from keras_wrn.data.arrays import held_out_count
 from keras_wrn.data.datasets import DATASETS
-from keras_wrn.data.images import image_pixels
 from keras_wrn.data.labels import label_numbers
 from keras_wrn.data.names import checked_names, one_form
+from keras_wrn.data.photos import NAMED, Files, Photos
 from keras_wrn.errors import DataError
 from keras_wrn.files import printable
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 HELD_OUT = "val", "validation", "test"
 MEMORY_SHARE = 0.5
-NAMED = 5  # the most files that a message names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,6 +233,16 @@ def _hold_out(train, validation, seed, otherwise):
     return parts
 
 
+def folder_photos(folder, preprocessing):
+    """The images of a folder, which stay on disk: `Photos` in the folder's order.
+
+    Args:
+        folder: `ImageFolder`.
+        preprocessing: `Preprocessing`, whose size, crop and interpolation are used.
+    """
+    return Photos(Files(folder.files, folder.path), preprocessing)
+
+
 def read_folder(folder, preprocessing):
     """Decode all images of a folder into memory.
 
@@ -248,21 +256,11 @@ def read_folder(folder, preprocessing):
     Raises:
         DataError: files that cannot be decoded; the message names them.
     """
-    size = preprocessing.size
-    images = np.empty((len(folder), size, size, 3), "uint8")
-    problems = []
-    for start, batch in _decoded(folder.files, preprocessing):
-        for i, image in enumerate(batch, start=start):
-            if isinstance(image, Exception):
-                problems.append(str(image))
-            else:
-                images[i] = image
-    _raise_unreadable(folder.path, problems)
-    return images, np.asarray(folder.labels, "int32")
+    return folder_photos(folder, preprocessing).in_memory(), np.asarray(folder.labels, "int32")
 
 
-def check_memory(*wanted):
-    """Raise a DataError unless images fit into half of this machine's memory.
+def fits_memory(*wanted):
+    """Whether images fit into half of this machine's memory.
 
     Args:
         *wanted: pairs of the number of images and their side in pixels. Each is kept twice, as an
@@ -270,12 +268,7 @@ def check_memory(*wanted):
     """
     needed = 2 * sum(count * side * side * 3 for count, side in wanted)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > MEMORY_SHARE * memory:
-        sides = " and ".join(f"{count:,} of {side} x {side}" for count, side in wanted)
-        raise DataError(
-            f"The images ({sides}) take {needed / 1e9:.1f} GB twice over, and this machine has "
-            f"{memory / 1e9:.1f} GB of memory: take a smaller `data.image_size`"
-        )
+    return needed <= MEMORY_SHARE * memory
 
 
 def stream_folder(folder, preprocessing, batch_size):
@@ -284,26 +277,7 @@ def stream_folder(folder, preprocessing, batch_size):
     Raises:
         DataError: files that cannot be decoded.
     """
-    labels = np.asarray(folder.labels, "int32")
-    for start, batch in _decoded(folder.files, preprocessing, batch_size):
-        _raise_unreadable(folder.path, [str(x) for x in batch if isinstance(x, Exception)])
-        yield np.stack(batch), labels[start : start + len(batch)]
-
-
-def _decoded(files, preprocessing, batch_size=256):
-    def decode(path):
-        try:
-            return image_pixels(path, preprocessing)
-        except (ValueError, OSError) as error:
-            return error
-
-    with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(files), batch_size):
-            yield start, list(pool.map(decode, files[start : start + batch_size]))
-
-
-def _raise_unreadable(path, problems):
-    if problems:
-        images = "1 image" if len(problems) == 1 else f"{len(problems)} images"
-        more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
-        raise DataError(f"{images} of {path} cannot be read: {'; '.join(problems[:NAMED])}{more}")
+    photos, labels = folder_photos(folder, preprocessing), np.asarray(folder.labels, "int32")
+    for start in range(0, len(folder), batch_size):
+        part = slice(start, start + batch_size)
+        yield photos[part], labels[part]

@@ -63,7 +63,7 @@ def image_pixels(image, preprocessing, what="the image"):
             f"{what} as an array ({size}, {size}, {channels})."
         )
     image = to_pil(image) if isinstance(image, np.ndarray) else image
-    with _decoding(what):
+    with decoding(what):
         return preprocessing.prepare(image)
 
 
@@ -72,7 +72,7 @@ def picture(image):
     image, what = _read(image, "the image")
     if isinstance(image, np.ndarray):
         image = to_pil(image)
-    with _decoding(what):
+    with decoding(what):
         return np.asarray(image.convert("RGB"))
 
 
@@ -117,16 +117,16 @@ def _read(image, what):
     from PIL import Image
 
     if isinstance(image, str) and image.startswith(("http://", "https://")):
-        return _decode(_fetch(image), image), image
+        return open_image(_fetch(image), image), image
     if isinstance(image, str) and "://" in image and not os.path.exists(image):
         raise ValueError(f"Expected a file, or a URL of http or https. Received: {image}")
     if isinstance(image, str | os.PathLike):
         what = f"the file {printable(os.fspath(image))}"
-        return _decode(Path(image).read_bytes(), what), what
+        return open_image(Path(image).read_bytes(), what), what
     if isinstance(image, bytes | bytearray | memoryview):
-        return _decode(bytes(image), what), what
+        return open_image(bytes(image), what), what
     if isinstance(image, Image.Image):
-        with _decoding(what):
+        with decoding(what):
             image.load()
         return _to_8_bits(image, what), what
     grey = getattr(image, "ndim", None) == 2
@@ -143,10 +143,15 @@ def _fetch(url):
     return bytes(body)
 
 
-def _decode(data, what):
+def open_image(data, what):
+    """Decode the bytes of an image file: a PIL image of at most 8 bits a channel.
+
+    Raises:
+        ValueError: they are not an image of a known format, or a damaged or too large one.
+    """
     from PIL import Image
 
-    with _decoding(what):
+    with decoding(what):
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} is above {MAX_PIXELS:,} pixels")
@@ -155,7 +160,7 @@ def _decode(data, what):
 
 
 @contextlib.contextmanager
-def _decoding(what):
+def decoding(what):
     """Name the image in any failure to decode it."""
     from PIL import UnidentifiedImageError
 

@@ -14,9 +14,12 @@ from keras_wrn.data.evaluation import (
     unsharded,
 )
 from keras_wrn.data.mixing import change_batch, change_pixels, heavy_draws, heavy_layers
+from keras_wrn.data.photos import Photos
+from keras_wrn.data.resized_crop import COLUMNS
 
 DRAWS = 3  # columns of one image's row of draws: top, left, flip
 FLIP = 2
+AHEAD = 100  # steps that tf.data may have begun before the one that trains
 LARGEST = np.float32(1 - 2**-24)  # float32 draw in [0, 1): draws are multiples of 2**-24
 
 
@@ -41,8 +44,8 @@ class Batches:
     """Training batches as a function of the step, the same from `dataset` and `arrays`.
 
     Args:
-        images: uint8 or float32 (n, height, width, channels). If they are larger than
-            `preprocessing.size`, random crops of that size are taken.
+        images: uint8 or float32 (n, height, width, channels), or `Photos`, which stay on disk. If
+            they are larger than `preprocessing.size`, random crops of that size are taken.
         labels: int (n,).
         classes: int.
         batch_size: int, global. The last short batch of an epoch is dropped.
@@ -83,7 +86,17 @@ class Batches:
             )
         self.augmentation = augmentation = augmentation or Augmentation()
         self.whitened = preprocessing.zca is not None
+        self.streamed = isinstance(images, Photos)
+        if augmentation.random_resized_crop and not self.streamed:
+            raise ValueError(
+                "`random_resized_crop` is for photos that are read from files. Received: images "
+                f"of {images.shape[1]} x {images.shape[2]} in memory"
+            )
+        if self.streamed and self.whitened:
+            raise ValueError("ZCA whitening needs the images in memory. Received: `Photos`")
         full = images.shape[1:3]
+        if augmentation.random_resized_crop:
+            full = (preprocessing.size,) * 2
         self.size = size = tuple(min(side, preprocessing.size) for side in full)
         self.margin = tuple(side - crop for side, crop in zip(full, size, strict=True))
         check_padding(augmentation.crop_padding, full)
@@ -97,6 +110,11 @@ class Batches:
         self.seed = seed
         self.steps_per_epoch = len(images) // batch_size
         self.layers = heavy_layers(augmentation)
+
+    @property
+    def nbytes(self):
+        """The size of the images in memory; infinite for `Photos`."""
+        return float("inf") if self.streamed else self.images.nbytes
 
     def augment(self, images, draws):
         """Crop, flip and normalise a batch, given its images and their rows of draws."""
@@ -120,14 +138,31 @@ class Batches:
     def plan(self, epoch):
         """All draws for one epoch, as a dict of arrays whose first axis is (steps,).
 
-        It has `order` and `draws` as above, and what `heavy_draws` adds.
+        It has `order` and `draws` as above, `crop`, the draws of random-resized crops, and what
+        `heavy_draws` adds.
         """
         order, draws = self.draws(epoch)
         mixing = self.mixing_epochs is None or epoch < self.mixing_epochs
         heavy = heavy_draws(
             self.augmentation, self.seed, epoch, len(self.images), order, self.size, mixing
         )
+        if self.augmentation.random_resized_crop:
+            table = np.random.default_rng([self.seed, epoch, 4]).random(
+                (len(self.images), COLUMNS), dtype="float32"
+            )
+            heavy["crop"] = table[order]
         return {"order": order, "draws": draws, **heavy}
+
+    def take(self, plan):
+        """One step's images as a NumPy array, following its part of `plan`."""
+        if self.augmentation.random_resized_crop:
+            return self.images.crops(plan["order"], plan["crop"], self.size, *self._ranges())
+        return self.images[plan["order"]]
+
+    def _ranges(self):
+        if not self.augmentation.random_resized_crop:
+            return None, None
+        return self.augmentation.crop_scale, self.augmentation.crop_ratio
 
     def batch(self, images, labels, plan):
         """Turn one step's images and one-hot labels into a batch, following its part of `plan`."""
@@ -149,7 +184,8 @@ class Batches:
         import tensorflow as tf
 
         self._check_step(start_step, epochs)
-        images, labels = tf.constant(self.images), tf.constant(self.labels)
+        labels = tf.constant(self.labels)
+        images = None if self.streamed else tf.constant(self.images)
         first_epoch, skip = divmod(start_step, self.steps_per_epoch)
         example = self.plan(first_epoch)
         types = [part.dtype for part in example.values()]
@@ -163,17 +199,45 @@ class Batches:
         @tf.autograph.experimental.do_not_convert
         def batch_of(plan):
             order = plan["order"]
+            pixels = plan.pop("photos") if self.streamed else tf.gather(images, order)
             targets = tf.one_hot(tf.gather(labels, order), self.classes)
-            x, y = self.batch(tf.gather(images, order), targets, plan)
-            x.set_shape((self.batch_size, *self.size, images.shape[-1]))
+            x, y = self.batch(pixels, targets, plan)
+            x.set_shape((self.batch_size, *self.size, self.images.shape[-1]))
             return x, y
 
         remaining = epochs * self.steps_per_epoch - start_step
         dataset = tf.data.Dataset.range(first_epoch, epochs).flat_map(plan_of).skip(skip)
-        dataset = dataset.map(batch_of, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+        if self.streamed:
+            read = self._reader()
+            dataset = dataset.unbatch().map(lambda row: {**row, "photos": read(row)}, **parallel)
+            dataset = dataset.batch(self.batch_size, drop_remainder=True)
+        dataset = dataset.map(batch_of, **parallel)
         # An unknown cardinality would make Keras count one step too many at each epoch's end.
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(remaining))
         return unsharded(tf, dataset).prefetch(2)
+
+    def _reader(self):
+        from keras_wrn.data.tf_photos import photo_reader
+
+        return photo_reader(self.images, self.size, *self._ranges())
+
+    def problem(self, start_step):
+        """A sentence on the first photo from a step on that TensorFlow cannot read, or None.
+
+        This reads the photos of the next `AHEAD` steps: it is for after a failure.
+        """
+        from keras_wrn.data.tf_photos import damaged_photo
+
+        def rows():
+            for step in range(start_step, start_step + AHEAD):
+                epoch, number = divmod(step, self.steps_per_epoch)
+                if number == 0 or step == start_step:
+                    plan = self.plan(epoch)
+                for row in range(self.batch_size):
+                    yield {x: plan[x][number, row] for x in ("order", "crop") if x in plan}
+
+        return damaged_photo(self.images, self._reader(), rows())
 
     def arrays(self, start_step=0, epochs=1, rows=slice(None)):
         """The same batches as NumPy arrays, for the JAX and torch backends: a PyDataset.
@@ -227,7 +291,7 @@ class ArrayBatches(keras.utils.PyDataset):
         batches, plan = self.batches, self.plan(index)
         order = plan["order"]
         targets = one_hot(batches.labels[order], batches.classes)
-        batch = batches.batch(batches.images[order], targets, plan)
+        batch = batches.batch(batches.take(plan), targets, plan)
         # Mixing takes partners from the whole batch, so the batch is made before it is sliced.
         return tuple(keras.ops.convert_to_numpy(part)[self.rows] for part in batch)
 

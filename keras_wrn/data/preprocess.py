@@ -129,8 +129,6 @@ class Preprocessing:
             ValueError: the preprocessing has neither 1 nor 3 channels, or the image is so long and
                 thin that it would have more than `MAX_PIXELS` once resized.
         """
-        from PIL import Image
-
         if self.channels not in (1, 3):
             raise ValueError(
                 "Expected a preprocessing of 1 (grey) or 3 (RGB) channels. Received: mean and std "
@@ -145,8 +143,7 @@ class Preprocessing:
                 f"{short}. Received: {image.size[0]} x {image.size[1]}"
             )
         if (width, height) != image.size:
-            resample = getattr(Image.Resampling, self.interpolation.upper())
-            image = image.resize((width, height), resample)
+            image = image.resize((width, height), resample(self.interpolation))
         left, top = round((width - self.size) / 2), round((height - self.size) / 2)
         image = image.crop((left, top, left + self.size, top + self.size))
         return np.asarray(image, "uint8").reshape(self.size, self.size, self.channels)
@@ -210,6 +207,13 @@ class Preprocessing:
                 f"Expected sha256 {stored['sha256']}. Received: {zca.digest}"
             )
         return dataclasses.replace(preprocessing, zca=zca)
+
+
+def resample(interpolation):
+    """Pillow's filter of that name; they are smoothed when an image becomes smaller."""
+    from PIL import Image
+
+    return getattr(Image.Resampling, interpolation.upper())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,9 @@ import numpy as np
 from keras_wrn.data import datasets
 from keras_wrn.data.arrays import load_arrays
 from keras_wrn.data.evaluation import EvalBatches, eval_dataset
-from keras_wrn.data.folder import check_memory, left_out_text, read_folder, scan_splits
+from keras_wrn.data.folder import fits_memory, folder_photos, left_out_text, scan_splits
 from keras_wrn.data.imagenet import readable_names
+from keras_wrn.data.photos import Photos
 from keras_wrn.data.pipeline import Batches
 from keras_wrn.data.preprocess import Preprocessing, default_preprocessing
 from keras_wrn.optim.schedules import epochs_of
@@ -20,6 +21,7 @@ from keras_wrn.training.on_device import device_batches, fits_device
 
 SMOKE_IMAGES = 64
 PHOTO_CROP = 0.875
+CHECKED = 50_000  # below that number, all photos are decoded once before a run
 EVAL_BATCH = 500
 EVAL_PIXELS = EVAL_BATCH * 32 * 32
 
@@ -29,15 +31,16 @@ class Inputs:
     """What a run trains and evaluates on.
 
     Args:
-        train, test: images, uint8 (n, height, width, channels), and labels, int32 (n,).
+        train, test: images, uint8 (n, height, width, channels), or `Photos`, and labels, int32
+            (n,).
         classes: int.
         preprocessing: `Preprocessing` of the network. The training images may be larger than its
             size: crops are cut out of them.
         notes: tuple of str, lines on how a folder was read.
     """
 
-    train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray]
+    train: tuple[np.ndarray | Photos, np.ndarray]
+    test: tuple[np.ndarray | Photos, np.ndarray]
     classes: int
     preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
@@ -100,10 +103,18 @@ def check_inputs(recipe: Recipe):
 
 
 def fingerprint(inputs: Inputs, *models) -> dict:
-    """What shows that a resumed run has the same images and starting weights, for data.json."""
+    """What shows that a resumed run has the same images and starting weights, for data.json.
+
+    Of images in memory the pixels count; of `Photos`, which are not all read, the files' paths and
+    sizes.
+    """
     digest = hashlib.sha256()
-    for array in (*inputs.train, *inputs.test):
-        digest.update(np.ascontiguousarray(array).data)
+    for part in (*inputs.train, *inputs.test):
+        if isinstance(part, Photos):
+            for mark in part.source.marks():
+                digest.update(mark)
+        else:
+            digest.update(np.ascontiguousarray(part).data)
     weights = hashlib.sha256()
     for model in models:
         for variable in model.weights:
@@ -132,9 +143,6 @@ def _folder_inputs(recipe, own):
     preprocessing = dataclasses.replace(
         base, size=size, crop=crop, class_names=readable_names(train.class_names)
     )
-    # The random crops are cut out of what the central crop of the evaluation leaves.
-    whole = dataclasses.replace(preprocessing, size=preprocessing.short_side, crop=1.0)
-    check_memory((len(train), whole.size), (len(test), size))
     notes, left_out = [], Counter(train.left_out)
     if train.path == test.path:
         notes.append(
@@ -145,22 +153,57 @@ def _folder_inputs(recipe, own):
         left_out += Counter(test.left_out)
     if left_out:
         notes.append(left_out_text(left_out))
+    # The random crops are cut out of what the central crop of the evaluation leaves.
+    whole = dataclasses.replace(preprocessing, size=preprocessing.short_side, crop=1.0)
+    resized = recipe.data.random_resized_crop
+    images = folder_photos(train, preprocessing if resized else whole)
+    held_out = folder_photos(test, preprocessing)
+    fits = fits_memory((0 if resized else len(train), whole.size), (len(test), size))
+    if not fits:
+        notes.append(
+            f"The photos of {recipe.data.dataset} do not fit into half of the memory: they are "
+            "read from disk in every epoch"
+        )
     return Inputs(
-        read_folder(train, whole),
-        read_folder(test, preprocessing),
+        (_read(images, fits and not resized, recipe, notes), np.asarray(train.labels, "int32")),
+        (_read(held_out, fits, recipe, notes), np.asarray(test.labels, "int32")),
         len(train.class_names),
         preprocessing,
         tuple(notes),
     )
 
 
+def _read(photos, into_memory, recipe, notes):
+    """The photos as an array, or as they are, once it is known that they can be read."""
+    if into_memory:
+        return photos.in_memory()
+    check = recipe.data.check
+    if len(photos) < CHECKED if check is None else check:
+        photos.check()
+    else:
+        notes.append(
+            f"The {len(photos):,} photos of {photos.source.root} are not checked: one that cannot "
+            "be read will end the run, which --resume continues; --data.check reads them all before"
+        )
+    return photos
+
+
 def phases(recipe, size):
-    """How many epochs train on crops of which size: a list of (epochs, pixels)."""
+    """How many epochs train on crops of which size: a list of (epochs, pixels).
+
+    `size` is that of the images that are evaluated.
+    """
+    train_size = recipe.data.train_size
+    if train_size > size and not recipe.data.random_resized_crop:
+        raise ValueError(
+            f"`data.train_size` should be at most the images' size {size}. Received: {train_size}"
+        )
+    size = train_size or size
     if not recipe.data.small_size:
         return [(recipe.epochs, size)]
     if recipe.data.small_size >= size:
         raise ValueError(
-            f"`data.small_size` should be below the images' size {size}. "
+            f"`data.small_size` should be below the size of the training crops, {size}. "
             f"Received: {recipe.data.small_size}"
         )
     small = epochs_of(recipe.data.small_share, recipe.epochs)
@@ -185,7 +228,7 @@ def recipe_batches(recipe, data, size):
 
 def train_batches(model, batches, start, epochs, placement):
     """What `fit` reads from step `start` on: this process's part of the `Batches`."""
-    if fits_device(placement, batches.images):
+    if fits_device(placement, batches):
         return device_batches(model, batches, start, epochs)
     if keras.backend.backend() == "tensorflow":
         return batches.dataset(start, epochs)  # the strategy gives each worker its part

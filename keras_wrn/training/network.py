@@ -49,7 +49,8 @@ def training_model(recipe, start, data):
     Raises:
         ValueError: the network cannot be built, or `start` is another one.
     """
-    size = None if recipe.data.small_size else data.preprocessing.size
+    several = recipe.data.small_size or recipe.data.train_size  # sizes of images
+    size = None if several else data.preprocessing.size
     model = build_model(recipe, classes=data.classes, size=size, classifier_activation=None)
     if recipe.model.whitened_stem:
         model = whiten_stem(model, data.preprocessing, data.train[0])

@@ -14,10 +14,10 @@ from keras_wrn.data.pipeline import ArrayBatches
 LIMIT = 4 * 2**30  # bytes of training images that go onto the device
 
 
-def fits_device(placement, images):
+def fits_device(placement, batches):
     """Whether a run keeps its training images on the device: on JAX with one device."""
     alone = placement.count == 1 and keras.distribution.distribution() is None
-    return keras.backend.backend() == "jax" and alone and images.nbytes <= LIMIT
+    return keras.backend.backend() == "jax" and alone and batches.nbytes <= LIMIT
 
 
 class DeviceBatches(ArrayBatches):

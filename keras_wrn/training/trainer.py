@@ -7,7 +7,8 @@ from pathlib import Path
 
 import keras
 
-from keras_wrn.errors import RunError
+from keras_wrn.data.photos import Photos
+from keras_wrn.errors import DataError, KerasWrnError, RunError
 from keras_wrn.files import write_json
 from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.optim.muon import Muon
@@ -241,7 +242,8 @@ class Trainer:
         if self.extras and not done:
             end_epoch(self.model, self.test, callbacks, first - 1)
         else:
-            with placement.scope() if on_workers(placement) else contextlib.nullcontext():
+            scope = placement.scope() if on_workers(placement) else contextlib.nullcontext()
+            with scope, self._damage_explained(batches):
                 self.model.fit(
                     train_batches(self.model, batches, self.step, epochs, placement),
                     initial_epoch=first,
@@ -253,6 +255,25 @@ class Trainer:
                 )
             self.step = epochs * steps
         self.extras = {}
+
+    @contextlib.contextmanager
+    def _damage_explained(self, batches):
+        """Name the photo if one that cannot be read ends the training on TensorFlow."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, KerasWrnError) or keras.backend.backend() != "tensorflow":
+                raise
+            photos = [x for x in (batches.images, self.data.test[0]) if isinstance(x, Photos)]
+            problem = next((x.failed for x in photos if x.failed), None)
+            if problem is None and batches.streamed:
+                problem = batches.problem(int(self.model.optimizer.iterations))
+            if problem is None:
+                raise
+            raise DataError(
+                f"{problem}. Mend or remove it. The run goes on with --resume if the file is "
+                "mended; without it, the images are others"
+            ) from error
 
     @contextlib.contextmanager
     def _computing(self):
