@@ -54,7 +54,7 @@ def slurm(tmp_path, *args, srun=None, **variables):
     return result, asked.read_text().replace(job, "JOB") if asked.exists() else ""
 
 
-@pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.extra("jax")
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_the_slurm_script_trains_two_processes_as_one(tmp_path):

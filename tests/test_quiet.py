@@ -48,7 +48,7 @@ def test_each_way_to_a_command_is_quiet(tmp_path, command):
 
 
 @needs_tensorflow
-@pytest.mark.slow
+@pytest.mark.large
 def test_an_export_is_quiet(tmp_path):
     pytest.importorskip("sklearn")
     precisions = "float32", "float16", "dynamic_int8", "int8"

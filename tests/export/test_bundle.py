@@ -18,7 +18,16 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["saved_model._verify", "litert._verify", "files.os.replace"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *(
+            pytest.param(f"{name}._verify", marks=pytest.mark.large)
+            for name in ("saved_model", "litert")
+        ),
+        "files.os.replace",
+    ],
+)
 def test_an_export_killed_half_way_leaves_nothing_a_server_would_load(network, tmp_path, moment):
     network.save(tmp_path / "network.keras")
     module, _, rest = moment.partition(".")

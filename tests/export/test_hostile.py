@@ -119,7 +119,10 @@ print(int(valid.sum()), most() - before)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["every kind", "bmp", "gif"])
+@pytest.mark.parametrize(
+    "name",
+    ["every kind", *(pytest.param(name, marks=pytest.mark.large) for name in ("bmp", "gif"))],
+)
 def test_the_largest_batch_takes_less_than_a_gigabyte(run_python, tmp_path, name):
     files = largest()
     folder = tmp_path / "files"
