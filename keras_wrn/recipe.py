@@ -69,6 +69,12 @@ class DataConfig(Augmentation):
     check: bool | None = None
     """Decode all photos that stay on disk once before training; by default if they are fewer than
     50,000."""
+    interpolation: Literal["bilinear", "bicubic"] | None = None
+    """How photos are resized; by default as the weights the network starts from have it, or
+    bilinear."""
+    eval_crop: Annotated[float, Range(0, 1, "[]")] = 0.0
+    """The share of a resized photo's side that the central crop of the evaluation keeps; 0: that of
+    the weights the network starts from, or 0.875."""
     extra: bool = True
     """SVHN: train on the `extra` images too, as the paper does."""
     validation: int | float = 0

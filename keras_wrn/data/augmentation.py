@@ -9,15 +9,17 @@ Pixels = Annotated[int, Range(0)]
 Alpha = Annotated[float, Range(0)]
 Part = Annotated[float, Range(0, 1, "(]")]
 Strength = Annotated[float, Range(0, 1, "[]")]
+PAINTED = "color_jitter", "trivial_augment"  # by Pillow, in memory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """The augmentation of training images. Every field is keyword-only.
 
-    In this order: RandAugment and jitter on pixels in 0..255, crop and flip, normalisation, cutout,
-    and last mixup and CutMix on images and labels. With both of these on, a coin flip picks one of
-    them for each batch.
+    In this order: the crop of a photo; on pixels in 0..255 RandAugment, jitter, colour jitter,
+    TrivialAugment and lighting; crop and flip; normalisation; cutout and erasing; and last mixup
+    and CutMix on images and labels. With both of these on, a coin flip picks one of them for each
+    batch.
 
     Example:
 
@@ -48,6 +50,15 @@ class Augmentation:
     """The share of the images that CutMix mixes."""
     jitter: Strength = 0.0
     """Change each image's brightness and contrast by up to this share; 0 for none."""
+    color_jitter: Strength = 0.0
+    """Change brightness, contrast and saturation, in random order, each by a factor that differs
+    from 1 by up to this; 0 for none."""
+    lighting: Annotated[float, Range(0)] = 0.0
+    """Add a random colour along ImageNet's principal ones, of this deviation; 0 for none."""
+    trivial_augment: bool = False
+    """TrivialAugment: one of fourteen operations for each image, at any strength."""
+    erasing: Strength = 0.0
+    """The share of the images that lose a rectangle of random area and shape."""
     rand_augment: Strength = 0.0
     """Strength of RandAugment in [0, 1], two operations per image; 0 for none. TensorFlow only."""
 
@@ -69,7 +80,7 @@ def conflicts(augmentation, whitened, prefix=""):
         )
     if augmentation.alternating_flip and not augmentation.horizontal_flip:
         yield f"`{prefix}alternating_flip` needs `{prefix}horizontal_flip`, received False"
-    for field in ("rand_augment", "jitter"):
+    for field in ("rand_augment", "jitter", *PAINTED, "lighting"):
         if getattr(augmentation, field) and whitened:
             yield f"`{prefix}{field}` works on pixels, and does not go with ZCA whitening"
 
@@ -91,8 +102,9 @@ def check_augmentation(augmentation, size, whitened, channels):
             f"`cutout` should be at most the image size {size}. "
             f"Received: cutout={augmentation.cutout!r}"
         )
-    if augmentation.rand_augment and channels != 3:
-        raise ValueError(
-            "`rand_augment` is for RGB images. "
-            f"Received: rand_augment={augmentation.rand_augment!r} with {channels} channels"
-        )
+    for field in ("rand_augment", *PAINTED, "lighting"):
+        if getattr(augmentation, field) and channels != 3:
+            raise ValueError(
+                f"`{field}` is for RGB images. "
+                f"Received: {field}={getattr(augmentation, field)!r} with {channels} channels"
+            )

@@ -1,4 +1,4 @@
-"""Heavier augmentation, off in the paper's recipes: jitter, cutout, mixup, CutMix, RandAugment.
+"""Heavier augmentation, off in the paper's recipes for small images.
 
 NumPy makes the draws, by (seed, epoch, index), and Keras' layers apply them to pixels and labels.
 So the result is the same on tf.data and from arrays, after a resume, and for any batch size, with
@@ -32,6 +32,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_wrn.data import erasing
+from keras_wrn.data.paint import jitter_draws, lighting, paint
 from keras_wrn.data.rand_augment import OPERATIONS, RandAugment
 
 COLUMNS = 8  # of the table of uniform draws in `heavy_draws`
@@ -54,8 +56,18 @@ def heavy_draws(augmentation, seed, epoch, count, order, size, mixing=True):
         boxes int32 (steps, batch, 4); `partner` int32 and `mixup`, the share of an image's own
         pixels, float32 (steps, batch); `operations` int32 and `amounts` float32 in [0, 1),
         (steps, batch, 2); `jitter` float32 (steps, batch, 2), what is added to pixels in 0..1, and
-        the factor on their distance from the mean after that.
+        the factor on their distance from the mean after that; `color` float32 (steps, batch, 4) and
+        `trivial` (steps, batch, 3), see `paint`; `lighting` float32 (steps, batch, 3), what is
+        added to red, green and blue in 0..255; `erased`, boxes like those of cutout.
     """
+
+    def stream(number, kind="random", columns=1):
+        """One row of draws for each image, from a stream that nothing else uses."""
+        drawing = getattr(np.random.default_rng([seed, epoch, number]), kind)
+        return drawing((count, columns), dtype="float32")[order]
+
+    # `Batches` draws the crops of photos from stream 4.
+
     # `epoch_draws` uses the stream [seed, epoch]: this one leaves its numbers unchanged.
     generator = np.random.default_rng([seed, epoch, 1])
     table = generator.random((count, COLUMNS), dtype="float32")[order]
@@ -90,10 +102,17 @@ def heavy_draws(augmentation, seed, epoch, count, order, size, mixing=True):
         plan["operations"] = np.minimum(chosen, last)
         plan["amounts"] = generator.random((count, 2), dtype="float32")[order]
     if augmentation.jitter:
-        drawn = np.random.default_rng([seed, epoch, 3]).random((count, 2), dtype="float32")
-        plan["jitter"] = (augmentation.jitter * (2 * drawn - 1) + np.array([0, 1], "float32"))[
-            order
-        ]
+        drawn = stream(3, columns=2)
+        plan["jitter"] = augmentation.jitter * (2 * drawn - 1) + np.array([0, 1], "float32")
+    if augmentation.color_jitter:
+        plan["color"] = jitter_draws(augmentation.color_jitter, stream(5, columns=4))
+    if augmentation.lighting:
+        plan["lighting"] = lighting(augmentation.lighting, stream(6, "standard_normal", 3))
+    if augmentation.trivial_augment:
+        plan["trivial"] = stream(7, columns=3)
+    if augmentation.erasing:
+        drawn = stream(8, columns=erasing.COLUMNS)
+        plan["erased"] = erasing.erased_boxes(drawn, augmentation.erasing, size)
     return plan
 
 
@@ -103,7 +122,7 @@ def heavy_layers(augmentation):
     # network's initial weights would change.
     settings = {"dtype": "float32", "seed": 0}
     layers = {}
-    if augmentation.cutout:
+    if augmentation.cutout or augmentation.erasing:
         layers["cutout"] = keras.layers.RandomErasing(**settings)
     if augmentation.mixup:
         layers["mixup"] = keras.layers.MixUp(**settings)
@@ -118,9 +137,9 @@ def heavy_layers(augmentation):
 
 
 def change_pixels(layers, images, plan):
-    """Apply RandAugment and then jitter, whichever are on, to images in 0..255.
+    """Apply what is on of RandAugment, jitter, colour jitter, TrivialAugment and lighting, in turn.
 
-    `plan` is one step's part of `heavy_draws`.
+    The images are in 0..255; `plan` is one step's part of `heavy_draws`.
     """
     if "rand_augment" in layers:
         images = layers["rand_augment"](images, plan["operations"], plan["amounts"])
@@ -131,22 +150,45 @@ def change_pixels(layers, images, plan):
         )
         images = layers["brightness"].transform_images(images, {"rgb_delta": 255 * added})
         images = layers["contrast"].transform_images(images, {"contrast_factor": factor})
+    if "color" in plan or "trivial" in plan:
+        images = _painted(images, {x: plan[x] for x in ("color", "trivial") if x in plan})
+    if "lighting" in plan:
+        added = ops.convert_to_tensor(plan["lighting"])[:, None, None, :]
+        images = ops.cast(ops.convert_to_tensor(images), "float32") + added
+    return images
+
+
+def _painted(images, plan):
+    """`paint`, of arrays or inside tf.data."""
+
+    def painted(pixels, *parts):
+        pixels = np.clip(np.rint(pixels), 0, 255).astype("uint8")  # after RandAugment or jitter
+        return paint(pixels, dict(zip(plan, parts, strict=True)))
+
+    if isinstance(images, np.ndarray) or keras.backend.backend() != "tensorflow":
+        return painted(ops.convert_to_numpy(images), *plan.values())
+    import tensorflow as tf
+
+    shape = images.shape
+    images = tf.numpy_function(painted, [images, *plan.values()], "uint8")
+    images.set_shape(shape)
     return images
 
 
 def change_batch(layers, images, labels, plan):
-    """Apply cutout, mixup and CutMix, whichever are on, to normalised images and one-hot labels.
+    """Apply what is on of cutout, erasing, mixup and CutMix.
 
-    Cutout erases with 0, which in normalised images is the dataset's mean, as in its paper.
+    The images are normalised, the labels one-hot. Cutout and erasing fill with 0, which is then the
+    dataset's mean, as in their papers.
     """
     if not layers.keys() & {"cutout", "mixup", "cutmix"}:
         return images, labels
     images, labels = ops.convert_to_tensor(images), ops.convert_to_tensor(labels)
     plan = {name: ops.convert_to_tensor(part) for name, part in plan.items()}
     height, width = images.shape[1:3]
-    if "cutout" in layers:
+    for boxes in (plan[x] for x in ("cutout", "erased") if x in plan):
         erased = {
-            "batch_masks": box_masks(plan["cutout"], height, width),
+            "batch_masks": box_masks(boxes, height, width),
             "apply_erasing": ops.ones(ops.shape(images)[:1], "bool"),
             "fill_value": 0.0,
         }

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_wrn.data.augment import check_padding, crop_and_flip, draw_crop
-from keras_wrn.data.augmentation import Augmentation, check_augmentation
+from keras_wrn.data.augmentation import PAINTED, Augmentation, check_augmentation
 from keras_wrn.data.evaluation import (
     check_backend,
     check_channels,
@@ -112,9 +112,9 @@ class Batches:
         self.layers = heavy_layers(augmentation)
 
     @property
-    def nbytes(self):
-        """The size of the images in memory; infinite for `Photos`."""
-        return float("inf") if self.streamed else self.images.nbytes
+    def host_only(self):
+        """Whether a batch needs the processor: to read photos, or for Pillow."""
+        return self.streamed or any(getattr(self.augmentation, field) for field in PAINTED)
 
     def augment(self, images, draws):
         """Crop, flip and normalise a batch, given its images and their rows of draws."""

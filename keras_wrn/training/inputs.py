@@ -141,7 +141,11 @@ def _folder_inputs(recipe, own):
         base = dataclasses.replace(base, mean=(0.0,) * 3, std=(1.0,) * 3)
     crop = own.crop if own is not None and own.crop < 1 else PHOTO_CROP
     preprocessing = dataclasses.replace(
-        base, size=size, crop=crop, class_names=readable_names(train.class_names)
+        base,
+        size=size,
+        crop=recipe.data.eval_crop or crop,
+        interpolation=recipe.data.interpolation or base.interpolation,
+        class_names=readable_names(train.class_names),
     )
     notes, left_out = [], Counter(train.left_out)
     if train.path == test.path:

@@ -16,8 +16,9 @@ LIMIT = 4 * 2**30  # bytes of training images that go onto the device
 
 def fits_device(placement, batches):
     """Whether a run keeps its training images on the device: on JAX with one device."""
+    fits = not batches.host_only and batches.images.nbytes <= LIMIT
     alone = placement.count == 1 and keras.distribution.distribution() is None
-    return keras.backend.backend() == "jax" and alone and batches.nbytes <= LIMIT
+    return keras.backend.backend() == "jax" and alone and fits
 
 
 class DeviceBatches(ArrayBatches):

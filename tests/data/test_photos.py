@@ -3,7 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 from photo_files import add_odd_files, make_folder, picture, write
+from PIL import Image
+from torchvision_here import import_torchvision
 
 from keras_wrn.data import Augmentation, Batches, Preprocessing, eval_dataset
 from keras_wrn.data.evaluation import EvalBatches
@@ -123,7 +126,7 @@ def test_an_image_is_cut_anew_in_every_epoch_and_by_every_seed(folder):
         np.testing.assert_array_equal(ours[index], theirs[index])
 
 
-def test_boxes_are_torchvisions():
+def test_boxes_are_those_of_the_published_algorithm():
     generator = np.random.default_rng(3)
     for _ in range(300):
         height, width = (int(x) for x in generator.integers(3, 400, 2))
@@ -147,6 +150,20 @@ def _reference(draws, height, width, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)):
     elif width / height > ratio[1]:
         w = round(h * ratio[1])
     return [(height - h) // 2, (width - w) // 2, h, w]
+
+
+@pytest.mark.extra("torchvision")
+@pytest.mark.parametrize("size", [(90, 60), (300, 40), (41, 200)])
+def test_boxes_are_spread_as_torchvisions(size):
+    torchvision = import_torchvision()
+    width, height = size
+    image = Image.new("RGB", size)
+    draws = np.random.default_rng(0).random((3000, COLUMNS))
+    crop = torchvision.transforms.RandomResizedCrop
+    theirs = [crop.get_params(image, (0.08, 1.0), (3 / 4, 4 / 3)) for _ in range(3000)]
+    ours = [resized_box(row, height, width, (0.08, 1.0), (3 / 4, 4 / 3)) for row in draws]
+    for one, other in zip(np.transpose(ours), np.transpose(theirs), strict=True):
+        assert scipy.stats.ks_2samp(one, other).pvalue > 0.001
 
 
 def test_boxes_inside_tensorflow_are_the_same():
