@@ -8,14 +8,16 @@ import numpy as np
 
 from keras_wrn.checks import check_count
 from keras_wrn.data.arrays import load_arrays
-from keras_wrn.data.datasets import DATASETS
+from keras_wrn.data.datasets import DATASETS, IMAGENET, TFDS, is_tfds
 from keras_wrn.data.evaluation import check_images, check_labels
-from keras_wrn.data.folder import HELD_OUT, ImageFolder, scan_folder, stream_folder
-from keras_wrn.data.imagenet import imagenet_names, stream_imagenet
+from keras_wrn.data.file_list import is_list
+from keras_wrn.data.folder import ImageFolder, stream_folder
 from keras_wrn.data.images import check_array
 from keras_wrn.data.labels import labels_of_folders
 from keras_wrn.data.names import first_word
+from keras_wrn.data.photo_sets import part_of, photo_set
 from keras_wrn.data.photos import Photos
+from keras_wrn.data.tfds_photos import TfdsPhotos
 from keras_wrn.data.views import check_views
 from keras_wrn.errors import DataError
 from keras_wrn.files import write_json
@@ -37,11 +39,12 @@ def evaluate(
 
     Args:
         model_or_name: as for `keras_wrn.inference_model`.
-        data: a dataset's name ("cifar10", "cifar100", "svhn_cropped", "digits", or "imagenet2012"
-            for its 50,000 validation images, once TFDS has prepared them); or the path of a folder
-            of images with one sub-folder per class, named after the model's classes (or by WordNet
-            id, or if the classes have no names, by number from 0); or the path of a folder that
-            holds such a folder as val/, validation/ or test/; or an `ImageFolder`; or a tuple of
+        data: a dataset's name ("cifar10", "cifar100", "svhn_cropped", "digits"), or of photos that
+            TFDS has prepared ("imagenet2012", "tfds:NAME"); or the path of a folder of images with
+            one sub-folder per class, named after the model's classes (or by WordNet id, or if the
+            classes have no names, by number from 0); or the path of a list of images, .csv or
+            .json; or the path of a folder that holds such a folder or list as val, validation or
+            test; or an `ImageFolder`; or a tuple of
             images and labels: `Photos`, or images of the model's size in 0..255, uint8 or float
             (n, height, width, channels), grey ones also (n, height, width), and labels int (n,).
         split: str, "test" or "train", for a dataset by name or a folder that holds train/ and val/.
@@ -80,7 +83,7 @@ def evaluate(
         batch_size = check_count("batch_size", batch_size)
     check_views(views)
     classes, preprocessing = classifier.classes, classifier.preprocessing
-    data = _as_folder(data, split)
+    data = _photos_of(data, split, data_dir)
     batches, count = _batches(data, split, data_dir, batch_size, preprocessing, classes)
     scores = _Scores(classes)
     size = 0
@@ -91,7 +94,7 @@ def evaluate(
         logs = classifier.log_probabilities(filled, views)[: len(images)]
         scores.add(logs, np.asarray(labels))
     results = {"views": views, **scores.results(classifier.class_names)}
-    if isinstance(data, ImageFolder) and data.left_out:
+    if isinstance(data, ImageFolder | TfdsPhotos) and data.left_out:
         results["left_out"] = data.left_out
     if directory is not None:
         directory = Path(directory)
@@ -155,48 +158,36 @@ class _Scores:
         return results
 
 
-def _as_folder(data, split):
-    """Turn a path into an `ImageFolder`; return anything else as it is."""
-    if isinstance(data, ImageFolder | tuple | list):
+def _photos_of(data, split, data_dir):
+    """The photos that a name or a path stands for; anything else as it is."""
+    if isinstance(data, ImageFolder | TfdsPhotos | tuple | list):
         return data
     if split not in ("test", "train"):
         raise ValueError(f"`split` should be 'test' or 'train'. Received: split={split!r}")
-    if str(data) in (*DATASETS, "imagenet2012"):
+    if str(data) in DATASETS:
         return str(data)
     path = Path(data)
-    if not path.is_dir():
+    if not (is_tfds(str(data)) or is_list(path) or path.is_dir()):
         raise DataError(
-            f"Expected one of {', '.join([*DATASETS, 'imagenet2012'])}, or a folder of images. "
-            f"Received: {str(data)!r}"
+            f"Expected one of {', '.join([*DATASETS, IMAGENET])}, {TFDS}NAME, or a folder or list "
+            f"of images. Received: {str(data)!r}"
         )
-    parts = HELD_OUT if split == "test" else ("train",)
-    inside = next((path / name for name in parts if (path / name).is_dir()), None)
-    if inside is None and split == "train":
+    if split == "train" and path.is_dir() and part_of(path, ("train",)) is None:
         raise DataError(f"Expected a folder that holds train/. Received: {path}")
-    return scan_folder(inside or path)
+    return photo_set(data, split, data_dir)
 
 
 def _batches(data, split, data_dir, batch_size, preprocessing, classes):
     """Batches of images and labels from any kind of data, and the number of images."""
-    if isinstance(data, ImageFolder):
-        return _folder_batches(data, batch_size, preprocessing, classes)
+    if isinstance(data, ImageFolder | TfdsPhotos):
+        return _photo_batches(data, batch_size, preprocessing, classes)
     if isinstance(data, tuple | list):
         return _array_batches(data, batch_size, preprocessing, classes)
-    if data in DATASETS:
-        arrays = load_arrays(data, split, data_dir=data_dir)
-        return _array_batches(arrays, batch_size, preprocessing, classes)
-    if split != "test":
-        raise ValueError("Of imagenet2012 the validation images are read. Received: 'train'")
-    if preprocessing.class_names != imagenet_names():
-        raise ValueError(
-            "Expected a model of ImageNet's 1,000 classes, with their names in its "
-            f"preprocessing. Received: {classes} classes, the first of them "
-            f"{', '.join(preprocessing.class_names[:3]) or 'without names'}"
-        )
-    return stream_imagenet(preprocessing, batch_size or STREAMED_BATCH, data_dir)
+    arrays = load_arrays(data, split, data_dir=data_dir)
+    return _array_batches(arrays, batch_size, preprocessing, classes)
 
 
-def _folder_batches(folder, batch_size, preprocessing, classes):
+def _photo_batches(folder, batch_size, preprocessing, classes):
     names = preprocessing.class_names
     places = labels_of_folders(folder.class_names, names, classes, folder.path)
     batches = (

@@ -12,7 +12,7 @@ import typeguard
 from keras_wrn.catalog.names import CIFAR, model_info, split_tag
 from keras_wrn.checks import Range, out_of_range
 from keras_wrn.data.augmentation import Augmentation, Part, Pixels, conflicts
-from keras_wrn.data.datasets import DATASETS, as_folder, is_folder
+from keras_wrn.data.datasets import DATASETS, as_folder, has_photos, is_folder
 from keras_wrn.data.views import VIEWS
 from keras_wrn.optim.schedules import KINDS, epochs_of
 
@@ -60,8 +60,10 @@ class DataConfig(Augmentation):
     """The images and what is done to them."""
 
     dataset: str = "cifar10"
-    """cifar10, cifar100, svhn_cropped, digits, or a folder of images: train/CLASS/*.jpg, val/...,
-    or CLASS/*.jpg with `validation`."""
+    """cifar10, cifar100, svhn_cropped, digits; a folder of images: train/CLASS/*.jpg, val/..., or
+    CLASS/*.jpg with `validation`; lists of images: a folder of train.csv and val.csv, with columns
+    path and label, or one list with `validation`; imagenet2012 or tfds:NAME, photos that TFDS has
+    prepared."""
     image_size: Pixels = 0
     """Side in pixels of a folder's images; 0: that of the weights the network starts from."""
     train_size: Pixels = 0
@@ -221,9 +223,9 @@ class Recipe:
         data: DataConfig = self.data
         changes: dict[str, Any] = {}
         if is_folder(data.dataset):
-            own, changes["dataset"] = Augmentation(), as_folder(data.dataset)
-        else:
-            own = DATASETS[data.dataset].augmentation
+            changes["dataset"] = as_folder(data.dataset)
+        known = DATASETS.get(data.dataset)
+        own = Augmentation() if known is None else known.augmentation
         if data.random_resized_crop:
             own = dataclasses.replace(own, crop_padding=0)
         for field in ("crop_padding", "horizontal_flip"):
@@ -273,7 +275,7 @@ class Recipe:
 def _model_rules(recipe):
     model, data = recipe.model, recipe.data
     tagged = bool(split_tag(model.name)[1])
-    if is_folder(data.dataset):
+    if has_photos(data.dataset):
         if not (data.image_size or model.weights or tagged):
             yield (
                 f"`data.image_size` should be given for a folder of images, {data.dataset!r}, "
@@ -311,13 +313,10 @@ def _data_rules(recipe):
             "`data.validation` should be a number of images, or a share of them below 1, received "
             f"{validation!r}"
         )
-    if is_folder(data.dataset) and data.preprocessing == "zca":
+    if has_photos(data.dataset) and data.preprocessing == "zca":
         yield "`data.preprocessing` should be meanstd or scale for a folder, received 'zca'"
-    if data.random_resized_crop and not is_folder(data.dataset):
-        yield (
-            "`data.random_resized_crop` is for photos in a folder, received the dataset "
-            f"{data.dataset!r}"
-        )
+    if data.random_resized_crop and not has_photos(data.dataset):
+        yield f"`data.random_resized_crop` is for photos on disk, received {data.dataset!r}"
     yield from conflicts(data, data.preprocessing == "zca", "data.")
     if data.cutmix_rate != DataConfig.cutmix_rate and not data.cutmix:
         yield f"`data.cutmix_rate` needs `data.cutmix`, received {data.cutmix_rate} and 0"
@@ -419,7 +418,7 @@ def smoke(recipe: Recipe) -> Recipe:
         ),
         data=dataclasses.replace(
             recipe.data,
-            dataset="cifar10" if is_folder(recipe.data.dataset) else recipe.data.dataset,
+            dataset="cifar10" if has_photos(recipe.data.dataset) else recipe.data.dataset,
             image_size=0,
             train_size=0,
             validation=0,

@@ -209,7 +209,7 @@ def test_files_left_out_are_in_the_results(three, tmp_path):
 
 
 def test_data_that_is_not_there_is_refused(three):
-    with pytest.raises(DataError, match=r"Expected one of cifar10, .*imagenet2012, or a folder"):
+    with pytest.raises(DataError, match=r"Expected one of cifar10, .*NAME, or a folder or list"):
         evaluate(three, "cifa10")
     with pytest.raises(ValueError, match="`batch_size` should be a positive integer"):
         evaluate(three, "digits", batch_size=0)

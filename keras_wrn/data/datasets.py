@@ -30,6 +30,8 @@ class DatasetInfo:
         return len(self.class_names)
 
 
+IMAGENET = "imagenet2012"
+TFDS = "tfds:"  # before the name of any other dataset of photos that TFDS has prepared
 DIGITS = tuple("0123456789")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -96,9 +98,19 @@ def dataset_info(name: str) -> DatasetInfo:
     return DATASETS[name]
 
 
-def is_folder(name: str) -> bool:
-    """Whether a recipe's dataset is a folder of images: any name but the known ones."""
+def has_photos(name: str) -> bool:
+    """Whether a recipe's dataset is photos on disk, and not one that is held in memory."""
     return name not in DATASETS
+
+
+def is_tfds(name: str) -> bool:
+    """Whether a dataset is photos that TFDS has prepared: imagenet2012 or tfds:NAME."""
+    return name == IMAGENET or name.startswith(TFDS)
+
+
+def is_folder(name: str) -> bool:
+    """Whether a recipe's dataset is a folder of images, or a list of them: it has no other name."""
+    return has_photos(name) and not is_tfds(name)
 
 
 def as_folder(path: str) -> str:
@@ -107,16 +119,16 @@ def as_folder(path: str) -> str:
 
 
 def check_dataset(name: str) -> bool:
-    """Whether a dataset is an existing folder of images, and not one of the known names.
+    """Whether a dataset is photos: an existing folder or list of images, or prepared by TFDS.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is none of them, nor one of the known names.
     """
-    if not is_folder(name):
+    if not has_photos(name):
         return False
-    if os.sep in name or Path(name).is_dir():
+    if is_tfds(name) or os.sep in name or Path(name).exists():
         return True
     raise ValueError(
-        f"Unknown dataset. Expected one of {sorted(DATASETS)}, or a folder of images. "
-        f"Received: {name!r}"
+        f"Unknown dataset. Expected one of {sorted([*DATASETS, IMAGENET])}, a folder of images, a "
+        f"list of them (.csv or .json), or {TFDS}NAME. Received: {name!r}"
     )

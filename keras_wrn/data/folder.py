@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_wrn.data.arrays import held_out_count
-from keras_wrn.data.datasets import DATASETS
 from keras_wrn.data.labels import label_numbers
 from keras_wrn.data.names import checked_names, one_form
 from keras_wrn.data.photos import NAMED, Files, Photos
@@ -16,7 +14,6 @@ from keras_wrn.errors import DataError
 from keras_wrn.files import printable
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
-HELD_OUT = "val", "validation", "test"
 MEMORY_SHARE = 0.5
 
 
@@ -42,6 +39,10 @@ class ImageFolder:
 
     def __len__(self):
         return len(self.files)
+
+    def photos(self, preprocessing):
+        """The `Photos`, as a preprocessing resizes and crops them."""
+        return Photos(Files(self.files, self.path), preprocessing)
 
     def take(self, indices):
         """The same folder with some of its files, by their indices."""
@@ -140,7 +141,7 @@ def scan_folder(path):
             f"{', '.join(empty)}{more}"
         )
     try:
-        names = checked_names(_ordered(found))
+        names = checked_names(class_order(found))
     except ValueError as error:
         raise DataError(f"Sub-folders of {path} name classes. {error}") from error
     files = tuple(file for name in names for file in found[name])
@@ -148,99 +149,12 @@ def scan_folder(path):
     return ImageFolder(path, names, files, labels, dict(left_out))
 
 
-def _ordered(names):
+def class_order(names):
     """The class names in the order of their labels."""
     numbers = label_numbers(names)
     if numbers and sorted(numbers) == list(range(len(numbers))):
         return sorted(names, key=int)
     return sorted(names)
-
-
-def scan_splits(path, validation=0, seed=0):
-    """The training and the held-out images of a folder.
-
-    It has train/ and one of val/, validation/ and test/. With `validation`, part of train/ is held
-    out instead, or of the class sub-folders if the folder has only those: stratified by class, by
-    `seed`.
-
-    Args:
-        path: the folder.
-        validation: int, a number of images, or float below 1, a share of them.
-        seed: int.
-
-    Returns:
-        Two `ImageFolder`s with the same classes.
-
-    Raises:
-        DataError: see `scan_folder`; or nothing is held out, or a class is missing from one of
-            the two.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        raise DataError(
-            "Expected a folder that holds train/ and val/, or one sub-folder for each class; or "
-            f"one of the datasets {', '.join(DATASETS)}. Received: {path}"
-        )
-    held_out = next((path / name for name in HELD_OUT if (path / name).is_dir()), None)
-    if not (path / "train").is_dir():
-        if held_out is not None:
-            raise DataError(f"Expected a folder that holds train/ beside {held_out.name}/: {path}")
-        where = f"train/ and val/ in {path}"
-        return _hold_out(scan_folder(path), validation, seed, where)
-    train = scan_folder(path / "train")
-    if held_out is not None and not validation:
-        test = scan_folder(held_out)
-        missing = sorted(set(train.class_names) - set(test.class_names))
-        unknown = sorted(set(test.class_names) - set(train.class_names))
-        if missing or unknown:
-            problems = [f"without {', '.join(missing)}"] * bool(missing)
-            problems += [f"with {', '.join(unknown)}, of which there are none in train/"] * bool(
-                unknown
-            )
-            raise DataError(
-                f"Expected the classes of {train.path} in {held_out}. Received: it "
-                f"{' and '.join(problems)}"
-            )
-        return train, test
-    return _hold_out(train, validation, seed, f"one of {', '.join(HELD_OUT)} beside {train.path}")
-
-
-def _hold_out(train, validation, seed, otherwise):
-    classes = len(train.class_names)
-    count = held_out_count(validation, len(train))
-    if not classes <= count < len(train):
-        raise DataError(
-            f"Expected {otherwise}, or `data.validation`, a share of the images such as 0.2 or "
-            f"their number: at least one of each of the {classes} classes and fewer than "
-            f"{len(train)}. Received: data.validation={validation}"
-        )
-    from sklearn.model_selection import train_test_split
-
-    try:
-        kept, held = train_test_split(
-            np.arange(len(train)), test_size=count, stratify=train.labels, random_state=seed
-        )
-    except ValueError as error:
-        raise DataError(f"{train.path} cannot be split: {error}") from error
-    parts = train.take(np.sort(kept)), train.take(np.sort(held))
-    for part, what in zip(parts, ("for training", "held out"), strict=True):
-        missing = [n for i, n in enumerate(train.class_names) if i not in part.labels]
-        if missing:
-            raise DataError(
-                f"Expected images of each class of {train.path} {what}. Received: none of "
-                f"{', '.join(missing)} with data.validation={validation}"
-            )
-    return parts
-
-
-def folder_photos(folder, preprocessing):
-    """The images of a folder, which stay on disk: `Photos` in the folder's order.
-
-    Args:
-        folder: `ImageFolder`.
-        preprocessing: `Preprocessing`, whose size, crop and interpolation are used.
-    """
-    return Photos(Files(folder.files, folder.path), preprocessing)
 
 
 def read_folder(folder, preprocessing):
@@ -256,7 +170,7 @@ def read_folder(folder, preprocessing):
     Raises:
         DataError: files that cannot be decoded; the message names them.
     """
-    return folder_photos(folder, preprocessing).in_memory(), np.asarray(folder.labels, "int32")
+    return folder.photos(preprocessing).in_memory(), np.asarray(folder.labels, "int32")
 
 
 def fits_memory(*wanted):
@@ -277,7 +191,7 @@ def stream_folder(folder, preprocessing, batch_size):
     Raises:
         DataError: files that cannot be decoded.
     """
-    photos, labels = folder_photos(folder, preprocessing), np.asarray(folder.labels, "int32")
+    photos, labels = folder.photos(preprocessing), np.asarray(folder.labels, "int32")
     for start in range(0, len(folder), batch_size):
         part = slice(start, start + batch_size)
         yield photos[part], labels[part]

@@ -1,9 +1,6 @@
 """ImageNet's 1,000 classes, and the functions that Keras users expect with an ImageNet model."""
 
 import functools
-import os
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from pathlib import Path
 
 import keras
@@ -11,9 +8,7 @@ import numpy as np
 
 from keras_wrn.checks import check_count
 from keras_wrn.data.datasets import IMAGENET_MEAN, IMAGENET_STD
-from keras_wrn.data.images import image_pixels
 from keras_wrn.data.preprocess import Preprocessing
-from keras_wrn.errors import DataError
 
 CLASSES = 1000
 
@@ -135,45 +130,3 @@ def decode_predictions(preds, top=5):
 
 def _short(names):
     return names.split(", ")[0].replace(" ", "_")
-
-
-def stream_imagenet(preprocessing, batch_size, data_dir=None):
-    """Yield ImageNet's validation images in batches, as a network takes them.
-
-    Args:
-        preprocessing: `Preprocessing`.
-        batch_size: int.
-        data_dir: path or None, where TFDS keeps its data.
-
-    Returns:
-        An iterator of images, uint8 (batch, size, size, 3), and labels, int32 (batch,); and the
-        number of images.
-
-    Raises:
-        DataError: ImageNet is not prepared there. Its terms let no one else download it for you.
-    """
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder("imagenet2012", data_dir=data_dir)
-    if "validation" not in (builder.info.splits or {}):
-        raise DataError(
-            f"imagenet2012 is not prepared in {Path(builder.data_path).parents[1]}. ImageNet has "
-            "to be downloaded by hand, once registered at https://image-net.org: put "
-            "ILSVRC2012_img_val.tar into downloads/manual/ there and run `tfds build "
-            "imagenet2012`, or give the folder of the validation images, one sub-folder for each "
-            "WordNet id"
-        )
-    dataset = builder.as_dataset(
-        split="validation",
-        shuffle_files=False,
-        decoders={"image": tfds.decode.SkipDecoding()},
-    )
-
-    def batches():
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            for batch in tfds.as_numpy(dataset.batch(batch_size).prefetch(2)):
-                files = [name.decode() for name in batch["file_name"]]
-                images = pool.map(image_pixels, batch["image"], repeat(preprocessing), files)
-                yield np.stack(list(images)), batch["label"].astype("int32")
-
-    return batches(), builder.info.splits["validation"].num_examples

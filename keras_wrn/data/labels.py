@@ -52,17 +52,17 @@ def labels_of_folders(folders, names, classes, path):
     if numbers and whole and max(numbers) < classes:
         if len(numbers) > 1 and sorted(numbers) == list(range(1, len(numbers) + 1)):
             raise DataError(
-                f"Expected sub-folders of {path} that are called as the model's labels, which "
-                f"count from 0. Received: 1 to {len(numbers)}, without 0; if these are labels "
+                f"Expected the classes of {path} to be named by the model's labels, which count "
+                f"from 0. Received: 1 to {len(numbers)}, without 0; if these are labels "
                 "indeed, give the model's preprocessing the class names '0', '1', ..."
             )
         return np.array(numbers)
     unknown = [name for name in folders if name not in known or name in ambiguous]
     if unknown:
-        such = f"one of the model's classes, such as {', '.join(map(first_word, names[:3]))}"
-        such = such if names else f"the model's labels, 0 to {classes - 1}, as it has no names"
+        such = f"after the model's classes, such as {', '.join(map(first_word, names[:3]))}"
+        such = such if names else f"by the model's labels, 0 to {classes - 1}, as it has no names"
         raise DataError(
-            f"Expected sub-folders of {path} that are called as {such}. Received: "
+            f"Expected the classes of {path} to be named {such}. Received: "
             f"{', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}"
         )
     return np.array([known[name] for name in folders])

@@ -74,7 +74,7 @@ def _prepared(info, data_dir):
     except Exception as error:
         where = f"in {data_dir}" if data_dir else "in TFDS's own data directory"
         raise DataError(
-            f"TFDS cannot open {info.name} {where}: {_first_line(error)}. Where its "
+            f"TFDS cannot open {info.name} {where}: {first_line(error)}. Where its "
             f"dataset_info.json is damaged, delete the folder {info.name} and prepare it anew."
         ) from error
     if not builder.info.splits:
@@ -97,12 +97,12 @@ def _prepare(info, builder):
     except ImportError as error:
         raise DataError(
             f"TFDS needs a package to prepare {info.name} that it does not declare: "
-            f"{_first_line(error)}. Install it (SVHN needs importlib_resources and scipy)."
+            f"{first_line(error)}. Install it (SVHN needs importlib_resources and scipy)."
         ) from error
     except Exception as error:
         raise DataError(
             f"{info.name} is not prepared in {data_dir}, and TFDS could not do it: "
-            f"{_first_line(error)}. {advice}, or try again."
+            f"{first_line(error)}. {advice}, or try again."
         ) from error
 
 
@@ -123,7 +123,7 @@ def _has_files(directory):
     return directory.is_dir() and any(path.is_file() for path in directory.rglob("*"))
 
 
-def _first_line(error):
+def first_line(error):
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
@@ -146,7 +146,7 @@ def _read(info, builder, split):
             position += n
     except (tf.errors.OpError, ValueError) as error:
         problem = _broken_file(tf, builder.info.splits[split])
-        problem = problem or f"{builder.data_path} cannot be read ({_first_line(error)})"
+        problem = problem or f"{builder.data_path} cannot be read ({first_line(error)})"
         raise DataError(
             f"{info.name}, split {split!r}: {problem}. Delete the folder {builder.data_path} and "
             "prepare the dataset anew."

@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 from keras_wrn import files
-from keras_wrn.data.datasets import DATASETS
+from keras_wrn.data.datasets import TFDS, is_folder
+from keras_wrn.data.file_list import is_list
 from keras_wrn.errors import RunError
 from keras_wrn.files import TEMPORARY, write_json
 from keras_wrn.machine import versions
@@ -29,8 +30,12 @@ LOCK = ".lock"
 def default_directory(recipe):
     """The default directory of a run, named after its recipe, its folder of images and its seed."""
     parts = [recipe.name]
-    if recipe.data.dataset not in DATASETS:
-        parts.append(os.path.basename(os.path.abspath(recipe.data.dataset)))
+    name = recipe.data.dataset
+    if name.startswith(TFDS):
+        parts.append(name.removeprefix(TFDS).replace("/", "-"))
+    elif is_folder(name):
+        name = os.path.basename(os.path.abspath(name))
+        parts.append(Path(name).stem if is_list(name) else name)
     return Path("runs", "-".join([*filter(None, parts), f"seed{recipe.seed}"]))
 
 

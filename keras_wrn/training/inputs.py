@@ -10,11 +10,13 @@ import numpy as np
 from keras_wrn.data import datasets
 from keras_wrn.data.arrays import load_arrays
 from keras_wrn.data.evaluation import EvalBatches, eval_dataset
-from keras_wrn.data.folder import fits_memory, folder_photos, left_out_text, scan_splits
+from keras_wrn.data.folder import fits_memory, left_out_text
 from keras_wrn.data.imagenet import readable_names
+from keras_wrn.data.photo_sets import photo_splits
 from keras_wrn.data.photos import Photos
 from keras_wrn.data.pipeline import Batches
 from keras_wrn.data.preprocess import Preprocessing, default_preprocessing
+from keras_wrn.data.tfds_photos import open_tfds
 from keras_wrn.optim.schedules import epochs_of
 from keras_wrn.recipe import Recipe
 from keras_wrn.training.on_device import device_batches, fits_device
@@ -67,8 +69,8 @@ def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inp
             f"Expected weights of a model with its own preprocessing, by mean and deviation, to "
             f"start from. Received: {start.name!r} with preprocessing={own!r}"
         )
-    if datasets.is_folder(recipe.data.dataset):
-        return _folder_inputs(recipe, own)
+    if datasets.has_photos(recipe.data.dataset):
+        return _photo_inputs(recipe, own, data_dir)
     info = datasets.dataset_info(recipe.data.dataset)
     if made_up:
         train = test = _made_up(recipe.seed, info)
@@ -86,7 +88,7 @@ def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inp
     return Inputs(train, test, info.classes, preprocessing)
 
 
-def check_inputs(recipe: Recipe):
+def check_inputs(recipe: Recipe, data_dir=None):
     """Check what can be checked before anything is loaded: a folder's classes and files.
 
     Raises:
@@ -98,8 +100,10 @@ def check_inputs(recipe: Recipe):
         raise ValueError(
             f"`data.rand_augment` needs the TensorFlow backend. Received: {strength} on {backend!r}"
         )
-    if datasets.is_folder(recipe.data.dataset):
-        scan_splits(recipe.data.dataset, recipe.data.validation)
+    if datasets.is_tfds(recipe.data.dataset):
+        open_tfds(recipe.data.dataset, data_dir)
+    elif datasets.has_photos(recipe.data.dataset):
+        photo_splits(recipe.data.dataset, recipe.data.validation)
 
 
 def fingerprint(inputs: Inputs, *models) -> dict:
@@ -133,8 +137,8 @@ def _made_up(seed, info):
     return images, np.arange(SMOKE_IMAGES, dtype="int32") % info.classes
 
 
-def _folder_inputs(recipe, own):
-    train, test = scan_splits(recipe.data.dataset, recipe.data.validation)
+def _photo_inputs(recipe, own, data_dir):
+    train, test = photo_splits(recipe.data.dataset, recipe.data.validation, data_dir=data_dir)
     size = recipe.data.image_size or own.size
     base = own or Preprocessing(size, mean=datasets.IMAGENET_MEAN, std=datasets.IMAGENET_STD)
     if recipe.data.preprocessing == "scale":
@@ -160,8 +164,8 @@ def _folder_inputs(recipe, own):
     # The random crops are cut out of what the central crop of the evaluation leaves.
     whole = dataclasses.replace(preprocessing, size=preprocessing.short_side, crop=1.0)
     resized = recipe.data.random_resized_crop
-    images = folder_photos(train, preprocessing if resized else whole)
-    held_out = folder_photos(test, preprocessing)
+    images = train.photos(preprocessing if resized else whole)
+    held_out = test.photos(preprocessing)
     fits = fits_memory((0 if resized else len(train), whole.size), (len(test), size))
     if not fits:
         notes.append(

@@ -63,7 +63,7 @@ def run(
     own_place = run_dir is None
     run_dir = Path(run_dir or default_directory(recipe))
     if not (run_dir / "summary.json").exists():  # the images of a finished run may be gone
-        check_inputs(recipe)
+        check_inputs(recipe, data_dir)
     placement = Placement.of(recipe, hosts)
     if made_up and own_place and not resume:
         placement.on_chief(clear_smoke, run_dir)

@@ -45,7 +45,7 @@ def evaluate(
         out: A directory to write results.json and confusion.png into.
     """
     classifier = open_classifier(model)
-    data = data or own_data(model)
+    data = data or own_data(model, data_dir)
     _note_other_classes(classifier, data)
     results = evaluation.evaluate(
         classifier, data, split=split, data_dir=data_dir, views=views, directory=out

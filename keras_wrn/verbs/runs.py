@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from keras_wrn.data.datasets import check_dataset
-from keras_wrn.data.folder import scan_splits
+from keras_wrn.data.photo_sets import photo_splits
 from keras_wrn.runs.files import read_recipe
 
 
@@ -26,12 +26,12 @@ def dataset_of(model):
     return recipe.data.dataset
 
 
-def own_data(model):
+def own_data(model, data_dir=None):
     """What a run was evaluated on: its dataset, or the images held out of its folder."""
     name = dataset_of(model)
     if not check_dataset(name):
         return name
-    return scan_splits(name, recipe_of(model).data.validation)[1]
+    return photo_splits(name, recipe_of(model).data.validation, data_dir=data_dir)[1]
 
 
 def name_of(model):

@@ -13,9 +13,9 @@ from keras_wrn.data.folder import (
     left_out_text,
     read_folder,
     scan_folder,
-    scan_splits,
     stream_folder,
 )
+from keras_wrn.data.photo_sets import photo_splits
 from keras_wrn.errors import DataError
 
 
@@ -84,7 +84,7 @@ def test_names_in_two_unicode_forms_are_one(tmp_path):
     composed, decomposed = "caf\u00e9", "cafe\u0301"
     make(tmp_path / "train", **{composed: 4, "bar": 4})
     make(tmp_path / "val", **{decomposed: 1, "bar": 1})
-    train, test = scan_splits(tmp_path)
+    train, test = photo_splits(tmp_path)
     assert train.class_names == test.class_names == ("bar", composed)
     make(tmp_path / "train", **{decomposed: 2})  # half of it copied from a Mac
     assert scan_folder(tmp_path / "train").labels == (0,) * 4 + (1,) * 6
@@ -115,7 +115,7 @@ def test_one_class_is_none(tmp_path):
 def test_held_out_images_have_a_folder(tmp_path, held_out):
     make(tmp_path / "train", cat=2, dog=2)
     make(tmp_path / held_out, cat=1, dog=1)
-    train, test = scan_splits(tmp_path)
+    train, test = photo_splits(tmp_path)
     assert (len(train), len(test)) == (4, 2) and train.class_names == test.class_names
 
 
@@ -123,45 +123,45 @@ def test_classes_that_differ_are_named(tmp_path):
     make(tmp_path / "train", cat=2, dog=2)
     make(tmp_path / "val", cat=1, owl=1)
     with pytest.raises(DataError, match=r"without dog and with owl, of which there are none"):
-        scan_splits(tmp_path)
+        photo_splits(tmp_path)
 
 
 def test_images_are_held_out_of_each_class(tmp_path):
     make(tmp_path / "train", cat=8, dog=4)
     with pytest.raises(DataError, match=r"Expected one of val, validation, test beside"):
-        scan_splits(tmp_path)
+        photo_splits(tmp_path)
     with pytest.raises(DataError, match=r"Received: data\.validation=1"):
-        scan_splits(tmp_path, 1)
-    train, test = scan_splits(tmp_path, 3)
+        photo_splits(tmp_path, 1)
+    train, test = photo_splits(tmp_path, 3)
     assert [test.labels.count(label) for label in (0, 1)] == [2, 1]
     assert not set(train.files) & set(test.files) and len(train) == 9
-    assert scan_splits(tmp_path, 3) == (train, test)
+    assert photo_splits(tmp_path, 3) == (train, test)
 
 
 def test_a_folder_of_classes_is_split_by_a_share_or_a_number(tmp_path):
     make(tmp_path, cat=20, dog=10)
     for validation in (0.2, 6):
-        train, test = scan_splits(tmp_path, validation)
+        train, test = photo_splits(tmp_path, validation)
         assert train.path == test.path == tmp_path
         assert [test.labels.count(label) for label in (0, 1)] == [4, 2] and len(train) == 24
         assert not set(train.files) & set(test.files)
-        assert scan_splits(tmp_path, validation) == (train, test)
-    assert scan_splits(tmp_path, 6, seed=1) != (train, test)
+        assert photo_splits(tmp_path, validation) == (train, test)
+    assert photo_splits(tmp_path, 6, seed=1) != (train, test)
     for validation in (0, 0.01, 30):
         with pytest.raises(DataError, match=rf"train/ and val/ in .* such as 0\.2 .*={validation}"):
-            scan_splits(tmp_path, validation)
+            photo_splits(tmp_path, validation)
     with pytest.raises(ValueError, match=r"`validation` should be a number of images, or a share"):
-        scan_splits(tmp_path, 1.5)
+        photo_splits(tmp_path, 1.5)
     make(tmp_path, val=2)
     with pytest.raises(DataError, match="train/ beside val/"):
-        scan_splits(tmp_path, 6)
+        photo_splits(tmp_path, 6)
 
 
 @pytest.mark.parametrize(("validation", "what"), [(3, "held out"), (26, "for training")])
 def test_a_rare_class_is_not_lost(tmp_path, validation, what):
     make(tmp_path / "train", cat=14, dog=13, owl=2)
     with pytest.raises(DataError, match=rf"{what}\. Received: none of owl with data\.validation"):
-        scan_splits(tmp_path, validation)
+        photo_splits(tmp_path, validation)
 
 
 def test_pixels_are_those_of_the_preprocessing(tmp_path):

@@ -11,7 +11,8 @@ from PIL import Image
 
 import keras_wrn
 from keras_wrn.data import imagenet_classes
-from keras_wrn.data.imagenet import imagenet_names, readable_names, stream_imagenet
+from keras_wrn.data.imagenet import imagenet_names, readable_names
+from keras_wrn.data.photo_sets import photo_set
 from keras_wrn.errors import DataError
 
 SHARED = Path(__file__).parents[3] / "shared" / "images"
@@ -71,8 +72,8 @@ def test_predictions_are_decoded_as_keras_does():
 
 
 def test_imagenet_that_is_not_prepared_says_what_to_do(tmp_path):
-    with pytest.raises(DataError, match=r"ILSVRC2012_img_val\.tar into downloads/manual/"):
-        stream_imagenet(keras_wrn.Preprocessing(8), 4, tmp_path)
+    with pytest.raises(DataError, match=r"ILSVRC2012_img_val\.tar, .* into downloads/manual/"):
+        photo_set("imagenet2012", data_dir=tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +118,10 @@ def prepared(tmp_path_factory):
 def test_validation_images_are_streamed(prepared):
     data_dir, examples = prepared
     preprocessing = keras_wrn.Preprocessing(16, crop=0.8)
-    batches, count = stream_imagenet(preprocessing, 4, data_dir)
-    parts = list(batches)
-    assert count == 7 and [len(images) for images, _ in parts] == [4, 3]
-    found = {int(y): x for images, labels in parts for x, y in zip(images, labels, strict=True)}
+    part = photo_set("imagenet2012", data_dir=data_dir)
+    photos = part.photos(preprocessing)
+    assert len(photos) == 7 and part.class_names == tuple(x for x, _ in imagenet_classes())
+    found = dict(zip(part.labels, photos[:], strict=True))
     for example in examples:
         expected = preprocessing.prepare(Image.open(io.BytesIO(example["image"])))
         np.testing.assert_array_equal(found[example["label"]], expected)
@@ -128,9 +129,9 @@ def test_validation_images_are_streamed(prepared):
 
 def test_an_image_that_cannot_be_decoded_is_named(prepared, monkeypatch):
     monkeypatch.setattr("keras_wrn.data.images.MAX_PIXELS", 100)
-    batches, _ = stream_imagenet(keras_wrn.Preprocessing(16), 4, prepared[0])
-    with pytest.raises(ValueError, match=r"image for \d\.JPEG; it cannot be decoded: 50 x 40 is"):
-        next(batches)
+    photos = photo_set("imagenet2012", data_dir=prepared[0]).photos(keras_wrn.Preprocessing(16))
+    with pytest.raises(DataError, match=r"record 3 of validation of .*imagenet2012.*50 x 40 is"):
+        photos[3:4]
 
 
 def test_a_model_is_evaluated_on_them(prepared):
@@ -139,7 +140,7 @@ def test_a_model_is_evaluated_on_them(prepared):
     results = keras_wrn.evaluate(model, "imagenet2012", data_dir=prepared[0])
     assert results["images"] == 7
     model.preprocessing = keras_wrn.Preprocessing(32)
-    with pytest.raises(ValueError, match="Expected a model of ImageNet's 1,000 classes"):
+    with pytest.raises(DataError, match=r"named by the model's labels, 0 to 999.*n01440764"):
         keras_wrn.evaluate(model, "imagenet2012", data_dir=prepared[0])
 
 

@@ -10,7 +10,7 @@ from torchvision_here import import_torchvision
 
 from keras_wrn.data import Augmentation, Batches, Preprocessing, eval_dataset
 from keras_wrn.data.evaluation import EvalBatches
-from keras_wrn.data.folder import folder_photos, read_folder, scan_folder
+from keras_wrn.data.folder import read_folder, scan_folder
 from keras_wrn.data.images import image_pixels
 from keras_wrn.data.photos import Files, Photos
 from keras_wrn.data.resized_crop import COLUMNS, resized_box
@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
 def make(folder, augmentation=RESIZED, images=None, **settings):
     if images is None:
         whole = PREPROCESSING if augmentation.random_resized_crop else WHOLE
-        images = folder_photos(folder, whole)
+        images = folder.photos(whole)
     settings = {"batch_size": 5, "preprocessing": PREPROCESSING, **settings}
     return Batches(images, np.array(folder.labels), 2, augmentation=augmentation, **settings)
 
@@ -72,7 +72,7 @@ def test_every_backend_has_the_same_batches(folder, augmentation, most):
 
 @on_tensorflow
 def test_bicubic_is_pillows_to_three_grey_levels(folder):
-    photos = folder_photos(folder, Preprocessing(32, crop=0.8, interpolation="bicubic"))
+    photos = folder.photos(Preprocessing(32, crop=0.8, interpolation="bicubic"))
     batches = make(folder, images=photos)
     pairs = zip(batches.arrays(), listed(batches.dataset()), strict=False)
     distances = grey_levels((x, y) for (x, _), (y, _) in pairs)
@@ -91,7 +91,7 @@ def test_photos_on_disk_and_in_memory_make_the_same_batches(folder):
 
 
 def test_an_index_a_slice_and_an_array_of_indices(folder):
-    photos = folder_photos(folder, PREPROCESSING)
+    photos = folder.photos(PREPROCESSING)
     expected = [image_pixels(path, PREPROCESSING) for path in folder.files]
     assert photos.shape == (len(folder), 32, 32, 3) == np.shape(photos)
     np.testing.assert_array_equal(photos.in_memory(), expected)
@@ -195,7 +195,7 @@ def test_the_area_and_the_shape_of_boxes_are_spread_as_they_should_be():
 @on_tensorflow
 def test_held_out_photos_come_once_in_order(folder):
     settings = {"batch_size": 8, "preprocessing": PREPROCESSING, "replicas": 2}
-    photos, labels = folder_photos(folder, PREPROCESSING), np.array(folder.labels)
+    photos, labels = folder.photos(PREPROCESSING), np.array(folder.labels)
     in_memory = photos.in_memory()
     expected = listed(eval_dataset(in_memory, labels, 2, **settings))
     for found in (listed(eval_dataset(photos, labels, 2, **settings)),
@@ -211,7 +211,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
     (root / "cat" / "00.jpg").write_bytes(b"no image")
     whole = (root / "dog" / "01.jpg").read_bytes()
     (root / "dog" / "01.jpg").write_bytes(whole[: len(whole) // 2])
-    photos = folder_photos(scan_folder(root), PREPROCESSING)
+    photos = scan_folder(root).photos(PREPROCESSING)
     for read in (photos.check, photos.in_memory):
         with pytest.raises(DataError, match=r"2 images of .*cat/00\.jpg.*dog/01\.jpg"):
             read()

@@ -158,7 +158,7 @@ def test_settings_that_do_not_go_together(photos, tmp_path, data, words):
 
 
 def test_a_dataset_in_memory_is_not_cropped_like_photos():
-    with pytest.raises(ValueError, match=r"is for photos in a folder.*'cifar10'"):
+    with pytest.raises(ValueError, match=r"is for photos on disk.*'cifar10'"):
         dataclasses.replace(PLAIN, data=DataConfig(random_resized_crop=True))
 
 
