@@ -33,7 +33,7 @@ LABELLED = 40  # the most classes whose names are readable in a confusion matrix
 
 def evaluate(
     model_or_name, data, *, split="test", data_dir=None, batch_size=None, preprocessing=None,
-    views=1, directory=None, progress=True,
+    size=None, crop=None, views=1, directory=None, progress=True,
 ):  # fmt: skip
     """Evaluate a classifier on labelled images, without dropping any.
 
@@ -51,6 +51,10 @@ def evaluate(
         data_dir: path or None, where TFDS keeps its data.
         batch_size: int, None for 500 images at a time from memory, or 64 from files.
         preprocessing: `keras_wrn.Preprocessing`, None for the model's own.
+        size: int, height and width of the images instead of the model's, or None. Networks are
+            often better on photos that are larger than those they were trained on.
+        crop: float in (0, 1], the share of the resized photo that the central crop keeps, instead
+            of the model's, or None.
         views: int, 1, 2 (the image and its mirror image) or 6 (both, also shifted by a pixel along
             the diagonal). Their logits are averaged; see `keras_wrn.data.views_of`.
         directory: path, where results.json and confusion.png are written, or None.
@@ -78,7 +82,7 @@ def evaluate(
     keras_wrn.evaluate("wrn_16_2.cifar10", "cifar10")["error"]   # 6.92
     ```
     """
-    classifier = open_classifier(model_or_name, preprocessing)
+    classifier = open_classifier(model_or_name, preprocessing, size, crop)
     if batch_size is not None:
         batch_size = check_count("batch_size", batch_size)
     check_views(views)

@@ -13,6 +13,7 @@ from keras_wrn.classifier import check_names, find_classifier, resolve_preproces
 from keras_wrn.data.preprocess import Preprocessing
 from keras_wrn.data.views import views_of
 from keras_wrn.export.opening import is_artifact, open_artifact
+from keras_wrn.models.stages import copied
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,15 +58,19 @@ class Classifier:
         return logits
 
 
-def open_classifier(model_or_name, preprocessing=None) -> Classifier:
+def open_classifier(model_or_name, preprocessing=None, size=None, crop=None) -> Classifier:
     """Open a trained classifier, to predict with it more than once.
 
     Args:
         model_or_name: as for `keras_wrn.inference_model`, or a `Classifier`.
         preprocessing: `keras_wrn.Preprocessing`, None for its own.
+        size: int, height and width of the images instead of the preprocessing's, None for those;
+            an exported file is for one size.
+        crop: float in (0, 1], instead of the preprocessing's crop, or None.
 
     Raises:
-        ValueError: there is no such model, it is not a classifier, or no preprocessing fits it.
+        ValueError: there is no such model, it is not a classifier, no preprocessing fits it, or it
+            cannot take images of that size.
         FileNotFoundError: there is no such exported file.
 
     Example:
@@ -75,7 +80,13 @@ def open_classifier(model_or_name, preprocessing=None) -> Classifier:
     keras_wrn.inference_model(classifier, "photo.jpg")["pred_class"]
     ```
     """
+    changes = {"size": size, "crop": crop}
+    changes = {name: value for name, value in changes.items() if value is not None}
     if isinstance(model_or_name, Classifier):
+        if changes:
+            raise ValueError(
+                f"{model_or_name.name!r} is open with its size and crop. Received: {changes}"
+            )
         if preprocessing is not None and preprocessing is not model_or_name.preprocessing:
             raise ValueError(
                 f"{model_or_name.name!r} is open with its preprocessing. Expected no other. "
@@ -83,10 +94,25 @@ def open_classifier(model_or_name, preprocessing=None) -> Classifier:
             )
         return model_or_name
     if isinstance(model_or_name, str | os.PathLike) and is_artifact(model_or_name):
+        if changes:
+            raise ValueError(
+                "`size` and `crop` are for Keras models: export one for that size. Received: "
+                f"{changes} for {model_or_name}"
+            )
         return _exported(model_or_name, preprocessing)
     model = load_model(model_or_name)
     softmax = find_classifier(model).activation is keras.activations.softmax
     preprocessing = resolve_preprocessing(model, preprocessing)
+    if changes:
+        preprocessing = dataclasses.replace(preprocessing, **changes)
+        try:
+            model = copied(model, preprocessing.size)
+        except ValueError as error:
+            raise ValueError(
+                f"The model {model.name!r} cannot take images of {preprocessing.size} pixels: "
+                f"{error}"
+            ) from error
+        preprocessing = resolve_preprocessing(model, preprocessing)
     answer = functools.partial(_of_keras, model, preprocessing, softmax)
     return Classifier(model.name, preprocessing, model.output_shape[-1], answer)
 

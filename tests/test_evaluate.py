@@ -5,13 +5,19 @@ import json
 import keras
 import numpy as np
 import pytest
+from photo_files import make_folder
 from PIL import Image
+from torchvision_here import import_torchvision
 
 import keras_wrn
+from keras_wrn.data import Preprocessing
+from keras_wrn.data.datasets import IMAGENET_MEAN, IMAGENET_STD
+from keras_wrn.data.folder import scan_folder
 from keras_wrn.data.imagenet import imagenet_classes, imagenet_names, readable_names
 from keras_wrn.data.labels import labels_of_folders
 from keras_wrn.errors import DataError
 from keras_wrn.evaluation import confusion_figure, evaluate
+from keras_wrn.trained import open_classifier
 from keras_wrn.verbs.predicting import summary_lines
 
 CLASSES = 7
@@ -281,3 +287,42 @@ def test_the_confusion_matrix_has_the_classes_that_occur(tmp_path, monkeypatch):
     )
     confusion_figure(results, tmp_path / "confusion.png")
     assert shown == ["name 3", "name 7", "name 500"]
+
+
+@pytest.mark.extra("torchvision", "timm")
+@pytest.mark.parametrize(("size", "crop"), [(48, 1.0), (40, 0.9), (32, 0.875)])
+def test_photos_of_another_size_and_crop_are_timms(tmp_path, size, crop):
+    """The transform that timm evaluates with, and the network at that size."""
+    import_torchvision()
+    import timm
+
+    root = make_folder(tmp_path, count=6)
+    model = keras_wrn.WideResNet18(0.25, input_shape=(32, 32, 3), classes=2)
+    model.preprocessing = Preprocessing(
+        32, 0.875, "bicubic", mean=IMAGENET_MEAN, std=IMAGENET_STD, class_names=("cat", "dog")
+    )
+    found = evaluate(model, root, split="train", size=size, crop=crop)
+    transform = timm.data.create_transform(
+        size, interpolation="bicubic", crop_pct=crop, mean=IMAGENET_MEAN, std=IMAGENET_STD
+    )
+    folder = scan_folder(root / "train")
+    images = np.stack([transform(Image.open(x).convert("RGB")).numpy() for x in folder.files])
+    large = keras_wrn.WideResNet18(0.25, input_shape=(size, size, 3), classes=2)
+    large.set_weights(model.get_weights())
+    scores = large.predict(images.transpose(0, 2, 3, 1), verbose=0)
+    expected = -np.log(scores[np.arange(12), folder.labels]).mean()
+    assert found["loss"] == pytest.approx(expected, rel=1e-4)
+    assert size == 32 or found["loss"] != evaluate(model, root, split="train")["loss"]
+
+
+def test_sizes_that_cannot_be_are_refused(three, tmp_path):
+    with pytest.raises(ValueError, match=r"`size` should be a positive integer.*size=0"):
+        evaluate(three, "digits", size=0)
+    with pytest.raises(ValueError, match=r"`crop` should be in \(0, 1\]"):
+        evaluate(three, "digits", crop=2.0)
+    artifact = tmp_path / "model.tflite"
+    artifact.write_bytes(b"")
+    with pytest.raises(ValueError, match="`size` and `crop` are for Keras models"):
+        evaluate(artifact, "digits", size=48)
+    with pytest.raises(ValueError, match="is open with its size and crop"):
+        evaluate(open_classifier(three), "digits", crop=0.9)

@@ -74,9 +74,15 @@ def below(layer, count, model):
     return bool(stem or final or 0 < stage <= count)
 
 
-def copied(model):
-    """A copy of a functional model with its own, equal weights; frozen layers stay frozen."""
-    copy = keras.models.clone_model(model)
+def copied(model, size=None):
+    """A copy of a functional model with its own, equal weights; frozen layers stay frozen.
+
+    With a `size` it is for images of that height and width.
+    """
+    inputs, given = None, model.inputs[0]
+    if size is not None:
+        inputs = keras.Input((size, size, given.shape[3]), name=given.name, dtype=given.dtype)
+    copy = keras.models.clone_model(model, input_tensors=inputs)
     for variable, value in zip(copy.variables, model.variables, strict=True):
         variable.assign(value)
     return copy

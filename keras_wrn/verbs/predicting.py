@@ -27,6 +27,8 @@ def evaluate(
     model: Annotated[str, tyro.conf.Positional],
     data: str | None = None,
     split: Literal["test", "train"] = "test",
+    size: int | None = None,
+    crop: float | None = None,
     views: Literal[1, 2, 6] = 1,
     data_dir: Path | None = None,
     out: Path | None = None,
@@ -36,15 +38,17 @@ def evaluate(
     Args:
         model: A run directory, a .keras file, a name with published weights, or an exported model:
             a SavedModel directory, or a file that ends in .tflite, .onnx or .xml.
-        data: cifar10, cifar100, svhn_cropped, digits, imagenet2012, or a folder of images with one
-            sub-folder for each class; by default the run's own.
+        data: cifar10, cifar100, svhn_cropped, digits, imagenet2012, tfds:NAME, a folder of images
+            with one sub-folder for each class, or a list of them; by default the run's own.
         split: The split to evaluate on; in a folder, val/ (validation/, test/) or train/.
+        size: Height and width of the images in pixels, instead of the model's.
+        crop: The share of a resized photo that the central crop keeps, instead of the model's.
         views: Average the logits of the image (1), of it and its mirror image (2), or also of both
             moved by one pixel along the diagonal (6).
         data_dir: Where TFDS keeps its data.
         out: A directory to write results.json and confusion.png into.
     """
-    classifier = open_classifier(model)
+    classifier = open_classifier(model, size=size, crop=crop)
     data = data or own_data(model, data_dir)
     _note_other_classes(classifier, data)
     results = evaluation.evaluate(

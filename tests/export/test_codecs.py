@@ -11,7 +11,7 @@ from encoded import ENCODED, JPEG, PNG, RGB, encode
 from hostile import chunk, gif_of, png
 from mutations import GREY, RGBA, images, mutated
 
-from keras_wrn.data.images import _decode
+from keras_wrn.data.images import open_image
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"
@@ -48,7 +48,7 @@ def ours():
 def pillows(data):
     """What Pillow decodes, or None, whatever it raises."""
     try:
-        return np.asarray(_decode(data, "the image").convert("RGB"))
+        return np.asarray(open_image(data, "the image").convert("RGB"))
     except Exception:
         return None
 
