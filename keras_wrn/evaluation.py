@@ -16,8 +16,7 @@ from keras_wrn.data.images import check_array
 from keras_wrn.data.labels import labels_of_folders
 from keras_wrn.data.names import first_word
 from keras_wrn.data.photo_sets import part_of, photo_set
-from keras_wrn.data.photos import Photos
-from keras_wrn.data.tfds_photos import TfdsPhotos
+from keras_wrn.data.photos import Photos, PhotoSet
 from keras_wrn.data.views import check_views
 from keras_wrn.errors import DataError
 from keras_wrn.files import write_json
@@ -98,7 +97,7 @@ def evaluate(
         logs = classifier.log_probabilities(filled, views)[: len(images)]
         scores.add(logs, np.asarray(labels))
     results = {"views": views, **scores.results(classifier.class_names)}
-    if isinstance(data, ImageFolder | TfdsPhotos) and data.left_out:
+    if isinstance(data, ImageFolder | PhotoSet) and data.left_out:
         results["left_out"] = data.left_out
     if directory is not None:
         directory = Path(directory)
@@ -164,7 +163,7 @@ class _Scores:
 
 def _photos_of(data, split, data_dir):
     """The photos that a name or a path stands for; anything else as it is."""
-    if isinstance(data, ImageFolder | TfdsPhotos | tuple | list):
+    if isinstance(data, ImageFolder | PhotoSet | tuple | list):
         return data
     if split not in ("test", "train"):
         raise ValueError(f"`split` should be 'test' or 'train'. Received: split={split!r}")
@@ -183,7 +182,7 @@ def _photos_of(data, split, data_dir):
 
 def _batches(data, split, data_dir, batch_size, preprocessing, classes):
     """Batches of images and labels from any kind of data, and the number of images."""
-    if isinstance(data, ImageFolder | TfdsPhotos):
+    if isinstance(data, ImageFolder | PhotoSet):
         return _photo_batches(data, batch_size, preprocessing, classes)
     if isinstance(data, tuple | list):
         return _array_batches(data, batch_size, preprocessing, classes)

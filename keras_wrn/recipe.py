@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typeguard
 
-from keras_wrn.catalog.names import CIFAR, model_info, split_tag
+from keras_wrn.catalog.names import ANY_WIDTH, CIFAR, model_info, split_tag, with_width
 from keras_wrn.checks import Range, out_of_range
 from keras_wrn.data.augmentation import Augmentation, Part, Pixels, conflicts
 from keras_wrn.data.datasets import DATASETS, as_folder, has_photos, is_folder
@@ -17,6 +17,7 @@ from keras_wrn.data.views import VIEWS
 from keras_wrn.optim.schedules import KINDS, epochs_of
 
 SMOKE_CROP = 24  # pixels, the largest `small_size` of a smoke recipe
+SMOKE_PHOTOS = 32  # pixels, the size of the photos that a smoke recipe evaluates
 SMOKE = "-smoke"  # suffix of the name of a recipe that was shrunk to seconds
 # Types of numeric fields.
 Count = Annotated[int, Range(1)]
@@ -45,14 +46,20 @@ class ModelConfig:
     activation: str = "relu"
     """Activation in the blocks, such as relu, silu or leaky_relu:0.1."""
     name: str = ""
-    """A catalogue network instead of the fields above, such as wide_resnet50_2. With a tag, such as
-    wide_resnet50_2.tv2_in1k, it starts from those published weights."""
+    """A catalogue network instead of the fields above, such as wide_resnet50_2; `width` goes with
+    wide_resnet18 and wide_resnet34. With a tag, such as wide_resnet50_2.tv2_in1k, it starts from
+    those published weights."""
     weights: str = ""
     """Start from the weights in this run directory or .keras file of the same network."""
     frozen_stages: Annotated[int, Range(0)] = 0
     """How many stages (groups) to freeze, along with the stem."""
     whitened_stem: bool = False
     """Train conv1 on whitened patches of the images; the finished network is a plain one."""
+
+    @property
+    def network(self) -> str:
+        """The name of the catalogue network, with its width and no tag; "" for the fields above."""
+        return with_width(self.name, self.width)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,8 +297,9 @@ def _model_rules(recipe):
             f"`model.weights`={model.weights!r}"
         )
     if model.name:
-        model_info(split_tag(model.name)[0])
-        for field in NAMED:
+        model_info(model.network)
+        own = split_tag(model.name)[0] in ANY_WIDTH
+        for field in (x for x in NAMED if x != "width" or not own):
             value = getattr(model, field)
             if value != getattr(ModelConfig, field):
                 yield (
@@ -326,8 +334,8 @@ def _data_rules(recipe):
 
 
 def _size_rules(recipe):
-    small, share, name = recipe.data.small_size, recipe.data.small_share, recipe.model.name
-    family = model_info(split_tag(name)[0]).family if name else CIFAR
+    small, share, name = recipe.data.small_size, recipe.data.small_share, recipe.model.network
+    family = model_info(name).family if name else CIFAR
     for field in ("small_size", "train_size"):
         if 0 < getattr(recipe.data, field) < family.min_size:
             yield (
@@ -418,11 +426,9 @@ def smoke(recipe: Recipe) -> Recipe:
         ),
         data=dataclasses.replace(
             recipe.data,
-            dataset="cifar10" if has_photos(recipe.data.dataset) else recipe.data.dataset,
-            image_size=0,
-            train_size=0,
+            image_size=SMOKE_PHOTOS if has_photos(recipe.data.dataset) else 0,
+            train_size=min(recipe.data.train_size, SMOKE_CROP),
             validation=0,
-            random_resized_crop=False,
             small_size=min(recipe.data.small_size, SMOKE_CROP),
             small_share=0.5,
         ),

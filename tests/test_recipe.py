@@ -2,9 +2,12 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
+from keras_wrn.catalog.names import build, model_info
+from keras_wrn.models import count_macs
 from keras_wrn.optim.schedules import OneCycle, WarmUp, build_schedule, scaled_schedule
 from keras_wrn.recipe import smoke
 from keras_wrn.scripts import load_recipe, recipe_paths
@@ -13,7 +16,8 @@ from keras_wrn.training import DataConfig, ModelConfig, OptimizerConfig, Recipe,
 NAMES = [
     "cifar100_transfer_wrn16_2", "cifar100_wrn28_10", "cifar10_fast", "cifar10_wrn16_2",
     "cifar10_wrn22_4", "cifar10_wrn28_10", "cifar10_wrn28_10_fast", "cifar10_wrn28_4",
-    "cifar10_wrn40_2", "digits_wrn10_1", "distill_wrn16_2", "finetune_folder", "svhn_wrn16_8",
+    "cifar10_wrn40_2", "digits_wrn10_1", "distill_wrn16_2", "finetune_folder", "imagenet_wrn101_2",
+    "imagenet_wrn18", "imagenet_wrn34", "imagenet_wrn50_2", "imagenet_wrn50_2_v2", "svhn_wrn16_8",
 ]  # fmt: skip
 
 
@@ -36,8 +40,57 @@ def test_recipe_is_named_as_its_file_and_states_its_command(name):
     assert "Expected:" in text
     assert "Cost:" in text
     if recipe.paper_error is not None:
-        assert f"{recipe.paper_error:.2f} % error" in text
+        error = recipe.paper_error
+        assert f"{error:.2f} % error" in text or f"{error:g} % error" in text
     assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "widths"),
+    [
+        ("imagenet_wrn18", (1, 1.5, 2, 3)),
+        ("imagenet_wrn34", (1, 1.5, 2)),
+        ("imagenet_wrn50_2", (10,)),
+        ("imagenet_wrn101_2", (10,)),
+        ("imagenet_wrn50_2_v2", (10,)),
+    ],
+)
+def test_the_costs_of_imagenet_are_computed(name, widths):
+    recipe, text = load_recipe(name), " ".join(recipe_paths()[name].read_text().split())
+    for width in widths:
+        model = dataclasses.replace(recipe.model, width=width)
+        size = recipe.data.train_size or recipe.data.image_size
+        with keras.StatelessScope(initialize_variables=False):
+            macs = count_macs(build(model.network, input_shape=(size, size, 3)))
+        petaflops = 6 * macs * 1_281_167 * recipe.epochs / 1e15
+        hours = petaflops / (8 * 0.989 * 0.4) / 3600
+        for figure in (f"{6 * macs / 1e9:.1f}", f"{petaflops:,.0f}", f"{hours:.2f}"):
+            assert figure in text
+    keras.backend.clear_session()
+
+
+def test_the_recipe_of_the_paper_for_photos():
+    """fb.resnet.torch: its transforms, its rate in three steps, and its evaluation."""
+    recipe = load_recipe("imagenet_wrn50_2")
+    data = recipe.data
+    assert (data.color_jitter, data.lighting, data.horizontal_flip) == (0.4, 0.1, True)
+    assert data.random_resized_crop and data.crop_scale == (0.08, 1) and data.crop_padding == 0
+    assert (data.interpolation, data.image_size) == ("bicubic", 224)
+    rates = build_schedule(recipe.schedule, 0.1, 90, 10)
+    steps = {0: 0.1, 299: 0.1, 300: 0.01, 599: 0.01, 600: 0.001, 899: 0.001}
+    assert {step: float(rates(step)) for step in steps} == pytest.approx(steps)
+    optimizer = recipe.optimizer
+    assert optimizer.nesterov and optimizer.momentum == 0.9 and optimizer.weight_decay == 1e-4
+
+
+def test_a_width_completes_the_names_of_table_7():
+    recipe = load_recipe("imagenet_wrn18")
+    wide = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, width=2.5))
+    assert (recipe.model.network, wide.model.network) == ("wide_resnet18_1", "wide_resnet18_2.5")
+    assert model_info("wide_resnet18_2.5").arguments == {"depth": 18, "width": 2.5}
+    assert ModelConfig(name="wide_resnet50_2.tv_in1k").network == "wide_resnet50_2"
+    with pytest.raises(ValueError, match=r"`model.width`=3 does not go with `model.name`"):
+        dataclasses.replace(recipe, model=ModelConfig(name="wide_resnet50_2", width=3))
 
 
 def test_paper_schedule_of_cifar():
@@ -143,8 +196,8 @@ def test_smoke_shrinks_any_recipe():
     for name in NAMES:
         recipe = smoke(load_recipe(name))
         assert recipe.epochs == 2 and recipe.model.depth == 10
-        if name != "finetune_folder":  # whose images are the user's
-            assert recipe.data.dataset == load_recipe(name).data.dataset
+        assert recipe.data.dataset == load_recipe(name).data.dataset
+        assert recipe.data.random_resized_crop == load_recipe(name).data.random_resized_crop
 
 
 def test_unknown_field_in_json_is_refused():

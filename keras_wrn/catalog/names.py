@@ -142,6 +142,7 @@ CATALOG = {
 }
 
 
+ANY_WIDTH = "wide_resnet18", "wide_resnet34"  # names that a width completes
 # mmpretrain's names for its conversions of published weights.
 ALIASES = {
     "wide-resnet50_3rdparty_8xb32_in1k": "wide_resnet50_2.tv_in1k",
@@ -161,6 +162,12 @@ def split_tag(name: str) -> tuple[str, str]:
     return (model, tag) if model and tag[:1].isalpha() else (name, "")
 
 
+def with_width(name: str, width: float) -> str:
+    """A name with its tag left out, and with a width if it is one that has none."""
+    base = split_tag(name)[0]
+    return f"{base}_{width:g}" if base in ANY_WIDTH else base
+
+
 def is_name(name: str) -> bool:
     """Whether a name, without its tag, is in the catalogue, or is mmpretrain's for one that is."""
     try:
@@ -170,7 +177,9 @@ def is_name(name: str) -> bool:
 
 
 def model_info(name: str) -> ModelInfo:
-    """Return what the catalogue knows about a name; for "wrn_34_20" and the like, the arguments.
+    """Return what the catalogue knows about a name.
+
+    For "wrn_34_20", "wide_resnet18_2.5" and the like, which it lacks, that is the arguments.
 
     Raises:
         ValueError: an unknown name; the message has the nearest known ones.
@@ -179,6 +188,9 @@ def model_info(name: str) -> ModelInfo:
     if name not in CATALOG and size:  # any other size of the CIFAR family
         depth, width = int(size[1]), float(size[2])
         return _wrn(depth, int(width) if width.is_integer() else width, None)
+    photos = re.fullmatch(r"wide_resnet(18|34)_(\d+(?:\.\d+)?)", str(name))
+    if name not in CATALOG and photos:  # any other width of the networks of Table 7
+        return _imagenet(int(photos[1]), float(photos[2]), None)
     if name not in CATALOG:
         near = difflib.get_close_matches(str(name), CATALOG, 3)
         hint = f" Did you mean {', '.join(near)}?" if near else " See keras_wrn.list_models()."

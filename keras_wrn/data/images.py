@@ -86,6 +86,13 @@ def png_bytes(image, what="the image"):
     return data.getvalue()
 
 
+def jpeg_bytes(array):
+    """An array (height, width, 1 or 3) of 0..255 as the bytes of a JPEG."""
+    data = io.BytesIO()
+    to_pil(array).save(data, "JPEG")
+    return data.getvalue()
+
+
 def check_array(image, what, rank=3):
     """Return images as a NumPy array in 0..255, or say what is wrong with them.
 

@@ -31,7 +31,7 @@ def photo_splits(name, validation=0, seed=0, data_dir=None):
         data_dir: path or None, where TFDS keeps its data.
 
     Returns:
-        Two `ImageFolder`s or `TfdsPhotos` with the same classes.
+        Two `ImageFolder`s or `PhotoSet` with the same classes.
 
     Raises:
         DataError: the dataset is absent or not as described; or nothing is held out, or a class is

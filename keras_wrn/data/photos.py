@@ -1,8 +1,10 @@
 """Photos that stay on disk: read, decoded and cropped one at a time, by index."""
 
+import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +52,40 @@ class Files:
         """Yield what tells these images from others, without reading them: bytes for each."""
         for path in self.paths:
             yield f"{os.path.relpath(path, self.root)} {os.path.getsize(path)}\n".encode()
+
+
+class Encoded:
+    """Encoded images in memory; see `Files`.
+
+    Args:
+        images: sequence of bytes.
+        root: str, what they are, for messages.
+    """
+
+    def __init__(self, images, root):
+        self.images, self.root = list(images), root
+
+    def __len__(self):
+        return len(self.images)
+
+    def read(self, index):
+        """The bytes of one image."""
+        return self.images[index]
+
+    def graph_reader(self):
+        """`read` for tensors inside tf.data."""
+        import tensorflow as tf
+
+        images = tf.constant(self.images)
+        return lambda index: tf.gather(images, index)
+
+    def name(self, index):
+        """One image, in messages."""
+        return f"number {index} of {self.root}"
+
+    def marks(self):
+        """Yield the images themselves."""
+        yield from self.images
 
 
 class Photos:
@@ -192,3 +228,35 @@ class Photos:
             more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
             named = "; ".join(str(problem) for problem in problems[:NAMED])
             raise DataError(f"{images} of {self.source.root} cannot be read: {named}{more}")
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoSet:
+    """Labelled photos that are not files of a folder: of TFDS, or made up.
+
+    Args:
+        path: str, what they are, for messages.
+        class_names: tuple of str.
+        labels: tuple of int, the class of each photo.
+        source: `keras_wrn.data.tfds_photos.Records`, `Encoded` or the like.
+        left_out: dict, always empty; see `keras_wrn.data.folder.ImageFolder`.
+    """
+
+    path: str
+    class_names: tuple[str, ...]
+    labels: tuple[int, ...]
+    source: Any
+    left_out: dict = dataclasses.field(default_factory=dict, hash=False)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def take(self, indices):
+        """The same with some of its photos, by their indices."""
+        return dataclasses.replace(
+            self, labels=tuple(self.labels[i] for i in indices), source=self.source.take(indices)
+        )
+
+    def photos(self, preprocessing):
+        """The `Photos`, as a preprocessing resizes and crops them."""
+        return Photos(self.source, preprocessing)

@@ -1,56 +1,22 @@
 """Photos of a dataset that TFDS has prepared, read one at a time as encoded bytes."""
 
 import bisect
-import dataclasses
 import itertools
 import os
 import struct
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from keras_wrn.data.datasets import IMAGENET, TFDS
 from keras_wrn.data.names import checked_names
-from keras_wrn.data.photos import Photos
+from keras_wrn.data.photos import PhotoSet
 from keras_wrn.data.tfds_source import first_line
 from keras_wrn.errors import DataError
 
 HEADER = struct.Struct("<QI")  # of a TFRecord: the length of what follows, and its checksum
 FOOTER = 4  # bytes, another checksum
-
-
-@dataclasses.dataclass(frozen=True)
-class TfdsPhotos:
-    """The photos of one split, or some of them.
-
-    Args:
-        path: str, the split in messages.
-        class_names: tuple of str.
-        labels: tuple of int, the class of each photo.
-        source: `Records`.
-    """
-
-    path: str
-    class_names: tuple[str, ...]
-    labels: tuple[int, ...]
-    source: Any
-
-    left_out: dict = dataclasses.field(default_factory=dict, hash=False)
-
-    def __len__(self):
-        return len(self.labels)
-
-    def take(self, indices):
-        """The same split with some of its photos, by their indices."""
-        return dataclasses.replace(
-            self, labels=tuple(self.labels[i] for i in indices), source=self.source.take(indices)
-        )
-
-    def photos(self, preprocessing):
-        """The `Photos`, as a preprocessing resizes and crops them."""
-        return Photos(self.source, preprocessing)
 
 
 class Records:
@@ -212,7 +178,7 @@ def open_tfds(name, data_dir=None):
 
 
 def tfds_photos(builder, split):
-    """The photos of a split of a prepared dataset: `TfdsPhotos`.
+    """The photos of a split of a prepared dataset: `PhotoSet`.
 
     Raises:
         DataError: there is no such split, or it has photos without a label.
@@ -230,7 +196,7 @@ def tfds_photos(builder, split):
             f"{source.root}: the field 'label' should be in 0..{len(names) - 1}. Received: labels "
             f"{labels.min()} to {labels.max()}"
         )
-    return TfdsPhotos(source.root, checked_names(names), tuple(labels.tolist()), source)
+    return PhotoSet(source.root, checked_names(names), tuple(labels.tolist()), source)
 
 
 def held_out_split(builder):

@@ -100,8 +100,7 @@ def _of_the_paper(recipe):
 def _network(model):
     """What the catalogue knows about a recipe's network, None if nothing."""
     if model.name:
-        name, tag = split_tag(model.name)
-        return None if tag else model_info(name)
+        return None if split_tag(model.name)[1] else model_info(model.network)
     given = {"depth": model.depth, "width": model.width, "block": model.block}
     given["num_blocks"] = model.num_blocks
     plain = {"block": "B33", "num_blocks": None}

@@ -12,8 +12,9 @@ from keras_wrn.data.arrays import load_arrays
 from keras_wrn.data.evaluation import EvalBatches, eval_dataset
 from keras_wrn.data.folder import fits_memory, left_out_text
 from keras_wrn.data.imagenet import readable_names
+from keras_wrn.data.images import jpeg_bytes
 from keras_wrn.data.photo_sets import photo_splits
-from keras_wrn.data.photos import Photos
+from keras_wrn.data.photos import Encoded, Photos, PhotoSet
 from keras_wrn.data.pipeline import Batches
 from keras_wrn.data.preprocess import Preprocessing, default_preprocessing
 from keras_wrn.data.tfds_photos import open_tfds
@@ -70,7 +71,11 @@ def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inp
             f"start from. Received: {start.name!r} with preprocessing={own!r}"
         )
     if datasets.has_photos(recipe.data.dataset):
-        return _photo_inputs(recipe, own, data_dir)
+        if made_up:
+            return _photo_inputs(recipe, own, *(_made_up_photos(recipe.seed),) * 2)
+        validation = recipe.data.validation
+        splits = photo_splits(recipe.data.dataset, validation, data_dir=data_dir)
+        return _photo_inputs(recipe, own, *splits)
     info = datasets.dataset_info(recipe.data.dataset)
     if made_up:
         train = test = _made_up(recipe.seed, info)
@@ -88,7 +93,7 @@ def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inp
     return Inputs(train, test, info.classes, preprocessing)
 
 
-def check_inputs(recipe: Recipe, data_dir=None):
+def check_inputs(recipe: Recipe, data_dir=None, made_up=False):
     """Check what can be checked before anything is loaded: a folder's classes and files.
 
     Raises:
@@ -100,6 +105,8 @@ def check_inputs(recipe: Recipe, data_dir=None):
         raise ValueError(
             f"`data.rand_augment` needs the TensorFlow backend. Received: {strength} on {backend!r}"
         )
+    if made_up:
+        return
     if datasets.is_tfds(recipe.data.dataset):
         open_tfds(recipe.data.dataset, data_dir)
     elif datasets.has_photos(recipe.data.dataset):
@@ -137,8 +144,19 @@ def _made_up(seed, info):
     return images, np.arange(SMOKE_IMAGES, dtype="int32") % info.classes
 
 
-def _photo_inputs(recipe, own, data_dir):
-    train, test = photo_splits(recipe.data.dataset, recipe.data.validation, data_dir=data_dir)
+def _made_up_photos(seed):
+    """JPEGs of noise, of several sizes, in ten classes."""
+    generator = np.random.default_rng(seed)
+    images = []
+    for i in range(SMOKE_IMAGES):
+        shape = (40 + i % 9, 60 - i % 7, 3)
+        images.append(jpeg_bytes(generator.integers(0, 256, shape, dtype="uint8")))
+    labels = tuple(i % 10 for i in range(SMOKE_IMAGES))
+    made = "made-up photos"
+    return PhotoSet(made, tuple("0123456789"), labels, Encoded(images, made))
+
+
+def _photo_inputs(recipe, own, train, test):
     size = recipe.data.image_size or own.size
     base = own or Preprocessing(size, mean=datasets.IMAGENET_MEAN, std=datasets.IMAGENET_STD)
     if recipe.data.preprocessing == "scale":
@@ -152,7 +170,7 @@ def _photo_inputs(recipe, own, data_dir):
         class_names=readable_names(train.class_names),
     )
     notes, left_out = [], Counter(train.left_out)
-    if train.path == test.path:
+    if train.path == test.path and recipe.data.validation:
         notes.append(
             f"{len(test):,} of the {len(train) + len(test):,} images of {train.path} are held out, "
             f"of each class its part: --data.validation {recipe.data.validation}"

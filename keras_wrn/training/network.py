@@ -26,7 +26,7 @@ def build_model(
         "classifier_activation": classifier_activation,
     }
     if recipe.model.name:
-        return build(split_tag(recipe.model.name)[0], **settings)
+        return build(recipe.model.network, **settings)
     fields = dataclasses.asdict(recipe.model)
     for field in NOT_BUILDING:
         fields.pop(field)

@@ -62,7 +62,9 @@ def run(
     recipe = smoke(recipe) if made_up else recipe
     own_place = run_dir is None
     run_dir = Path(run_dir or default_directory(recipe))
-    if not (run_dir / "summary.json").exists():  # the images of a finished run may be gone
+    if (
+        not made_up and not (run_dir / "summary.json").exists()
+    ):  # the images of a finished run may be gone
         check_inputs(recipe, data_dir)
     placement = Placement.of(recipe, hosts)
     if made_up and own_place and not resume:

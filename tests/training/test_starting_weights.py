@@ -298,6 +298,6 @@ def test_the_folder_recipe_has_a_smoke_run(tmp_path, capsys):
     model = dataclasses.replace(recipe.model, frozen_stages=4)
     optimizer = dataclasses.replace(recipe.optimizer, lr_multipliers={"stage3": 0.1})
     small = smoke(dataclasses.replace(recipe, model=model, optimizer=optimizer))
-    assert small.data.dataset == "cifar10" and small.model.name == ""
+    assert small.data.dataset == recipe.data.dataset and small.model.name == ""
     run(small, run_dir=tmp_path / "run", made_up=True)
     assert "steps of training" not in capsys.readouterr().out

@@ -171,7 +171,7 @@ ON_JAX = """
 import sys
 from pathlib import Path
 sys.path.append(sys.argv[3])
-from test_photos import recipe_for
+from test_photo_runs import recipe_for
 from keras_wrn.training.run import run
 print("found", run(recipe_for(sys.argv[1]), run_dir=Path(sys.argv[2]))["last_epoch"]["loss"])
 """
@@ -185,3 +185,37 @@ def test_a_run_on_jax_trains_on_the_same_photos(finished, photos, tmp_path, run_
     (loss,) = (float(x.split()[1]) for x in printed.splitlines() if x.startswith("found"))
     # A network of its own, at the same distance from an untrained one.
     assert abs(loss - finished[1]["last_epoch"]["loss"]) < 0.2
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+sys.path.append(sys.argv[3])
+from test_photo_runs import recipe_for
+import dataclasses
+from keras_wrn.training.run import run
+recipe = recipe_for(sys.argv[1], check=False, train_size=16)
+recipe = dataclasses.replace(recipe, epochs=1, batch_size=250)
+run(recipe, run_dir=Path(sys.argv[2]))
+print("found", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@on_tensorflow
+@pytest.mark.large
+def test_a_hundred_times_as_many_photos_take_little_more_memory(tmp_path, run_python):
+    peaks = []
+    small = make_folder(tmp_path / "small", count=500, splits=("train", "val"))
+    for root, copies in ((small, 1), (tmp_path / "large", 100)):
+        for folder in small.glob("train/*") if copies > 1 else ():
+            (root / "train" / folder.name).mkdir(parents=True)
+            for file in folder.iterdir():
+                for i in range(copies):
+                    (root / "train" / folder.name / f"{file.stem}-{i}.jpg").hardlink_to(file)
+        if copies > 1:
+            (root / "val").symlink_to(small / "val")
+        arguments = root, tmp_path / f"run{copies}", Path(__file__).parent
+        printed = run_python(MEMORY, *arguments, KERAS_BACKEND="tensorflow")
+        peaks += [float(x.split()[1]) for x in printed.splitlines() if x.startswith("found")]
+    print(f"peak resident size in MB: 1,000 photos {peaks[0]:.0f}, 100,000 photos {peaks[1]:.0f}")
+    assert peaks[1] < peaks[0] + 200
