@@ -7,6 +7,7 @@ Everything is imported where it is used: a child process loads one library alone
 
 import itertools
 import multiprocessing
+import os
 import time
 
 import numpy as np
@@ -141,6 +142,85 @@ def our_input(row):
     return lambda: [None for _ in itertools.islice(iterator, batches.steps_per_epoch)]
 
 
+def photos_of(row):
+    """The files of a folder of photos and their labels."""
+    from keras_wrn.data.folder import scan_folder
+
+    return scan_folder(row["folder"])
+
+
+def used(count, batches):
+    """A call that goes through batches and returns the processor milliseconds an image took.
+
+    They count from the end of the call before: tf.data works ahead between calls too. The first
+    call's figure has the start in it.
+    """
+    before = [0.0]
+
+    def call():
+        for _ in batches():
+            pass
+        spent = sum(os.times()[:4])  # of this process, and of workers that have ended
+        before[0], since = spent, spent - before[0]
+        return 1000 * since / count
+
+    return call
+
+
+def our_photos(row):
+    """An epoch of random-resized crops and flips, for a network that normalises by itself."""
+    from keras_wrn import data
+
+    folder, side = photos_of(row), row["size"]
+    preprocessing = data.Preprocessing(side, in_model=True)
+    batches = data.Batches(
+        folder.photos(preprocessing), folder.labels, len(folder.class_names),
+        batch_size=row["batch"], preprocessing=preprocessing,
+        augmentation=data.Augmentation(random_resized_crop=True, crop_padding=0),
+    )  # fmt: skip
+    iterator, steps = iter(batches.dataset(epochs=10_000)), batches.steps_per_epoch
+    return used(steps * row["batch"], lambda: itertools.islice(iterator, steps))
+
+
+def tensorflow_photos(row):
+    """The same as users of tf.data write it by hand."""
+    import tensorflow as tf
+
+    folder, side = photos_of(row), row["size"]
+    whole = tf.zeros((1, 0, 4))
+
+    def read(path, label):
+        content = tf.io.read_file(path)
+        shape = tf.io.extract_jpeg_shape(content)
+        begin, size, _ = tf.image.sample_distorted_bounding_box(
+            shape, whole, min_object_covered=0.0, aspect_ratio_range=(3 / 4, 4 / 3),
+            area_range=(0.08, 1), max_attempts=10, use_image_if_no_bounding_boxes=True,
+        )  # fmt: skip
+        window = tf.concat([begin[:2], size[:2]], 0)
+        image = tf.io.decode_and_crop_jpeg(
+            content, window, channels=3, dct_method="INTEGER_ACCURATE"
+        )
+        image = tf.image.resize(image, (side, side), antialias=True)
+        image = tf.image.random_flip_left_right(image)
+        return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), "uint8"), label
+
+    dataset = tf.data.Dataset.from_tensor_slices(
+        ([str(x) for x in folder.files], np.array(folder.labels))
+    )
+    dataset = dataset.shuffle(len(folder)).repeat()
+    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.batch(row["batch"], drop_remainder=True).prefetch(2)
+    iterator, steps = iter(dataset), len(folder) // row["batch"]
+    return used(steps * row["batch"], lambda: itertools.islice(iterator, steps))
+
+
+def pytorch_photos(row):
+    """The same in the workers of PyTorch's DataLoader."""
+    folder = photos_of(row)
+    batches = peers.photo_loader(row, folder.files, folder.labels)
+    return used(len(batches) * row["batch"], lambda: batches)
+
+
 def tensorflow_matmul(row):
     """A square matrix product in TensorFlow."""
     import tensorflow as tf
@@ -159,6 +239,7 @@ CONTESTANTS = {
     },
     "fit": {"ours": our_fit},
     "input": {"ours": our_input, "pytorch": peers.loader},
+    "photos": {"ours": our_photos, "tf.data": tensorflow_photos, "pytorch": pytorch_photos},
     "inference": {
         **{
             f"ours {kind}": lambda row, kind=kind: our_artifact(row, kind)

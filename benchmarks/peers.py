@@ -149,6 +149,47 @@ def loader(row):
     return lambda: [None for _ in batches]
 
 
+def photo_loader(row, files, labels):
+    """Random-resized crops and flips as torchvision makes them with Pillow, in two workers."""
+    import math
+    import random
+
+    import torch
+    from PIL import Image
+
+    torch.set_num_threads(1)
+    side = row["size"]
+
+    def box(width, height):
+        for _ in range(10):
+            area = height * width * random.uniform(0.08, 1)
+            shape = math.exp(random.uniform(math.log(3 / 4), math.log(4 / 3)))
+            w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
+            if w <= width and h <= height:
+                break
+        else:
+            w = h = min(width, height)
+        left, top = random.randint(0, width - w), random.randint(0, height - h)
+        return left, top, left + w, top + h
+
+    class Photos(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(files)
+
+        def __getitem__(self, index):
+            with Image.open(files[index]) as image:
+                image = image.convert("RGB")
+            image = image.crop(box(*image.size)).resize((side, side), Image.Resampling.BILINEAR)
+            if random.random() < 0.5:
+                image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            return torch.from_numpy(np.array(image)).permute(2, 0, 1), labels[index]
+
+    # Workers of one epoch: the processor time of living ones cannot be asked for.
+    return torch.utils.data.DataLoader(
+        Photos(), row["batch"], shuffle=True, num_workers=2, drop_last=True
+    )
+
+
 def matmul(row):
     """A square matrix product in PyTorch."""
     import torch

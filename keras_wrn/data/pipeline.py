@@ -110,6 +110,7 @@ class Batches:
         self.seed = seed
         self.steps_per_epoch = len(images) // batch_size
         self.layers = heavy_layers(augmentation)
+        self.mixes = bool(self.layers.keys() & {"cutout", "mixup", "cutmix"})
 
     @property
     def host_only(self):
@@ -119,10 +120,12 @@ class Batches:
     def augment(self, images, draws):
         """Crop, flip and normalise a batch, given its images and their rows of draws."""
         padding, flips = self.augmentation.crop_padding, self.augmentation.horizontal_flip
-        if padding or flips or any(self.margin):
+        cropped = self.augmentation.random_resized_crop  # and mirrored, by `take`
+        if not cropped and (padding or flips or any(self.margin)):
             offsets, flipped = draw_crop(draws, padding, flips, self.margin)
             images = crop_and_flip(images, offsets, flipped, padding, self.size)
-        return images if self.whitened else self.preprocessing.normalize(images)
+        as_they_are = self.preprocessing.in_model and not self.mixes
+        return images if self.whitened or as_they_are else self.preprocessing.normalize(images)
 
     def draws(self, epoch):
         """Indices (steps, batch) and rows of draws (steps, batch, 3) of one epoch."""
@@ -154,9 +157,16 @@ class Batches:
         return {"order": order, "draws": draws, **heavy}
 
     def take(self, plan):
-        """One step's images as a NumPy array, following its part of `plan`."""
+        """One step's images as a NumPy array, following its part of `plan`.
+
+        Random-resized crops are mirrored too.
+        """
         if self.augmentation.random_resized_crop:
-            return self.images.crops(plan["order"], plan["crop"], self.size, *self._ranges())
+            images = self.images.crops(plan["order"], plan["crop"], self.size, *self._ranges())
+            flips = plan["draws"][:, FLIP] >= 0.5
+            if self.augmentation.horizontal_flip:
+                images[flips] = images[flips, :, ::-1]
+            return images
         return self.images[plan["order"]]
 
     def _ranges(self):
@@ -220,7 +230,8 @@ class Batches:
     def _reader(self):
         from keras_wrn.data.tf_photos import photo_reader
 
-        return photo_reader(self.images, self.size, *self._ranges())
+        flips = self.augmentation.horizontal_flip and self.augmentation.random_resized_crop
+        return photo_reader(self.images, self.size, *self._ranges(), FLIP if flips else None)
 
     def problem(self, start_step):
         """A sentence on the first photo from a step on that TensorFlow cannot read, or None.
@@ -235,7 +246,7 @@ class Batches:
                 if number == 0 or step == start_step:
                     plan = self.plan(epoch)
                 for row in range(self.batch_size):
-                    yield {x: plan[x][number, row] for x in ("order", "crop") if x in plan}
+                    yield {x: part[number, row] for x, part in plan.items()}
 
         return damaged_photo(self.images, self._reader(), rows())
 
