@@ -1,6 +1,6 @@
 """The cost of photos as training input, in processor time: random-resized crops out of JPEGs.
 
-    python benchmarks/photos.py --out benchmarks/results/photos.json
+    python benchmarks/photos.py --out benchmarks/results/photos.json --page docs/photos.md
 
 Made-up photos of 500 x 375 pixels (--photos FOLDER takes your own), crops of 224, flips, uint8 out,
 in batches of 64. Beside ours are tf.data written by hand, with TensorFlow's own random boxes and no
@@ -23,6 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.child import Child
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.record import add_out, record
+from keras_wrn.machine import versions
+from keras_wrn.runs.report import write_between_markers
 
 SIZE = 500, 375  # width and height, as most of ImageNet's
 NOISE = 13  # grey levels: with it files have 108 kB, the mean of ImageNet's
@@ -72,6 +74,7 @@ def main():
     parser.add_argument("--photos", type=Path, help="a folder of class sub-folders")
     parser.add_argument("--count", type=int, default=512, help="photos that are made up")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--page", type=Path, help="page to write a table into")
     add_out(parser)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
@@ -85,6 +88,30 @@ def main():
         f"random-resized crops of 224 and flips, {len(files)} JPEGs of {size / 1000:.0f} kB, uint8"
     )
     record({"what": what, "rounds": args.rounds, "results": results}, args.out)
+    if args.page:
+        write_between_markers(args.page, page(what, args.rounds, results))
+
+
+def page(what, rounds, results):
+    """The results as a table."""
+    found = versions()
+    where = f"{found['machine']}, tensorflow {found['tensorflow']}"
+    lines = [
+        f"Measured on {where}, the medians of {rounds} rounds: {what}.",
+        "",
+        "| input | ms an image | ours over it |",
+        "|---|---|---|",
+    ]
+    names = {
+        "ours": "`keras_wrn.data.Batches`",
+        "tf.data": "tf.data written by hand, in no fixed order",
+        "pytorch": "PyTorch's DataLoader with Pillow, two workers",
+    }
+    lines += [
+        f"| {names[name]} | {row['cpu_ms_an_image']:.2f} | {row['ours_over_it']:.2f} |"
+        for name, row in results.items()
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

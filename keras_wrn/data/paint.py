@@ -4,9 +4,9 @@ Pillow's operations are those that torchvision's recipes were trained with. Kera
 keras-cv 0.9.0 have layers for them, and none would do; measured on TensorFlow:
 
 - None of Keras' layers gives the same images again where tf.data calls it in parallel.
-- RandomBrightness adds: 100 becomes 202 at a factor of 0.4, and 140 by torchvision's rule.
-- RandomSaturation changes nothing at a factor of 0.5. It and RandomColorJitter do not clip: values
-  go down to -287.
+- RandomBrightness adds: 100 becomes up to 202 at a factor of 0.4, and 140 by torchvision's rule.
+- RandomSaturation changes nothing at a factor of 0.5, and does not clip: at 0.9 values of noise go
+  down to -2,016.
 - Neither package has a TrivialAugment.
 
 Sources: Mueller & Hutter 2021, https://arxiv.org/abs/2103.10158 (TrivialAugment, the wide space);
