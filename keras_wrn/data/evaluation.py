@@ -67,8 +67,11 @@ def take_numbered(photos, numbers):
     return images
 
 
-def eval_dataset(images, labels, classes, *, batch_size, preprocessing, replicas=1):
+def eval_dataset(images, labels, classes, *, batch_size, preprocessing, replicas=1, rows=None):
     """A `tf.data.Dataset` of (images, one-hot labels, weights) in order; see `eval_arrays`.
+
+    `rows` is a function from a batch's size to the slice of it that this process evaluates. The
+    other `Photos` are black; a strategy drops them.
 
     Example:
 
@@ -86,6 +89,10 @@ def eval_dataset(images, labels, classes, *, batch_size, preprocessing, replicas
     check_channels(images, preprocessing)
 
     parts = eval_arrays(images, labels, classes, batch_size=batch_size, replicas=replicas)
+    if rows is not None and isinstance(images, Photos):
+        own = np.zeros(parts[0].shape[1], bool)
+        own[rows(len(own))] = True
+        parts = (parts[0] * own, *parts[1:])
     dataset = tf.data.Dataset.from_tensor_slices(parts)
     if isinstance(images, Photos):
 

@@ -98,6 +98,7 @@ class Batches:
         if augmentation.random_resized_crop:
             full = (preprocessing.size,) * 2
         self.size = size = tuple(min(side, preprocessing.size) for side in full)
+        self.shape = (*full, images.shape[3])  # of an image that `take` takes
         self.margin = tuple(side - crop for side, crop in zip(full, size, strict=True))
         check_padding(augmentation.crop_padding, full)
         check_augmentation(augmentation, size, self.whitened, images.shape[-1])
@@ -156,18 +157,42 @@ class Batches:
             heavy["crop"] = table[order]
         return {"order": order, "draws": draws, **heavy}
 
+    def needed(self, plan, rows):
+        """Which images the rows of each batch are made of, with those they are mixed with.
+
+        Args:
+            plan: what `plan` returned.
+            rows: slice of each batch.
+
+        Returns:
+            bool (steps, batch).
+        """
+        places = np.zeros(self.batch_size, bool)
+        places[rows] = True
+        needed = np.broadcast_to(places, plan["order"].shape).copy()
+        if "partner" in plan:
+            partners = plan["partner"][:, rows]
+            np.put_along_axis(needed, partners, True, axis=1)
+        return needed
+
     def take(self, plan):
         """One step's images as a NumPy array, following its part of `plan`.
 
-        Random-resized crops are mirrored too.
+        Random-resized crops are mirrored too. Photos that are not `needed` stay black.
         """
-        if self.augmentation.random_resized_crop:
-            images = self.images.crops(plan["order"], plan["crop"], self.size, *self._ranges())
-            flips = plan["draws"][:, FLIP] >= 0.5
-            if self.augmentation.horizontal_flip:
-                images[flips] = images[flips, :, ::-1]
+        if not self.streamed:
+            return self.images[plan["order"]]
+        chosen = plan.get("needed", slice(None))
+        order, images = plan["order"], np.zeros((self.batch_size, *self.shape), "uint8")
+        if not self.augmentation.random_resized_crop:
+            images[chosen] = self.images[order[chosen]]
             return images
-        return self.images[plan["order"]]
+        draws = plan["crop"][chosen]
+        images[chosen] = self.images.crops(order[chosen], draws, self.size, *self._ranges())
+        flips = plan["draws"][:, FLIP] >= 0.5
+        if self.augmentation.horizontal_flip:
+            images[flips] = images[flips, :, ::-1]
+        return images
 
     def _ranges(self):
         if not self.augmentation.random_resized_crop:
@@ -180,12 +205,14 @@ class Batches:
         images = self.augment(images, plan["draws"])
         return change_batch(self.layers, images, labels, plan)
 
-    def dataset(self, start_step=0, epochs=1):
+    def dataset(self, start_step=0, epochs=1, rows=slice(None)):
         """A `tf.data.Dataset` of (images, one-hot labels) from a step to the end of the run.
 
         Args:
             start_step: int, the first step, counted from the start of the run.
             epochs: int, the epochs of the whole run.
+            rows: slice, the rows of each batch that this process trains on. Of `Photos` the others
+                may be black; a strategy drops them.
 
         Raises:
             ValueError: the step is not in the run, or the Keras backend is not TensorFlow.
@@ -197,11 +224,14 @@ class Batches:
         labels = tf.constant(self.labels)
         images = None if self.streamed else tf.constant(self.images)
         first_epoch, skip = divmod(start_step, self.steps_per_epoch)
-        example = self.plan(first_epoch)
+        example = self._plan_for(first_epoch, rows)
         types = [part.dtype for part in example.values()]
 
         def plan_of(epoch):
-            parts = tf.numpy_function(lambda e: list(self.plan(e).values()), [epoch], types)
+            def parts_of(epoch):
+                return list(self._plan_for(epoch, rows).values())
+
+            parts = tf.numpy_function(parts_of, [epoch], types)
             for part, array in zip(parts, example.values(), strict=True):
                 part.set_shape(array.shape)
             return tf.data.Dataset.from_tensor_slices(dict(zip(example, parts, strict=True)))
@@ -227,11 +257,19 @@ class Batches:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(remaining))
         return unsharded(tf, dataset).prefetch(2)
 
+    def _plan_for(self, epoch, rows):
+        """The plan of an epoch, with what some rows of each batch need if photos are read."""
+        plan = self.plan(epoch)
+        if self.streamed and rows != slice(None):
+            plan["needed"] = self.needed(plan, rows)
+        return plan
+
     def _reader(self):
         from keras_wrn.data.tf_photos import photo_reader
 
         flips = self.augmentation.horizontal_flip and self.augmentation.random_resized_crop
-        return photo_reader(self.images, self.size, *self._ranges(), FLIP if flips else None)
+        scale, ratio = self._ranges()
+        return photo_reader(self.images, self.size, scale, ratio, FLIP if flips else None)
 
     def problem(self, start_step):
         """A sentence on the first photo from a step on that TensorFlow cannot read, or None.
@@ -295,7 +333,7 @@ class ArrayBatches(keras.utils.PyDataset):
         """The plan of one step, as a dict of arrays."""
         epoch, step = divmod(self.start_step + index, self.batches.steps_per_epoch)
         if self._epoch != epoch:
-            self._epoch, self._plan = epoch, self.batches.plan(epoch)
+            self._epoch, self._plan = epoch, self.batches._plan_for(epoch, self.rows)
         return {name: part[step] for name, part in self._plan.items()}
 
     def __getitem__(self, index):

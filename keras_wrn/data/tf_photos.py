@@ -26,8 +26,9 @@ def photo_reader(photos, size, scale, ratio, flip=None):
             mirror images.
 
     Returns:
-        A function from a dict with `order`, the image's index, `draws`, and with random-resized
-        crops `crop`, their draws, to a uint8 tensor (height, width, channels).
+        A function from a dict with `order`, the image's index, `draws`, with random-resized crops
+        `crop`, their draws, and maybe `needed`, False for a black image, to a uint8 tensor
+        (height, width, channels).
     """
     import tensorflow as tf
 
@@ -88,7 +89,13 @@ def photo_reader(photos, size, scale, ratio, flip=None):
         image = tf.cond(tf.io.is_jpeg(contents), jpeg, anything) if known else anything()
         return tf.ensure_shape(image, shape)
 
-    return read
+    @tf.autograph.experimental.do_not_convert
+    def read_needed(row):
+        if "needed" not in row:
+            return read(row)
+        return tf.cond(row["needed"], lambda: read(row), lambda: tf.zeros(shape, "uint8"))
+
+    return read_needed
 
 
 def _resized(tf, image, size, interpolation, mirrored):

@@ -256,9 +256,10 @@ def train_batches(model, batches, start, epochs, placement):
     """What `fit` reads from step `start` on: this process's part of the `Batches`."""
     if fits_device(placement, batches):
         return device_batches(model, batches, start, epochs)
+    rows = slice(None) if placement.count == 1 else placement.rows(batches.batch_size)
     if keras.backend.backend() == "tensorflow":
-        return batches.dataset(start, epochs)  # the strategy gives each worker its part
-    return batches.arrays(start, epochs, placement.rows(batches.batch_size))
+        return batches.dataset(start, epochs, rows)  # the strategy gives each worker its part
+    return batches.arrays(start, epochs, rows)
 
 
 def eval_batch(recipe, data):
@@ -274,6 +275,7 @@ def eval_batches(recipe, data, placement):
         "preprocessing": data.preprocessing,
         "replicas": placement.replicas,
     }
+    rows = None if placement.count == 1 else placement.rows
     if keras.backend.backend() == "tensorflow":
-        return eval_dataset(images, labels, data.classes, **settings)
-    return EvalBatches(images, labels, data.classes, rows=placement.rows, **settings)
+        return eval_dataset(images, labels, data.classes, rows=rows, **settings)
+    return EvalBatches(images, labels, data.classes, rows=rows, **settings)

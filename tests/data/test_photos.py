@@ -206,6 +206,30 @@ def test_held_out_photos_come_once_in_order(folder):
                 np.testing.assert_allclose(part, wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize("mixing", [{}, {"mixup": 0.3, "cutmix": 1.0}])
+def test_a_process_reads_the_photos_of_its_own_rows(folder, monkeypatch, mixing):
+    augmentation = Augmentation(random_resized_crop=True, crop_padding=0, **mixing)
+    batches = make(folder, augmentation, batch_size=6)
+    everything = list(batches.arrays())
+    read = []
+    original = Files.read
+    monkeypatch.setattr(Files, "read", lambda self, i: read.append(i) or original(self, i))
+    plan = batches.plan(0)
+    for rows in (slice(0, 2), slice(4, 6)):
+        read.clear()
+        for (x, y), (a, b) in zip(batches.arrays(rows=rows), everything, strict=True):
+            np.testing.assert_array_equal(x, a[rows])
+            np.testing.assert_array_equal(y, b[rows])
+        needed = batches.needed(plan, rows)
+        assert sorted(read) == sorted(plan["order"][needed])
+        assert needed[:, rows].all() and needed.sum() < needed.size
+        assert mixing or needed.sum() == 2 * len(everything)
+        if keras.backend.backend() == "tensorflow":
+            for (x, _), (a, _) in zip(listed(batches.dataset(rows=rows)), everything, strict=True):
+                assert 255 * np.abs(x[rows] - a[rows]).max() < 1.001
+                assert mixing or not x[2:4].any()
+
+
 def test_what_cannot_be_read_is_named(tmp_path):
     root = make_folder(tmp_path, count=4) / "train"
     (root / "cat" / "00.jpg").write_bytes(b"no image")

@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from photo_files import make_folder
 
 from keras_wrn.errors import RunError
 from keras_wrn.runs.directory import locked
@@ -36,7 +37,7 @@ if keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(cpu, logical)
 from tiny import TINY
 from keras_wrn.cli import train_main
-from keras_wrn.training import DistillConfig, callbacks
+from keras_wrn.training import DataConfig, DistillConfig, callbacks
 end = callbacks.RunCallback.on_train_batch_end
 def interrupt(self, batch, logs=None):
     end(self, batch, logs)
@@ -48,6 +49,15 @@ recipe = dataclasses.replace(TINY, data=data, epochs=int(epochs))
 if "TEACHER" in os.environ:
     distill = DistillConfig(os.environ["TEACHER"], attention=10.0)
     recipe = dataclasses.replace(TINY, epochs=1, distill=distill)
+if "PHOTOS" in os.environ:
+    data = DataConfig(
+        os.environ["PHOTOS"], image_size=32, random_resized_crop=True, color_jitter=0.4,
+        mixup=0.2, cutmix=1.0, check=False,
+    )
+    recipe = dataclasses.replace(TINY, data=data, epochs=1)
+    from keras_wrn.data.photos import Photos
+    decoded, crop = [], Photos.crop
+    Photos.crop = lambda self, index, *rest: decoded.append(index) or crop(self, index, *rest)
 directory += "" if number == "0" else "-not-used"  # the others need none, shared or not
 args = ["--resume", "--run-dir", directory] + ["--smoke"] * (epochs == "2")
 if keras.backend.backend() == "jax":
@@ -56,6 +66,8 @@ if keras.backend.backend() == "jax":
 if keras.backend.backend() == "jax" or count != "1":
     args += ["--strategy", "multi-host"]
 train_main(recipe, args)
+if "PHOTOS" in os.environ:
+    print("decoded", len(decoded))
 """
 
 
@@ -141,6 +153,25 @@ def test_two_processes_train_as_one_with_two_devices(straight, tmp_path, backend
     assert "Epoch 2/2" in printed[0] and "Epoch" not in printed[1]
     assert "2 devices of 2 processes" in printed[0]
     assert [path.name for path in tmp_path.iterdir()] == ["run"]  # process 1 wrote nothing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_processes_share_the_photos(tmp_path, monkeypatch, backend):
+    root = make_folder(tmp_path / "photos", count=24, splits=("train", "val"))
+    monkeypatch.setenv("PHOTOS", str(root))
+    decoded = []
+    for processes in (1, 2):
+        directory = tmp_path / f"run{processes}"
+        codes, printed = train(backend, directory, processes, 3 - processes, epochs=1)
+        assert set(codes) == {0}, printed
+        counts = [int(x.split()[1]) for text in printed for x in text.splitlines()
+                  if x.startswith("decoded")]  # fmt: skip
+        decoded.append(counts)
+    check_same(tmp_path / "run1", tmp_path / "run2", 0.0 if backend == "jax" else 1e-4)
+    if backend == "jax":  # TensorFlow decodes inside its graph
+        # Its own half of each batch of 16, and what that is mixed with.
+        assert decoded[0] == [48] and all(24 <= count < 44 for count in decoded[1])
 
 
 # A worker of TensorFlow has one device where there are no GPUs.

@@ -46,8 +46,8 @@ def test_the_first_epochs_train_on_small_crops(tmp_path, monkeypatch, capsys):
         batches = original(*args, preprocessing=preprocessing, **settings)
         dataset = batches.dataset
 
-        def seen(start, epochs):
-            made = dataset(start, epochs)
+        def seen(start, epochs, rows):
+            made = dataset(start, epochs, rows)
             sides.append((start, epochs, made.element_spec[0].shape[1]))
             return made
 
