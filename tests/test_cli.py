@@ -3,12 +3,15 @@
 import csv
 import dataclasses
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import keras
 import pytest
+from photo_files import make_folder
 from PIL import Image
 
 import keras_wrn
@@ -333,3 +336,46 @@ def test_a_run_is_exported_for_onnx_and_for_a_server(capsys, tmp_path, monkeypat
     beside = folder / "serving/models/digits_wrn10_1/1/batching_params.pbtxt"
     assert "max_execution_batch_size { value: 1 }" in beside.read_text()
     assert {path.name for path in folder.iterdir()} == {"1", "serving"}
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("a class without images", "none in dog"),
+        ("one class", "at least 2 sub-folders"),
+        ("a link to itself", "train/owl is a link that leads nowhere"),
+        ("a missing file", r"lists files that are not there: 1 \(gone\.jpg\)"),
+        ("a file twice", r"Received twice: 1 \(train/cat/00\.jpg\)"),
+        ("an unknown class", r"with owl, of which there are none in train/"),
+        ("an unprepared version", r"cannot open 'pets:9\.0\.0'"),
+    ],
+)
+def test_photos_that_cannot_be_trained_on_end_with_2_before_training(
+    capsys, tmp_path, monkeypatch, what, words
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(keras.Model, "fit", lambda *args, **kwargs: pytest.fail("trained"))
+    make_folder(tmp_path, count=2, splits=("train", "val"))
+    rows, data = ["train/cat/00.jpg,cat", "train/dog/00.jpg,dog"], "."
+    if what in ("a class without images", "one class"):
+        shutil.rmtree("train/dog")
+    if what == "a class without images":
+        Path("train/dog").mkdir()
+    if what == "a link to itself":
+        Path("train/owl").symlink_to(tmp_path / "train/owl")
+    if what == "a missing file":
+        rows += ["gone.jpg,cat"]
+    if what == "a file twice":
+        rows += rows[:1]
+    if what == "an unknown class":
+        Path("val/dog").rename("val/owl")
+    if what.endswith(("file", "twice")):
+        data = "list.csv"
+        Path(data).write_text("\n".join(["path,label", *rows]))
+    if what == "an unprepared version":
+        data = "tfds:pets:9.0.0"
+    flags = ["--data.dataset", data, "--data.image-size", "32", "--model.name", "wrn_10_1"]
+    code, _, errors = call(capsys, "train", "finetune_folder", *flags)
+    assert code == 2 and len(errors) == 1
+    assert re.search(words, errors[0])
+    assert not Path("runs").exists() or not list(Path("runs").glob("*/recipe.json"))

@@ -124,6 +124,8 @@ def scan_folder(path):
     found: dict = {}
     left_out: Counter = Counter()
     for child in sorted(path.iterdir()):
+        if child.is_symlink() and not child.exists():
+            raise DataError(f"{child} is a link that leads nowhere, or back to itself")
         if child.is_dir() and not child.name.startswith("."):
             files, others = find_images(child)
             found.setdefault(one_form(child.name), []).extend(files)

@@ -143,8 +143,10 @@ def test_what_is_no_list_is_refused(tmp_path):
 def test_links_that_lead_nowhere_or_back_are_left_out(folder, tmp_path):
     (tmp_path / "train" / "cat" / "loop").symlink_to(tmp_path / "train")
     (tmp_path / "train" / "cat" / "self.jpg").symlink_to(tmp_path / "train" / "cat" / "self.jpg")
-    (tmp_path / "train" / "owl").symlink_to(tmp_path / "train" / "owl")
     assert scan_folder(tmp_path / "train") == folder
+    (tmp_path / "train" / "owl").symlink_to(tmp_path / "train" / "owl")
+    with pytest.raises(DataError, match="train/owl is a link that leads nowhere, or back"):
+        scan_folder(tmp_path / "train")
 
 
 @pytest.fixture(scope="module", params=["tfrecord", "array_record"])
