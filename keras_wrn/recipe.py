@@ -75,8 +75,8 @@ class DataConfig(Augmentation):
     """Side in pixels of a folder's images; 0: that of the weights the network starts from."""
     train_size: Pixels = 0
     """Side in pixels of the training crops; 0: as large as the images that are evaluated."""
-    check: bool | None = None
-    """Decode all photos that stay on disk once before training; by default if they are fewer than
+    check: Literal["auto", "all", "none"] = "auto"
+    """Decode photos that stay on disk once before training; auto: if they are fewer than
     50,000."""
     interpolation: Literal["bilinear", "bicubic"] | None = None
     """How photos are resized; by default as the weights the network starts from have it, or

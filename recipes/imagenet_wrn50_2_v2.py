@@ -10,8 +10,8 @@ Cost: 1,281,167 images x 43.6 GFLOP (6 x 7,272 MMAC, crops of 176 pixels) an epo
 600 epochs. Computed: 2.94 hours on 8 H200 at 40 % of their 989 TFLOP/s. It was never run on all of
 ImageNet here.
 
-torchvision also takes every image four times in turn in an epoch (`--ra-reps 4`), which this does
-not, and averages the weights every 32 steps; here it is every step, for the same time.
+In torchvision an epoch is a quarter of the images, four times each (`--ra-reps 4`), which this
+does not do; and the weights are averaged every 32 steps, here at every step over the same time.
 """
 
 from keras_wrn.cli import train_main

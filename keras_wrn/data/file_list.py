@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -45,12 +46,12 @@ def read_list(path):
         raise DataError(f"{path} cannot be read: {error}") from error
     _check(path, names, rows)
     try:
-        names = checked_names([one_form(name) for name in names])
+        names = checked_names(names)
     except ValueError as error:
         raise DataError(f"{path} names classes. {error}") from error
     labels = {name: label for label, name in enumerate(names)}
     files = tuple(path.parent / file for file, _ in rows)
-    return ImageFolder(path, names, files, tuple(labels[one_form(name)] for _, name in rows))
+    return ImageFolder(path, names, files, tuple(labels[name] for _, name in rows))
 
 
 def _read_csv(path):
@@ -70,35 +71,68 @@ def _read_csv(path):
                     f"Expected a path and a label in line {reader.line_num} of {path}. Received: "
                     f"path={row['path']!r}, label={row['label']!r}"
                 )
-            rows.append((row["path"], row["label"].strip()))
+            rows.append((os.path.normpath(row["path"]), one_form(row["label"].strip())))
     return class_order({label for _, label in rows}), rows
 
 
 def _read_json(path):
     """The classes, and a list of (file, class)."""
     content = json.loads(path.read_text())
-    parts = "images", "categories", "annotations"
-    if not isinstance(content, dict) or not all(isinstance(content.get(x), list) for x in parts):
-        raise DataError(f"Expected lists called {', '.join(parts)} in {path}, as COCO has them")
-    try:
-        categories = {x["id"]: str(x["name"]) for x in content["categories"]}
-        files = {x["id"]: str(x["file_name"]) for x in content["images"]}
-        found = [(x["image_id"], x["category_id"]) for x in content["annotations"]]
-    except (TypeError, KeyError) as error:
-        raise DataError(f"{path}: an entry has no field {error}") from error
-    for image, category in found:
+    categories = _by_id(path, content, "categories", "name")
+    files = _by_id(path, content, "images", "file_name")
+    found: dict = {}
+    for entry in _entries(path, content, "annotations", "image_id", "category_id"):
+        image, category = entry["image_id"], entry["category_id"]
         if image not in files or category not in categories:
             what, value = ("category", category) if image in files else ("image", image)
             raise DataError(f"{path}: an annotation is of the {what} {value!r}, which is not there")
-    counts = Counter(image for image, _ in found)
-    odd = [files[image] for image in files if counts[image] != 1]
+        found.setdefault(image, []).append(category)
+    odd = [file for image, file in files.items() if len(found.get(image, ())) != 1]
     if odd:
         raise DataError(
             f"Expected one annotation for each image in {path}. Received: {counts_of(odd)} with "
             "none or several"
         )
-    order = [name for _, name in sorted(categories.items())]
-    return order, [(files[image], categories[category]) for image, category in found]
+    names = {key: one_form(name) for key, name in categories.items()}
+    order = [names[key] for key in sorted(names)]
+    twice = [name for name, count in Counter(order).items() if count > 1]
+    if twice:
+        raise DataError(f"Expected different names of categories in {path}. Received twice: "
+                        f"{', '.join(twice)}")  # fmt: skip
+    return order, [
+        (os.path.normpath(files[image]), names[category]) for image, (category,) in found.items()
+    ]
+
+
+def _entries(path, content, part, *fields):
+    """The entries of one of a JSON file's lists, each with those fields."""
+    entries = content.get(part) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise DataError(f"Expected a list called {part} in {path}, as COCO has it")
+    for entry in entries:
+        missing = [x for x in fields if not isinstance(entry, dict) or x not in entry]
+        if missing:
+            raise DataError(
+                f"Expected {' and '.join(fields)} in each of the {part} of {path}. Received: "
+                f"{entry!s:.80}"
+            )
+        if not all(isinstance(entry[x], int | str) for x in fields):
+            raise DataError(f"Expected numbers or texts in the {part} of {path}. Received: "
+                            f"{entry!s:.80}")  # fmt: skip
+    return entries
+
+
+def _by_id(path, content, part, field):
+    """What the entries of one of a JSON file's lists have in a field, by their `id`."""
+    found = {}
+    for entry in _entries(path, content, part, "id", field):
+        if entry["id"] in found or not isinstance(entry["id"], int):
+            raise DataError(
+                f"Expected each of the {part} of {path} to have a number of its own as `id`. "
+                f"Received: {entry['id']!r}, twice or not a number"
+            )
+        found[entry["id"]] = str(entry[field])
+    return found
 
 
 def counts_of(files):

@@ -40,9 +40,14 @@ class ImageFolder:
     def __len__(self):
         return len(self.files)
 
+    @property
+    def source(self):
+        """The files, to be read by index."""
+        return Files(self.files, self.path)
+
     def photos(self, preprocessing):
         """The `Photos`, as a preprocessing resizes and crops them."""
-        return Photos(Files(self.files, self.path), preprocessing)
+        return Photos(self.source, preprocessing)
 
     def take(self, indices):
         """The same folder with some of its files, by their indices."""
@@ -71,9 +76,11 @@ def find_images(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for path in (Path(place, name) for name in names if not name.startswith(".")):
             ending = path.suffix.lower()
-            if not path.is_file():  # a link to nowhere, a pipe
+            if path.is_symlink() and not path.exists() and ending in ENDINGS:
+                images.append(path)  # to be named when it cannot be read
+            elif not path.is_file():  # such as a pipe
                 continue
-            if ending in ENDINGS:
+            elif ending in ENDINGS:
                 images.append(path)
             else:
                 others[ending] += 1
@@ -124,7 +131,8 @@ def scan_folder(path):
     found: dict = {}
     left_out: Counter = Counter()
     for child in sorted(path.iterdir()):
-        if child.is_symlink() and not child.exists():
+        hidden = child.name.startswith(".")
+        if not hidden and child.is_symlink() and not child.exists():
             raise DataError(f"{child} is a link that leads nowhere, or back to itself")
         if child.is_dir() and not child.name.startswith("."):
             files, others = find_images(child)

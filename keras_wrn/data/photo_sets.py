@@ -83,6 +83,20 @@ def photo_set(name, split="test", data_dir=None):
     return read_part(place or Path(name))
 
 
+def own_part(recipe_data, part, data_dir=None):
+    """The photos that a run trained on ("train") or was evaluated on ("test").
+
+    Args:
+        recipe_data: `DataConfig` of the run.
+        part: str.
+        data_dir: path or None, where TFDS keeps its data.
+    """
+    name, validation = recipe_data.dataset, recipe_data.validation
+    if validation or is_list(name) or (part == "train" and not is_tfds(name)):
+        return photo_splits(name, validation, data_dir=data_dir)[part == "test"]
+    return photo_set(name, part, data_dir)
+
+
 def part_of(folder, names):
     """The sub-folder of one of those names, or else the list of files; None if there is none."""
     places = [*(Path(folder, name) for name in names),

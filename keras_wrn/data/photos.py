@@ -41,7 +41,7 @@ class Files:
         """`read` for tensors inside tf.data."""
         import tensorflow as tf
 
-        paths = tf.constant(self.paths)
+        paths = tf.constant([os.fsencode(path) for path in self.paths])
         return lambda index: tf.io.read_file(tf.gather(paths, index))
 
     def name(self, index):
@@ -50,8 +50,12 @@ class Files:
 
     def marks(self):
         """Yield what tells these images from others, without reading them: bytes for each."""
-        for path in self.paths:
-            yield f"{os.path.relpath(path, self.root)} {os.path.getsize(path)}\n".encode()
+        for index, path in enumerate(self.paths):
+            try:
+                size = os.path.getsize(path)
+            except OSError as error:
+                raise DataError(f"{self.name(index)} cannot be read: {error.strerror}") from error
+            yield os.fsencode(os.path.relpath(path, self.root)) + f" {size}\n".encode()
 
 
 class Encoded:
@@ -130,7 +134,11 @@ class Photos:
     def __getitem__(self, index):
         if isinstance(index, int | np.integer):
             return self._whole(index)
-        return np.stack(self._each(self._whole, np.arange(len(self))[index]))
+        chosen = np.arange(len(self))[index]
+        images = np.empty((len(chosen), *self.shape[1:]), "uint8")
+        for i, image in enumerate(self._each(self._whole, chosen)):
+            images[i] = image
+        return images
 
     def crop(self, index, draws, size, scale, ratio):
         """A random-resized crop of one image: uint8 (*size, channels).
@@ -172,14 +180,14 @@ class Photos:
         return images
 
     def check(self):
-        """Decode all images, without keeping any.
+        """Decode all images, without keeping any, and see whether they can be resized.
 
         Raises:
             DataError: some cannot be read or decoded; the message names the first of them.
         """
 
         def decode(index):
-            return self._opened(index, lambda image: None)
+            self._opened(index, lambda image: self.preprocessing.resized(image.size))
 
         found = (x for start in range(0, len(self), CHUNK)
                  for x in self._tried(decode, self._chunk(start)))  # fmt: skip

@@ -119,6 +119,21 @@ class Preprocessing:
         rows = xp.reshape(images, (-1, *height, width * channels)) * scale - shift
         return xp.reshape(rows, (-1, *shape))
 
+    def resized(self, size):
+        """The width and height that an image of that (width, height) is resized to.
+
+        Raises:
+            ValueError: it would have more than `MAX_PIXELS`.
+        """
+        short = self.short_side
+        width, height = (short * side // min(size) for side in size)
+        if width * height > MAX_PIXELS:
+            raise ValueError(
+                f"Expected an image of at most {MAX_PIXELS:,} pixels once its short side is "
+                f"{short}. Received: {size[0]} x {size[1]}"
+            )
+        return width, height
+
     def prepare(self, image):
         """Resize and crop one PIL image to uint8 (size, size, channels).
 
@@ -135,13 +150,7 @@ class Preprocessing:
                 f"of {self.channels}; give arrays of the model's size instead"
             )
         image = image.convert("RGB" if self.channels == 3 else "L")
-        short = self.short_side
-        width, height = (short * side // min(image.size) for side in image.size)
-        if width * height > MAX_PIXELS:
-            raise ValueError(
-                f"Expected an image of at most {MAX_PIXELS:,} pixels once its short side is "
-                f"{short}. Received: {image.size[0]} x {image.size[1]}"
-            )
+        width, height = self.resized(image.size)
         if (width, height) != image.size:
             image = image.resize((width, height), resample(self.interpolation))
         left, top = round((width - self.size) / 2), round((height - self.size) / 2)

@@ -76,7 +76,11 @@ def photo_reader(photos, size, scale, ratio, flip=None):
 
         def jpeg():
             height, width, components = tf.unstack(tf.io.extract_jpeg_shape(contents))
-            pixels = tf.cast(height, "int64") * tf.cast(width, "int64")
+            sides = tf.cast(tf.stack([height, width]), "int64")
+            pixels = tf.reduce_prod(sides)
+            if scale is None:  # once resized
+                resized = preprocessing.short_side * sides // tf.reduce_min(sides)
+                pixels = tf.maximum(pixels, tf.reduce_prod(resized))
             usual = tf.logical_and(components != 4, pixels <= MAX_PIXELS)
             given = contents, height, width, draws, mirrored
             return tf.cond(usual, lambda: with_tensorflow(*given), anything)

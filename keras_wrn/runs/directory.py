@@ -149,7 +149,9 @@ def check_unchanged(run_dir, given):
     if not stored.exists():
         return
     before = read_object(stored)
-    changes = dict(_changes(before, given)).values()
+    # Pixels are there only of images in memory, paths and sizes only of photos.
+    both = before.keys() & given.keys()
+    changes = dict(_changes({x: before[x] for x in both}, {x: given[x] for x in both})).values()
     if changes:
         raise ValueError(
             f"{run_dir} was begun with other images or starting weights: {'; '.join(changes)}. "

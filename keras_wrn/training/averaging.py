@@ -40,12 +40,13 @@ def renew_statistics(model, batches, epochs):
     momenta = [layer.momentum for layer in layers]
     steps = batches.steps_per_epoch
     count = min(STATISTICS_BATCHES, steps)
-    images = batches.arrays((epochs - 1) * steps, epochs)
+    make = batches.dataset if keras.backend.backend() == "tensorflow" else batches.arrays
     try:
-        for index in range(count):
+        made = make((epochs - 1) * steps, epochs)
+        for index, (images, _) in zip(range(count), made, strict=False):
             for layer in layers:
                 layer.momentum = index / (index + 1)
-            model(keras.ops.convert_to_tensor(images[index][0]), training=True)
+            model(keras.ops.convert_to_tensor(images), training=True)
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

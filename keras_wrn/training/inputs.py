@@ -40,6 +40,7 @@ class Inputs:
         preprocessing: `Preprocessing` of the network. The training images may be larger than its
             size: crops are cut out of them.
         notes: tuple of str, lines on how a folder was read.
+        files_sha256: str, a digest of the paths and sizes of photos; "" for a dataset by name.
     """
 
     train: tuple[np.ndarray | Photos, np.ndarray]
@@ -47,6 +48,7 @@ class Inputs:
     classes: int
     preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
+    files_sha256: str = ""
 
 
 def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inputs:
@@ -116,16 +118,13 @@ def check_inputs(recipe: Recipe, data_dir=None, made_up=False):
 def fingerprint(inputs: Inputs, *models) -> dict:
     """What shows that a resumed run has the same images and starting weights, for data.json.
 
-    Of images in memory the pixels count; of `Photos`, which are not all read, the files' paths and
-    sizes.
+    Photos, which are not all read, are told by their paths and sizes. Those that are in memory are
+    also told by their pixels, as earlier versions did.
     """
     digest = hashlib.sha256()
-    for part in (*inputs.train, *inputs.test):
-        if isinstance(part, Photos):
-            for mark in part.source.marks():
-                digest.update(mark)
-        else:
-            digest.update(np.ascontiguousarray(part).data)
+    in_memory = not any(isinstance(part, Photos) for part in (*inputs.train, *inputs.test))
+    for part in (*inputs.train, *inputs.test) if in_memory else ():
+        digest.update(np.ascontiguousarray(part).data)
     weights = hashlib.sha256()
     for model in models:
         for variable in model.weights:
@@ -133,7 +132,8 @@ def fingerprint(inputs: Inputs, *models) -> dict:
     return {
         "train_images": len(inputs.train[0]),
         "held_out_images": len(inputs.test[0]),
-        "images_sha256": digest.hexdigest(),
+        **({"images_sha256": digest.hexdigest()} if in_memory else {}),
+        **({"files_sha256": inputs.files_sha256} if inputs.files_sha256 else {}),
         "starting_weights_sha256": weights.hexdigest() if models else "",
     }
 
@@ -190,12 +190,18 @@ def _photo_inputs(recipe, own, train, test):
             f"The photos of {recipe.data.dataset} do not fit into half of the memory: they are "
             "read from disk in every epoch"
         )
+    files, labels = hashlib.sha256(), [np.asarray(part.labels, "int32") for part in (train, test)]
+    for photos, classes in zip((images, held_out), labels, strict=True):
+        for mark in photos.source.marks():
+            files.update(mark)
+        files.update(classes.data)
     return Inputs(
-        (_read(images, fits and not resized, recipe, notes), np.asarray(train.labels, "int32")),
-        (_read(held_out, fits, recipe, notes), np.asarray(test.labels, "int32")),
+        (_read(images, fits and not resized, recipe, notes), labels[0]),
+        (_read(held_out, fits, recipe, notes), labels[1]),
         len(train.class_names),
         preprocessing,
         tuple(notes),
+        files.hexdigest(),
     )
 
 
@@ -204,12 +210,12 @@ def _read(photos, into_memory, recipe, notes):
     if into_memory:
         return photos.in_memory()
     check = recipe.data.check
-    if len(photos) < CHECKED if check is None else check:
+    if check == "all" or (check == "auto" and len(photos) < CHECKED):
         photos.check()
     else:
         notes.append(
             f"The {len(photos):,} photos of {photos.source.root} are not checked: one that cannot "
-            "be read will end the run, which --resume continues; --data.check reads them all before"
+            "be read will end the run, which --resume continues; --data.check all reads them before"
         )
     return photos
 

@@ -62,10 +62,8 @@ def run(
     recipe = smoke(recipe) if made_up else recipe
     own_place = run_dir is None
     run_dir = Path(run_dir or default_directory(recipe))
-    if (
-        not made_up and not (run_dir / "summary.json").exists()
-    ):  # the images of a finished run may be gone
-        check_inputs(recipe, data_dir)
+    if not (run_dir / "summary.json").exists():  # the images of a finished run may be gone
+        check_inputs(recipe, data_dir, made_up)
     placement = Placement.of(recipe, hosts)
     if made_up and own_place and not resume:
         placement.on_chief(clear_smoke, run_dir)

@@ -8,9 +8,10 @@ from pathlib import Path
 import keras
 
 from keras_wrn.data.photos import Photos
-from keras_wrn.errors import DataError, KerasWrnError, RunError
+from keras_wrn.errors import DataError, RunError
 from keras_wrn.files import write_json
 from keras_wrn.models.layers import BatchNormalization
+from keras_wrn.models.stages import copied
 from keras_wrn.optim.muon import Muon
 from keras_wrn.optim.schedules import scaled_schedule
 from keras_wrn.optim.sgd import SGD
@@ -36,6 +37,9 @@ from keras_wrn.training.network import final_model, load_teacher, start_model, t
 from keras_wrn.training.outcome import export_artifacts, summarize
 from keras_wrn.training.placement import Placement
 from keras_wrn.training.workers import averaged_steps, build_metrics, on_workers
+
+# TensorFlow's classes of errors of an input that cannot be read.
+UNREADABLE = "InvalidArgumentError", "NotFoundError", "UnknownError", "DataLossError"
 
 
 class Trainer:
@@ -135,8 +139,12 @@ class Trainer:
         final = final_model(recipe, self.student, preprocessing)
         renewed = 0
         if recipe.optimizer.average:
-            batches = recipe_batches(recipe, self.data, preprocessing.size)
-            renewed = renew_statistics(final, batches, recipe.epochs)
+            _, batches = self.phases[-1]
+            model = final
+            if batches.size[0] != preprocessing.size:
+                model = copied(final, batches.size[0])
+            renewed = renew_statistics(model, batches, recipe.epochs)
+            final.set_weights(model.get_weights())
         final.save(run_dir / "model.keras")
         preprocessing.save(run_dir)
         summary = summarize(self, final, renewed)
@@ -163,7 +171,10 @@ class Trainer:
         models = (model for model in (self.start, self.teacher) if model is not None)
         self.given = fingerprint(self.data, *models)
         placement.check_same("recipe", recipe.to_json())
-        placement.check_same("images and starting weights", json.dumps(self.given))
+        same = dict(self.given)
+        if self.data.files_sha256:  # a process with less memory has no pixels to compare
+            same.pop("images_sha256", None)
+        placement.check_same("images and starting weights", json.dumps(same))
         placement.on_chief(check_unchanged, self.run_dir, self.given)
 
     def _build(self):
@@ -240,7 +251,8 @@ class Trainer:
             callback.set_model(self.model)
             callbacks.callbacks.append(callback)
         if self.extras and not done:
-            end_epoch(self.model, self.test, callbacks, first - 1)
+            with self._damage_explained(batches):
+                end_epoch(self.model, self.test, callbacks, first - 1)
         else:
             scope = placement.scope() if on_workers(placement) else contextlib.nullcontext()
             with scope, self._damage_explained(batches):
@@ -262,7 +274,12 @@ class Trainer:
         try:
             yield
         except Exception as error:
-            if isinstance(error, KerasWrnError) or keras.backend.backend() != "tensorflow":
+            # TensorFlow's classes of errors in the input; others are not worth reading photos for.
+            if type(error).__name__ not in (
+                "InvalidArgumentError",
+                "NotFoundError",
+                "UnknownError",
+            ):
                 raise
             photos = [x for x in (batches.images, self.data.test[0]) if isinstance(x, Photos)]
             problem = next((x.failed for x in photos if x.failed), None)

@@ -10,7 +10,7 @@ from keras_wrn.catalog import building, load_model, weights_info
 from keras_wrn.data import DATASETS, Preprocessing, default_preprocessing, load_arrays
 from keras_wrn.data.datasets import check_dataset
 from keras_wrn.data.folder import read_folder
-from keras_wrn.data.photo_sets import photo_set, photo_splits
+from keras_wrn.data.photo_sets import own_part, photo_set
 from keras_wrn.export import export_serving, export_version
 from keras_wrn.export.bundle import SAVED_MODEL, check_writable
 from keras_wrn.export.formats import FORMATS, PRECISIONS
@@ -181,9 +181,7 @@ def _calibration_images(model, data, data_dir, preprocessing):
 
     if check_dataset(name):
         train = (
-            photo_splits(name, validation, data_dir=data_dir)[0]
-            if own
-            else photo_set(name, "train", data_dir)
+            own_part(recipe.data, "train", data_dir) if own else photo_set(name, "train", data_dir)
         )
         return read_folder(train.take(chosen(len(train))), preprocessing)[0]
     images, _ = load_arrays(name, "train", data_dir=data_dir, extra=False, validation=validation)

@@ -7,9 +7,11 @@ from collections import Counter
 from typing import Any
 
 from keras_wrn.data.arrays import load_arrays
-from keras_wrn.data.datasets import dataset_info
+from keras_wrn.data.datasets import check_dataset, dataset_info
 from keras_wrn.data.folder import find_images, left_out_text
+from keras_wrn.data.imagenet import readable_names
 from keras_wrn.data.labels import labels_of_folders
+from keras_wrn.data.photo_sets import photo_set
 from keras_wrn.errors import DataError
 from keras_wrn.files import printable
 
@@ -34,6 +36,18 @@ class Image:
 
 def images_of(data, count, data_dir):
     """The first test images of a dataset."""
+    if check_dataset(data):
+        part = photo_set(data, "test", data_dir)
+        names = readable_names(part.class_names)
+        return [
+            Image(
+                bytes(part.source.read(i)),
+                part.source.name(i),
+                part.labels[i],
+                names[part.labels[i]],
+            )
+            for i in range(min(count, len(part)))
+        ]
     arrays, labels = load_arrays(data, "test", data_dir=data_dir)
     names = dataset_info(data).class_names
     return [

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from keras_wrn.data.datasets import check_dataset
-from keras_wrn.data.photo_sets import photo_splits
+from keras_wrn.data.photo_sets import own_part
 from keras_wrn.runs.files import read_recipe
 
 
@@ -31,7 +31,7 @@ def own_data(model, data_dir=None):
     name = dataset_of(model)
     if not check_dataset(name):
         return name
-    return photo_splits(name, recipe_of(model).data.validation, data_dir=data_dir)[1]
+    return own_part(recipe_of(model).data, "test", data_dir)
 
 
 def name_of(model):

@@ -75,6 +75,14 @@ def test_a_coco_list_has_the_order_of_its_ids(folder, tmp_path):
     assert found.files == tuple(tmp_path / os.path.relpath(x, tmp_path) for x in folder.files)
 
 
+def test_labels_in_two_unicode_forms_are_one_class(folder, tmp_path):
+    files = [f"train/cat/{i:02}.jpg" for i in range(4)]
+    labels = ["caf\u00e9", "cafe\u0301", "z", "z"]
+    rows = [f"{file},{label}" for file, label in zip(files, labels, strict=True)]
+    found = read_list(write_csv(folder, tmp_path / "all.csv", rows))
+    assert found.class_names == ("caf\u00e9", "z") and found.labels == (0, 0, 1, 1)
+
+
 def test_two_lists_in_a_folder_have_one_order_of_classes(folder, tmp_path):
     write_csv(folder, tmp_path / "train.csv")
     (tmp_path / "train").rename(tmp_path / "files")
@@ -93,7 +101,7 @@ def test_two_lists_in_a_folder_have_one_order_of_classes(folder, tmp_path):
     [
         (["a.jpg,cat", "train/cat/00.jpg,dog"], "path,label", r"not there: 1 \(a\.jpg\)"),
         (["train/cat/00.jpg,cat"], "path,label", "at least 2 classes .* Received: cat"),
-        (["train/cat/00.jpg,cat", "train/cat/00.jpg,dog"], "path,label",
+        (["train/cat/00.jpg,cat", "./train/cat/00.jpg,dog"], "path,label",
          r"each image once in .*Received twice: 1 \(train/cat/00\.jpg\)"),
         (["train/cat/00.jpg,cat", "train/cat/01.jpg,"], "path,label", "label in line 3 of"),
         (["train/cat/00.jpg,cat"], "file,class", "columns path and label .*Received: file, class"),
@@ -114,13 +122,22 @@ def changed(content, change):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda x: x.pop("images"), "Expected lists called images, categories, annotations"),
+        (lambda x: x.pop("images"), "Expected a list called images"),
+        (lambda x: x["images"][1].update(id=10), "images of .* a number of its own .*: 10, twice"),
+        (lambda x: x["categories"][1].update(id=7), "categories of .* a number of its own .*: 7"),
+        (lambda x: x["categories"][1].update(id="a"), "categories of .* a number of its own .*'a'"),
+        (lambda x: x["categories"][1].update(name="cat"), "different names .*Received twice: cat"),
+        (
+            lambda x: x["images"].append([]),
+            r"Expected id and file_name in each of the images .* \[\]",
+        ),
+        (lambda x: x["images"][0].update(file_name="./train/cat/01.jpg"), "twice: 1 .train/cat/01"),
         (lambda x: x["annotations"].pop(), r"one annotation for each image .*: 1 \(train/dog/05"),
         (lambda x: x["annotations"].append(x["annotations"][0]), "one annotation for each image"),
         (lambda x: x["annotations"][0].update(category_id=9), "the category 9, which is not there"),
         (lambda x: x["annotations"][0].update(image_id=9), "the image 9, which is not there"),
         (lambda x: x["categories"].append({"id": 1, "name": "owl"}), "none of owl"),
-        (lambda x: x["categories"][0].pop("name"), "no field 'name'"),
+        (lambda x: x["categories"][0].pop("name"), "id and name in each of the categories"),
     ],
 )
 def test_bad_coco_lists_are_refused_by_name(folder, tmp_path, change, words):
@@ -140,13 +157,21 @@ def test_what_is_no_list_is_refused(tmp_path):
         read_list(tmp_path / "absent.csv")
 
 
-def test_links_that_lead_nowhere_or_back_are_left_out(folder, tmp_path):
-    (tmp_path / "train" / "cat" / "loop").symlink_to(tmp_path / "train")
-    (tmp_path / "train" / "cat" / "self.jpg").symlink_to(tmp_path / "train" / "cat" / "self.jpg")
-    assert scan_folder(tmp_path / "train") == folder
-    (tmp_path / "train" / "owl").symlink_to(tmp_path / "train" / "owl")
+def test_links_that_lead_nowhere_or_back_are_named(folder, tmp_path):
+    root = tmp_path / "train"
+    (root / "cat" / "loop").symlink_to(root)  # a folder in a class is not entered by a link
+    (root / ".cache").symlink_to(tmp_path / "absent")
+    assert scan_folder(root) == folder
+    (root / "cat" / "self.jpg").symlink_to(root / "cat" / "self.jpg")
+    found = scan_folder(root)
+    assert len(found) == len(folder) + 1
+    with pytest.raises(DataError, match=r"cat/self\.jpg cannot be read: Too many levels"):
+        list(found.source.marks())
+    with pytest.raises(DataError, match=r"1 image of .*cat/self\.jpg cannot be read"):
+        found.photos(PREPROCESSING).check()
+    (root / "owl").symlink_to(root / "owl")
     with pytest.raises(DataError, match="train/owl is a link that leads nowhere, or back"):
-        scan_folder(tmp_path / "train")
+        scan_folder(root)
 
 
 @pytest.fixture(scope="module", params=["tfrecord", "array_record"])

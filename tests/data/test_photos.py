@@ -1,5 +1,7 @@
 """Photos that stay on disk: the same batches as from memory and on every backend."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -228,6 +230,46 @@ def test_a_process_reads_the_photos_of_its_own_rows(folder, monkeypatch, mixing)
             for (x, _), (a, _) in zip(listed(batches.dataset(rows=rows)), everything, strict=True):
                 assert 255 * np.abs(x[rows] - a[rows]).max() < 1.001
                 assert mixing or not x[2:4].any()
+
+
+def test_a_batch_may_be_all_padding_for_a_process(folder):
+    photos, labels = folder.photos(PREPROCESSING), np.array(folder.labels)
+    assert photos[[]].shape == (0, 32, 32, 3)
+    batches = EvalBatches(
+        Photos(Files(folder.files[:9], folder.path), PREPROCESSING), labels[:9], 2, batch_size=8,
+        preprocessing=PREPROCESSING, replicas=4, rows=lambda size: slice(size // 2, size),
+    )  # fmt: skip
+    x, _, weights = batches[1]
+    assert not weights.any() and x.shape == (4, 32, 32, 3)
+
+
+def test_a_file_whose_name_is_not_text_is_read(tmp_path):
+    root = make_folder(tmp_path, count=3) / "train"
+    name = os.fsdecode(b"caf\xe9.jpg")
+    (root / "cat" / "00.jpg").rename(root / "cat" / name)
+    found = scan_folder(root)
+    photos = found.photos(PREPROCESSING)
+    assert any(b"caf\xe9.jpg" in mark for mark in photos.source.marks())
+    if keras.backend.backend() == "tensorflow":
+        assert len(listed(make(found).dataset())) == 1
+    (root / "cat" / name).write_bytes(b"")
+    with pytest.raises(DataError, match=r"caf\\xe9\.jpg"):
+        photos.check()
+
+
+def test_a_photo_that_would_become_too_large_is_refused_everywhere(tmp_path):
+    root = make_folder(tmp_path, count=3) / "train"
+    write(picture(np.random.default_rng(0), 6000, 3), root / "cat" / "00.jpg")
+    found = scan_folder(root)
+    photos = found.photos(Preprocessing(256))
+    for read in (photos.check, photos.in_memory):
+        with pytest.raises(DataError, match=r"cat/00\.jpg.*at most 67,108,864 pixels"):
+            read()
+    if keras.backend.backend() == "tensorflow":
+        batches = make(found, Augmentation(crop_padding=0), images=photos)
+        with pytest.raises(Exception, match=r"67,108,864"):
+            listed(batches.dataset())
+    assert make(found).arrays()[0][0].shape == (5, 32, 32, 3)  # a crop of it is no trouble
 
 
 def test_what_cannot_be_read_is_named(tmp_path):

@@ -52,7 +52,7 @@ if "TEACHER" in os.environ:
 if "PHOTOS" in os.environ:
     data = DataConfig(
         os.environ["PHOTOS"], image_size=32, random_resized_crop=True, color_jitter=0.4,
-        mixup=0.2, cutmix=1.0, check=False,
+        mixup=0.2, cutmix=1.0, check="none",
     )
     recipe = dataclasses.replace(TINY, data=data, epochs=1)
     from keras_wrn.data.photos import Photos

@@ -1,6 +1,7 @@
 """Runs on photos that stay on disk."""
 
 import dataclasses
+import json
 import signal
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from keras_wrn.recipe import DataConfig, ModelConfig, Recipe
 from keras_wrn.scripts import load_recipe
 from keras_wrn.training import callbacks as run_callbacks
 from keras_wrn.training import inputs as run_inputs
+from keras_wrn.training import trainer
 from keras_wrn.training.run import run
 
 on_tensorflow = pytest.mark.skipif(
@@ -121,17 +123,49 @@ def test_a_damaged_photo_that_training_meets_is_named(tmp_path, capsys, kind):
     data = (tmp_path / "alpha.png" if kind == "png" else file).read_bytes()
     file.write_bytes(b"" if kind == "empty" else data[: len(data) // 2])
     with pytest.raises(DataError, match=r"dog/03\.jpg; it cannot be decoded.*--resume"):
-        run(recipe_for(root, check=False), run_dir=tmp_path / "run")
+        run(recipe_for(root, check="none"), run_dir=tmp_path / "run")
     assert "are not checked" in capsys.readouterr().out
 
 
 def test_held_out_photos_that_cannot_be_read_are_named_too(tmp_path, monkeypatch):
     root = make_folder(tmp_path / "photos", count=8, splits=("train", "val"))
-    recipe = recipe_for(root, check=False)
+    recipe = recipe_for(root, check="none")
     (root / "val" / "cat" / "02.jpg").write_bytes(b"no image")
     monkeypatch.setattr(folders.os, "sysconf", lambda name: 100)
     with pytest.raises(DataError, match=r"val/cat/02\.jpg"):
         run(recipe, run_dir=tmp_path / "run")
+
+
+def test_more_or_less_memory_is_no_other_folder(photos, tmp_path, monkeypatch):
+    recipe = recipe_for(photos, random_resized_crop=False, crop_padding=2)
+    run(recipe, run_dir=tmp_path / "run")
+    (tmp_path / "run" / "summary.json").unlink()
+    monkeypatch.setattr(folders.os, "sysconf", lambda name: 100)
+    run(recipe, run_dir=tmp_path / "run", resume=True)
+    given = json.loads((tmp_path / "run" / "data.json").read_text())
+    assert {"images_sha256", "files_sha256"} <= given.keys()
+
+
+@on_tensorflow
+def test_an_average_has_the_statistics_of_the_crops_it_trained_on(photos, tmp_path, monkeypatch):
+    seen = []
+    original = trainer.renew_statistics
+
+    def renewed(model, batches, epochs):
+        seen.append((model.input_shape[1], batches.size))
+        return original(model, batches, epochs)
+
+    monkeypatch.setattr(trainer, "renew_statistics", renewed)
+    recipe = recipe_for(photos, rand_augment=0.5)
+    recipe = dataclasses.replace(
+        recipe, optimizer=dataclasses.replace(recipe.optimizer, average=0.5)
+    )
+    summary = run(recipe, run_dir=tmp_path / "run")
+    assert seen == [(24, (24, 24))] and summary["test_error"] <= 100
+    before = keras.models.load_model(tmp_path / "run" / "model.keras")
+    assert before.input_shape == (None, 32, 32, 3)
+    norms = [x for x in before.layers if isinstance(x, keras.layers.BatchNormalization)]
+    assert all(np.abs(np.asarray(norm.moving_mean)).max() > 0 for norm in norms)
 
 
 def test_a_changed_folder_is_not_the_run_s(finished, photos, tmp_path):
@@ -194,7 +228,7 @@ sys.path.append(sys.argv[3])
 from test_photo_runs import recipe_for
 import dataclasses
 from keras_wrn.training.run import run
-recipe = recipe_for(sys.argv[1], check=False, train_size=16)
+recipe = recipe_for(sys.argv[1], check="none", train_size=16)
 recipe = dataclasses.replace(recipe, epochs=1, batch_size=250)
 run(recipe, run_dir=Path(sys.argv[2]))
 print("found", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
