@@ -24,7 +24,7 @@ from keras_wrn.recipe import DataConfig, ModelConfig, OptimizerConfig, Recipe, S
 recipe = Recipe(
     name="finetune_folder",
     model=ModelConfig(name="wide_resnet50_2.tv2_in1k"),
-    data=DataConfig(dataset="./photos", random_resized_crop=True, crop_scale=(0.35, 1.0)),
+    data=DataConfig(dataset="./photos", random_resized_crop=True),
     optimizer=OptimizerConfig(learning_rate=0.01, weight_decay=1e-4),
     schedule=ScheduleConfig(kind="one_cycle", warmup=0.1),
     label_smoothing=0.1,
