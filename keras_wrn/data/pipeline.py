@@ -250,7 +250,12 @@ class Batches:
         parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
         if self.streamed:
             read = self._reader()
-            dataset = dataset.unbatch().map(lambda row: {**row, "photos": read(row)}, **parallel)
+
+            @tf.autograph.experimental.do_not_convert
+            def with_photo(row):
+                return {**row, "photos": read(row)}
+
+            dataset = dataset.unbatch().map(with_photo, **parallel)
             dataset = dataset.batch(self.batch_size, drop_remainder=True)
         dataset = dataset.map(batch_of, **parallel)
         # An unknown cardinality would make Keras count one step too many at each epoch's end.
@@ -265,11 +270,11 @@ class Batches:
         return plan
 
     def _reader(self):
-        from keras_wrn.data.tf_photos import photo_reader
+        from keras_wrn.data.tf_photos import PhotoReader
 
         flips = self.augmentation.horizontal_flip and self.augmentation.random_resized_crop
         scale, ratio = self._ranges()
-        return photo_reader(self.images, self.size, scale, ratio, FLIP if flips else None)
+        return PhotoReader(self.images, self.size, scale, ratio, FLIP if flips else None)
 
     def problem(self, start_step):
         """A sentence on the first photo from a step on that TensorFlow cannot read, or None.

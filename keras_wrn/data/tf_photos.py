@@ -5,6 +5,8 @@ grey level of Pillow (`bilinear`; three for `bicubic`) where the same part is re
 image is Pillow's, one at a time. Measured ways and costs are in benchmarks/NOTES.md.
 """
 
+import functools
+
 import numpy as np
 
 from keras_wrn.data.preprocess import MAX_PIXELS
@@ -12,9 +14,10 @@ from keras_wrn.data.resized_crop import resized_box
 from keras_wrn.errors import DataError
 
 MARGIN = 2  # pixels
+DECODING = {"channels": 3, "dct_method": "INTEGER_ACCURATE"}  # the other is a grey level off
 
 
-def photo_reader(photos, size, scale, ratio, flip=None):
+class PhotoReader:
     """A function from one image's row of a plan to its pixels, to be mapped over a dataset.
 
     Args:
@@ -25,81 +28,91 @@ def photo_reader(photos, size, scale, ratio, flip=None):
         flip: int, the column of `draws` that mirrors an image if it is a half or more; None for no
             mirror images.
 
-    Returns:
-        A function from a dict with `order`, the image's index, `draws`, with random-resized crops
-        `crop`, their draws, and maybe `needed`, False for a black image, to a uint8 tensor
-        (height, width, channels).
+    Call arguments:
+        row: dict of tensors with `order`, the image's index; `draws`; with random-resized crops
+            `crop`, their draws; and maybe `needed`, False for a black image.
+
+    It returns a uint8 tensor (height, width, channels).
     """
-    import tensorflow as tf
 
-    channels, preprocessing = photos.shape[3], photos.preprocessing
-    shape = (*(size if scale else photos.shape[1:3]), channels)
-    contents_of = photos.source.graph_reader()
+    def __init__(self, photos, size, scale, ratio, flip=None):
+        self.photos, self.size, self.scale, self.ratio = photos, size, scale, ratio
+        self.flip = flip
+        self.shape = (*(size if scale else photos.shape[1:3]), photos.shape[3])
+        self.contents = photos.source.graph_reader()
 
-    def with_pillow(index, draws, mirrored):
-        if scale is None:
-            image = photos[int(index)]
+    def __call__(self, row):
+        import tensorflow as tf
+
+        if "needed" not in row:
+            return self._read(tf, row)
+        black = functools.partial(tf.zeros, self.shape, "uint8")
+        return tf.cond(row["needed"], lambda: self._read(tf, row), black)
+
+    def _read(self, tf, row):
+        index, draws = row["order"], row.get("crop", tf.zeros(()))
+        mirrored = False if self.flip is None else row["draws"][self.flip] >= 0.5
+        contents = self.contents(index)
+
+        def any_kind():
+            image = tf.numpy_function(self._with_pillow, [index, draws, mirrored], "uint8")
+            return tf.ensure_shape(image, self.shape)
+
+        def jpeg():
+            height, width, components = tf.unstack(tf.io.extract_jpeg_shape(contents))
+            usual = tf.logical_and(components != 4, self._pixels(tf, height, width) <= MAX_PIXELS)
+            cut = self._whole if self.scale is None else self._cropped
+            given = tf, contents, height, width, draws, mirrored
+            return tf.cond(usual, lambda: cut(*given), any_kind)
+
+        if self.shape[2] == 3 and self.photos.preprocessing.interpolation != "nearest":
+            image = tf.cond(tf.io.is_jpeg(contents), jpeg, any_kind)
         else:
-            image = photos.crop(int(index), draws, size, scale, ratio)
+            image = any_kind()
+        return tf.ensure_shape(image, self.shape)
+
+    def _with_pillow(self, index, draws, mirrored):
+        if self.scale is None:
+            image = self.photos[int(index)]
+        else:
+            image = self.photos.crop(int(index), draws, self.size, self.scale, self.ratio)
         return np.ascontiguousarray(image[:, ::-1]) if mirrored else image
 
-    def with_tensorflow(contents, height, width, draws, mirrored):
-        settings = {"channels": 3, "dct_method": "INTEGER_ACCURATE"}
-        if scale is None:
-            image = tf.io.decode_jpeg(contents, **settings)
-            short = tf.minimum(height, width)
-            height, width = (preprocessing.short_side * side // short for side in (height, width))
-            image = _resized(tf, image, (height, width), preprocessing.interpolation, mirrored)
-            # Half pixels are rounded to even, as in `Preprocessing.prepare`.
-            top, left = (
-                tf.cast(tf.round((side - preprocessing.size) / 2), "int32")
-                for side in (height, width)
-            )
-            return image[top : top + shape[0], left : left + shape[1]]
+    def _pixels(self, tf, height, width):
+        """The pixels of an image, or of the resized one if that is larger."""
+        sides = tf.cast(tf.stack([height, width]), "int64")
+        pixels = tf.reduce_prod(sides)
+        if self.scale is not None:
+            return pixels
+        resized = self.photos.preprocessing.short_side * sides // tf.reduce_min(sides)
+        return tf.maximum(pixels, tf.reduce_prod(resized))
+
+    def _whole(self, tf, contents, height, width, draws, mirrored):
+        """The image resized and cropped as `Preprocessing.prepare` does it."""
+        preprocessing = self.photos.preprocessing
+        image = tf.io.decode_jpeg(contents, **DECODING)
+        short = tf.minimum(height, width)
+        height, width = (preprocessing.short_side * side // short for side in (height, width))
+        image = _resized(tf, image, (height, width), preprocessing.interpolation, mirrored)
+        # Half pixels are rounded to even, as there.
+        top, left = (
+            tf.cast(tf.round((side - preprocessing.size) / 2), "int32") for side in (height, width)
+        )
+        return image[top : top + self.shape[0], left : left + self.shape[1]]
+
+    def _cropped(self, tf, contents, height, width, draws, mirrored):
+        """A random-resized crop, of which the crop alone is decoded."""
         sides = tf.cast(height, "float64"), tf.cast(width, "float64")
-        box = resized_box(draws, *sides, scale, ratio, tf.experimental.numpy)
+        box = resized_box(draws, *sides, self.scale, self.ratio, tf.experimental.numpy)
         top, left, box_height, box_width = (tf.cast(side, "int32") for side in box)
         # A little more to both sides: at the edge of what is decoded, colours are upsampled without
         # their neighbours.
         before = tf.minimum(left, MARGIN)
         wider = tf.minimum(before + box_width + MARGIN, width - left + before)
         window = tf.stack([top, left - before, box_height, wider])
-        image = tf.io.decode_and_crop_jpeg(contents, window, **settings)
+        image = tf.io.decode_and_crop_jpeg(contents, window, **DECODING)
         image = image[:, before : before + box_width]
-        return _resized(tf, image, size, preprocessing.interpolation, mirrored)
-
-    @tf.autograph.experimental.do_not_convert
-    def read(row):
-        index, draws = row["order"], row.get("crop", tf.zeros(()))
-        mirrored = False if flip is None else row["draws"][flip] >= 0.5
-        contents = contents_of(index)
-
-        def jpeg():
-            height, width, components = tf.unstack(tf.io.extract_jpeg_shape(contents))
-            sides = tf.cast(tf.stack([height, width]), "int64")
-            pixels = tf.reduce_prod(sides)
-            if scale is None:  # once resized
-                resized = preprocessing.short_side * sides // tf.reduce_min(sides)
-                pixels = tf.maximum(pixels, tf.reduce_prod(resized))
-            usual = tf.logical_and(components != 4, pixels <= MAX_PIXELS)
-            given = contents, height, width, draws, mirrored
-            return tf.cond(usual, lambda: with_tensorflow(*given), anything)
-
-        def anything():
-            image = tf.numpy_function(with_pillow, [index, draws, mirrored], "uint8")
-            return tf.ensure_shape(image, shape)
-
-        known = channels == 3 and preprocessing.interpolation != "nearest"
-        image = tf.cond(tf.io.is_jpeg(contents), jpeg, anything) if known else anything()
-        return tf.ensure_shape(image, shape)
-
-    @tf.autograph.experimental.do_not_convert
-    def read_needed(row):
-        if "needed" not in row:
-            return read(row)
-        return tf.cond(row["needed"], lambda: read(row), lambda: tf.zeros(shape, "uint8"))
-
-    return read_needed
+        return _resized(tf, image, self.size, self.photos.preprocessing.interpolation, mirrored)
 
 
 def _resized(tf, image, size, interpolation, mirrored):
@@ -130,7 +143,7 @@ def damaged_photo(photos, read, rows):
 
     Args:
         photos: `Photos`.
-        read: what `photo_reader` returned.
+        read: `PhotoReader`.
         rows: iterable of the photos' rows of a plan.
     """
     import tensorflow as tf
