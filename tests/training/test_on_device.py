@@ -83,20 +83,23 @@ def test_batches_made_on_the_device_are_those_of_the_host(run_python):
 
 DECIDE = """
 import numpy as np
+import types
 from keras_wrn.training.placement import Placement
 from keras_wrn.training import on_device
 images = np.zeros((4, 8, 8, 3), "uint8")
-print(on_device.fits_device(Placement(), images), on_device.fits_device(Placement(count=2), images))
+batches, photos = (types.SimpleNamespace(images=images, host_only=x) for x in (False, True))
+print(*(on_device.fits_device(Placement(count=n), batches) for n in (1, 2)))
+print(on_device.fits_device(Placement(), photos))
 on_device.LIMIT = 700
-print(on_device.fits_device(Placement(), images))
+print(on_device.fits_device(Placement(), batches))
 """
 
 
 @pytest.mark.parametrize(
     ("backend", "answers"),
     [
-        pytest.param("jax", "True False False", marks=pytest.mark.extra("jax")),
-        ("tensorflow", "False False False"),
+        pytest.param("jax", "True False False False", marks=pytest.mark.extra("jax")),
+        ("tensorflow", "False False False False"),
     ],
 )
 def test_images_go_onto_the_device_on_jax_alone_and_where_they_fit(run_python, backend, answers):
