@@ -1,8 +1,8 @@
 """Photos inside tf.data: the crop alone is decoded, in TensorFlow's own threads.
 
-A JPEG in grey or RGB, which nearly every photo is, is decoded and resized by TensorFlow: within one
-grey level of Pillow (`bilinear`; three for `bicubic`) where the same part is resized. Every other
-image is Pillow's, one at a time. Measured ways and costs are in benchmarks/NOTES.md.
+A JPEG in grey or RGB, which nearly every photo is, is decoded and resized by TensorFlow. Its pixels
+are Pillow's but for 2 in 100, which differ by a grey level, and a few in a million, by two. Every
+other image is Pillow's, one at a time. Measured ways and costs are in benchmarks/NOTES.md.
 """
 
 import functools
@@ -14,6 +14,9 @@ from keras_wrn.data.resized_crop import resized_box
 from keras_wrn.errors import DataError
 
 MARGIN = 2  # pixels
+HALF = (
+    0.5001  # what lies half-way is rounded up, as by Pillow, in spite of the last bits of float32
+)
 DECODING = {"channels": 3, "dct_method": "INTEGER_ACCURATE"}  # the other is a grey level off
 
 
@@ -117,25 +120,24 @@ class PhotoReader:
 
 def _resized(tf, image, size, interpolation, mirrored):
     """An image (height, width, 3) in another size, as uint8."""
-    width = tf.shape(image)[1]
+    height = tf.shape(image)[0]
 
     def lower(image, columns, rows):
         """With so many rows. The columns are taken for channels, which takes half of the time."""
         image = tf.image.resize(
             tf.reshape(image, (1, -1, 1, columns * 3)), (rows, 1), interpolation, antialias=True
         )
-        return tf.reshape(image, (rows, columns, 3))
+        if interpolation == "bicubic":  # which goes beyond what it is made of
+            image = tf.clip_by_value(image, 0, 255)
+        return tf.cast(tf.reshape(image, (rows, columns, 3)) + HALF, "uint8")
 
-    image = tf.transpose(lower(image, width, size[0]), (1, 0, 2))
-    image = lower(image, size[0], size[1])
+    # As in Pillow the width comes first, and whole numbers are between.
+    image = lower(tf.transpose(image, (1, 0, 2)), height, size[1])
     if mirrored is not False:
         # Its columns are in rows here. A slice with a negative step would take ten times as long.
         columns = tf.range(size[1])
         image = tf.gather(image, tf.where(mirrored, columns[::-1], columns))
-    image = tf.transpose(image, (1, 0, 2))
-    if interpolation == "bicubic":  # which goes beyond what it is made of
-        image = tf.clip_by_value(image, 0, 255)
-    return tf.cast(image + 0.5, "uint8")
+    return lower(tf.transpose(image, (1, 0, 2)), size[1], size[0])
 
 
 def damaged_photo(photos, read, rows):

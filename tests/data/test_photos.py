@@ -51,17 +51,20 @@ def listed(dataset):
 
 
 @on_tensorflow
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize(
-    ("augmentation", "most"),
+    "augmentation",
     [
-        (RESIZED, 1),
-        (Augmentation(random_resized_crop=True, crop_padding=0, crop_scale=(0.5, 0.7)), 1),
-        (Augmentation(crop_padding=0), 1),
-        (Augmentation(crop_padding=4, cutout=8, cutmix=1.0), 1),
+        RESIZED,
+        Augmentation(random_resized_crop=True, crop_padding=0, crop_scale=(0.5, 0.7)),
+        Augmentation(crop_padding=0),
+        Augmentation(crop_padding=4, cutout=8, cutmix=1.0),
     ],
 )
-def test_every_backend_has_the_same_batches(folder, augmentation, most):
-    batches = make(folder, augmentation)
+def test_every_backend_has_the_same_batches(folder, augmentation, interpolation):
+    size, crop = (32, 0.8) if augmentation.random_resized_crop else (40, 1.0)
+    photos = folder.photos(Preprocessing(size, crop=crop, interpolation=interpolation))
+    batches = make(folder, augmentation, images=photos)
     ours = batches.arrays(epochs=2)
     theirs = listed(batches.dataset(epochs=2))
     assert len(ours) == len(theirs) == 2 * (len(folder) // 5)
@@ -69,16 +72,8 @@ def test_every_backend_has_the_same_batches(folder, augmentation, most):
     for (_, labels), (_, expected) in pairs:
         np.testing.assert_allclose(labels, expected, atol=1e-6)
     distances = grey_levels((x, y) for (x, _), (y, _) in pairs)
-    assert distances.max() < most + 1e-3 and distances.mean() < 0.25
-
-
-@on_tensorflow
-def test_bicubic_is_pillows_to_three_grey_levels(folder):
-    photos = folder.photos(Preprocessing(32, crop=0.8, interpolation="bicubic"))
-    batches = make(folder, images=photos)
-    pairs = zip(batches.arrays(), listed(batches.dataset()), strict=False)
-    distances = grey_levels((x, y) for (x, _), (y, _) in pairs)
-    assert distances.max() < 3 + 1e-3 and distances.mean() < 0.25
+    assert distances.max() < 2.001 and distances.mean() < 0.1
+    assert (distances > 1.001).mean() < 1e-4
 
 
 def test_photos_on_disk_and_in_memory_make_the_same_batches(folder):
@@ -228,7 +223,7 @@ def test_a_process_reads_the_photos_of_its_own_rows(folder, monkeypatch, mixing)
         assert mixing or needed.sum() == 2 * len(everything)
         if keras.backend.backend() == "tensorflow":
             for (x, _), (a, _) in zip(listed(batches.dataset(rows=rows)), everything, strict=True):
-                assert 255 * np.abs(x[rows] - a[rows]).max() < 1.001
+                assert 255 * np.abs(x[rows] - a[rows]).max() < 2.001
                 assert mixing or not x[2:4].any()
 
 
