@@ -1,6 +1,7 @@
 """Recipes that train in seconds, and weights far from their initial values."""
 
 import dataclasses
+import signal
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from keras_wrn.training import (
     OptimizerConfig,
     Recipe,
     ScheduleConfig,
+    callbacks,
 )
 
 TINY = Recipe(
@@ -38,6 +40,20 @@ def calibration(count=64):
 def weights(run_dir):
     """The weights of a finished run."""
     return [np.asarray(w) for w in keras.models.load_model(run_dir / "model.keras").weights]
+
+
+def stop_at(monkeypatch, where, step):
+    """Have a run asked to stop, by SIGTERM, at the end of a batch of "train" or "test"."""
+    name = f"on_{where}_batch_end"
+    original = getattr(callbacks.RunCallback, name)
+    count = iter(range(1, 1000))
+
+    def stop_at_step(self, batch, logs=None):
+        if next(count) == step:
+            signal.raise_signal(signal.SIGTERM)
+        original(self, batch, logs)
+
+    monkeypatch.setattr(callbacks.RunCallback, name, stop_at_step)
 
 
 def variables_of(shapes):

@@ -112,9 +112,8 @@ class Photos:
     Example:
 
     ```python
-    folder = keras_wrn.data.scan_folder("photos/train")
-    files = keras_wrn.data.photos.Files(folder.files, folder.path)
-    photos = keras_wrn.data.photos.Photos(files, keras_wrn.Preprocessing(224, crop=0.875))
+    folder = keras_wrn.data.folder.scan_folder("photos/train")
+    photos = folder.photos(keras_wrn.Preprocessing(224, crop=0.875))
     photos.shape         # (1000, 224, 224, 3)
     photos[:8].shape     # (8, 224, 224, 3)
     ```

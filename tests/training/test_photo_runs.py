@@ -2,21 +2,19 @@
 
 import dataclasses
 import json
-import signal
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from photo_files import add_odd_files, make_folder
-from tiny import PLAIN, weights
+from tiny import PLAIN, stop_at, weights
 
 from keras_wrn.data import folder as folders
 from keras_wrn.data.photos import Photos
 from keras_wrn.errors import DataError, Stopped
 from keras_wrn.recipe import DataConfig, ModelConfig, Recipe
 from keras_wrn.scripts import load_recipe
-from keras_wrn.training import callbacks as run_callbacks
 from keras_wrn.training import inputs as run_inputs
 from keras_wrn.training import trainer
 from keras_wrn.training.run import run
@@ -65,16 +63,7 @@ def test_a_run_on_photos_says_what_it_did(finished, photos):
 def test_a_stopped_run_continues_as_if_never_stopped(
     finished, photos, tmp_path, monkeypatch, where, step
 ):
-    name = f"on_{where}_batch_end"
-    original = getattr(run_callbacks.RunCallback, name)
-    count = iter(range(1, 1000))
-
-    def stop_at_step(self, batch, logs=None):
-        if next(count) == step:
-            signal.raise_signal(signal.SIGTERM)
-        original(self, batch, logs)
-
-    monkeypatch.setattr(run_callbacks.RunCallback, name, stop_at_step)
+    stop_at(monkeypatch, where, step)
     with pytest.raises(Stopped):
         run(recipe_for(photos), run_dir=tmp_path / "run")
     monkeypatch.undo()

@@ -10,7 +10,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from tiny import PLAIN, TINY, weights
+from tiny import PLAIN, TINY, stop_at, weights
 
 from keras_wrn.errors import CheckpointError, Stopped
 from keras_wrn.runs import checkpoint
@@ -105,19 +105,10 @@ def test_a_stopped_run_continues_as_if_never_stopped(
             return made[-1]
 
         monkeypatch.setattr(devices, "make_strategy", make)
-    name = f"on_{where}_batch_end"
-    original = getattr(run_callbacks.RunCallback, name)
-    count = iter(range(1, 1000))
-
-    def stop_at_step(self, batch, logs=None):
-        if next(count) == step:
-            signal.raise_signal(signal.SIGTERM)
-        original(self, batch, logs)
-
     run_dir = tmp_path / "stopped"
     handler = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch, pytest.raises(Stopped) as stopped:
-        patch.setattr(run_callbacks.RunCallback, name, stop_at_step)
+        stop_at(patch, where, step)
         run(recipe, run_dir=run_dir, made_up=True)
     assert len(made) == (strategy == "mirrored")
     assert stopped.value.signum == signal.SIGTERM

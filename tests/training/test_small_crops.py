@@ -1,19 +1,17 @@
 """Runs that begin with small crops and alternating flips."""
 
 import dataclasses
-import signal
 
 import keras
 import numpy as np
 import pytest
-from tiny import PLAIN, weights
+from tiny import PLAIN, stop_at, weights
 
 import keras_wrn
 from keras_wrn.errors import Stopped
 from keras_wrn.models import count_macs
 from keras_wrn.optim.muon import Muon
 from keras_wrn.recipe import smoke
-from keras_wrn.training import callbacks as run_callbacks
 from keras_wrn.training import inputs as run_inputs
 from keras_wrn.training import trainer as run_module
 from keras_wrn.training.run import run
@@ -101,16 +99,7 @@ def test_several_views_are_evaluated_at_the_end(finished):
     ],
 )
 def test_a_stopped_run_goes_on_at_its_size(finished, tmp_path, monkeypatch, where, step):
-    name = f"on_{where}_batch_end"
-    original = getattr(run_callbacks.RunCallback, name)
-    count = iter(range(1, 1000))
-
-    def stop_at_step(self, batch, logs=None):
-        if next(count) == step:
-            signal.raise_signal(signal.SIGTERM)
-        original(self, batch, logs)
-
-    monkeypatch.setattr(run_callbacks.RunCallback, name, stop_at_step)
+    stop_at(monkeypatch, where, step)
     with pytest.raises(Stopped):
         run(RECIPE, run_dir=tmp_path / "run", made_up=True)
     monkeypatch.undo()
