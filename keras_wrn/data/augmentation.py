@@ -9,14 +9,14 @@ Pixels = Annotated[int, Range(0)]
 Alpha = Annotated[float, Range(0)]
 Part = Annotated[float, Range(0, 1, "(]")]
 Strength = Annotated[float, Range(0, 1, "[]")]
-PAINTED = "color_jitter", "trivial_augment"  # by Pillow, in memory
+PAINTED = "color_jitter", "rand_augment", "trivial_augment"  # by Pillow, in memory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """The augmentation of training images. Every field is keyword-only.
 
-    In this order: the crop of a photo; on pixels in 0..255 RandAugment, jitter, colour jitter,
+    In this order: the crop of a photo; on pixels in 0..255 jitter, colour jitter, RandAugment,
     TrivialAugment and lighting; crop and flip; normalisation; cutout and erasing; and last mixup
     and CutMix on images and labels. With both of these on, a coin flip picks one of them for each
     batch.
@@ -60,7 +60,8 @@ class Augmentation:
     erasing: Strength = 0.0
     """The share of the images that lose a rectangle of random area and shape."""
     rand_augment: Strength = 0.0
-    """Strength of RandAugment in [0, 1], two operations per image; 0 for none. TensorFlow only."""
+    """RandAugment: two of fourteen operations for each image, at this share of the largest amounts
+    (0.3 is the usual magnitude 9 of 30); 0 for none."""
 
 
 def conflicts(augmentation, whitened, prefix=""):
@@ -80,7 +81,7 @@ def conflicts(augmentation, whitened, prefix=""):
         )
     if augmentation.alternating_flip and not augmentation.horizontal_flip:
         yield f"`{prefix}alternating_flip` needs `{prefix}horizontal_flip`, received False"
-    for field in ("rand_augment", "jitter", *PAINTED, "lighting"):
+    for field in ("jitter", *PAINTED, "lighting"):
         if getattr(augmentation, field) and whitened:
             yield f"`{prefix}{field}` works on pixels, and does not go with ZCA whitening"
 
@@ -102,7 +103,7 @@ def check_augmentation(augmentation, size, whitened, channels):
             f"`cutout` should be at most the image size {size}. "
             f"Received: cutout={augmentation.cutout!r}"
         )
-    for field in ("rand_augment", *PAINTED, "lighting"):
+    for field in (*PAINTED, "lighting"):
         if getattr(augmentation, field) and channels != 3:
             raise ValueError(
                 f"`{field}` is for RGB images. "

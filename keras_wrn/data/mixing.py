@@ -23,7 +23,7 @@ So Keras' layers change the pixels, both kinds of box are drawn as in the papers
 pixel, clipped at the border), and the label comes from the area that is left. CutMix here draws a
 share and a box for each image, where the paper draws one for each batch.
 
-Brightness and contrast change the pixels first, after RandAugment alone, also with Keras' layers.
+Brightness and contrast change the pixels first, also with Keras' layers.
 
 Sources: DeVries & Taylor 2017 (cutout), Zhang et al. 2018 (mixup), Yun et al. 2019 (CutMix).
 """
@@ -33,10 +33,9 @@ import numpy as np
 from keras import ops
 
 from keras_wrn.data import erasing
-from keras_wrn.data.paint import jitter_draws, lighting, paint
-from keras_wrn.data.rand_augment import OPERATIONS, RandAugment
+from keras_wrn.data.paint import jitter_draws, lighting, paint, rand_draws
 
-COLUMNS = 8  # of the table of uniform draws in `heavy_draws`
+COLUMNS = 8  # of the table of draws in `heavy_draws`: two are free, six would change the others
 
 
 def heavy_draws(augmentation, seed, epoch, count, order, size, mixing=True):
@@ -54,11 +53,11 @@ def heavy_draws(augmentation, seed, epoch, count, order, size, mixing=True):
     Returns:
         dict of arrays whose first axis is (steps,), only for what is on: `cutout` and `cutmix`,
         boxes int32 (steps, batch, 4); `partner` int32 and `mixup`, the share of an image's own
-        pixels, float32 (steps, batch); `operations` int32 and `amounts` float32 in [0, 1),
-        (steps, batch, 2); `jitter` float32 (steps, batch, 2), what is added to pixels in 0..1, and
-        the factor on their distance from the mean after that; `color` float32 (steps, batch, 4) and
-        `trivial` (steps, batch, 3), see `paint`; `lighting` float32 (steps, batch, 3), what is
-        added to red, green and blue in 0..255; `erased`, boxes like those of cutout.
+        pixels, float32 (steps, batch); `jitter` float32 (steps, batch, 2), what is added to pixels
+        in 0..1, and the factor on their distance from the mean after that; `color` and `rand`
+        float32 (steps, batch, 4) and `trivial` (steps, batch, 3), see `paint`; `lighting` float32
+        (steps, batch, 3), what is added to red, green and blue in 0..255; `erased`, boxes like
+        those of cutout.
     """
 
     def stream(number, kind="random", columns=1):
@@ -96,11 +95,6 @@ def heavy_draws(augmentation, seed, epoch, count, order, size, mixing=True):
         ratio = ratio * mixing
         heights, widths = ((ratio * side).astype(int) for side in size)
         plan["cutmix"] = clipped_boxes(table[..., 4:6], heights, widths, size)
-    if augmentation.rand_augment:
-        last = len(OPERATIONS) - 1
-        chosen = np.floor(table[..., 6:8] * len(OPERATIONS)).astype("int32")
-        plan["operations"] = np.minimum(chosen, last)
-        plan["amounts"] = generator.random((count, 2), dtype="float32")[order]
     if augmentation.jitter:
         drawn = stream(3, columns=2)
         plan["jitter"] = augmentation.jitter * (2 * drawn - 1) + np.array([0, 1], "float32")
@@ -108,6 +102,8 @@ def heavy_draws(augmentation, seed, epoch, count, order, size, mixing=True):
         plan["color"] = jitter_draws(augmentation.color_jitter, stream(5, columns=4))
     if augmentation.lighting:
         plan["lighting"] = lighting(augmentation.lighting, stream(6, "standard_normal", 3))
+    if augmentation.rand_augment:
+        plan["rand"] = rand_draws(augmentation.rand_augment, stream(9, columns=4))
     if augmentation.trivial_augment:
         plan["trivial"] = stream(7, columns=3)
     if augmentation.erasing:
@@ -128,8 +124,6 @@ def heavy_layers(augmentation):
         layers["mixup"] = keras.layers.MixUp(**settings)
     if augmentation.cutmix:
         layers["cutmix"] = keras.layers.CutMix(**settings)
-    if augmentation.rand_augment:
-        layers["rand_augment"] = RandAugment(augmentation.rand_augment)
     if augmentation.jitter:
         layers["brightness"] = keras.layers.RandomBrightness(0.0, **settings)
         layers["contrast"] = keras.layers.RandomContrast(0.0, (0, 255), **settings)
@@ -137,12 +131,10 @@ def heavy_layers(augmentation):
 
 
 def change_pixels(layers, images, plan):
-    """Apply what is on of RandAugment, jitter, colour jitter, TrivialAugment and lighting, in turn.
+    """Apply what is on of jitter, colour jitter, RandAugment, TrivialAugment and lighting, in turn.
 
     The images are in 0..255; `plan` is one step's part of `heavy_draws`.
     """
-    if "rand_augment" in layers:
-        images = layers["rand_augment"](images, plan["operations"], plan["amounts"])
     if "brightness" in layers:
         images = ops.cast(ops.convert_to_tensor(images), "float32")
         added, factor = (
@@ -150,8 +142,9 @@ def change_pixels(layers, images, plan):
         )
         images = layers["brightness"].transform_images(images, {"rgb_delta": 255 * added})
         images = layers["contrast"].transform_images(images, {"contrast_factor": factor})
-    if "color" in plan or "trivial" in plan:
-        images = _painted(images, {x: plan[x] for x in ("color", "trivial") if x in plan})
+    pillow = {x: plan[x] for x in ("color", "rand", "trivial") if x in plan}
+    if pillow:
+        images = _painted(images, pillow)
     if "lighting" in plan:
         added = ops.convert_to_tensor(plan["lighting"])[:, None, None, :]
         images = ops.cast(ops.convert_to_tensor(images), "float32") + added
@@ -162,7 +155,7 @@ def _painted(images, plan):
     """`paint`, of arrays or inside tf.data."""
 
     def painted(pixels, *parts):
-        pixels = np.clip(np.rint(pixels), 0, 255).astype("uint8")  # after RandAugment or jitter
+        pixels = np.clip(np.rint(pixels), 0, 255).astype("uint8")  # after jitter
         return paint(pixels, dict(zip(plan, parts, strict=True)))
 
     if isinstance(images, np.ndarray) or keras.backend.backend() != "tensorflow":

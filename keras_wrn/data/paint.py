@@ -1,4 +1,4 @@
-"""Changes to single images by Pillow: colour jitter and TrivialAugment, from given draws.
+"""Changes to single images by Pillow, from given draws: colour jitter, RandAugment, TrivialAugment.
 
 Pillow's operations are those that torchvision's recipes were trained with. Keras 3.15.1 and
 keras-cv 0.9.0 have layers for them, and none would do; measured on TensorFlow:
@@ -8,8 +8,15 @@ keras-cv 0.9.0 have layers for them, and none would do; measured on TensorFlow:
 - RandomSaturation changes nothing at a factor of 0.5, and does not clip: at 0.9 values of noise go
   down to -2,016.
 - Neither package has a TrivialAugment.
+- RandAugment: Keras' layer draws the two operations once for the whole batch, and its equalisation
+  takes the histogram over the batch: a pixel changed by up to 149 of 255 when the other images were
+  changed. keras-cv's layer gives other images for the same `seed`, which a resumed run cannot have.
+
+The levels of both are torchvision's: RandAugment's, of 30 steps up to the largest amount, are a
+share here, so that 0.3 is its magnitude 9. What comes in from outside is black.
 
 Sources: Mueller & Hutter 2021, https://arxiv.org/abs/2103.10158 (TrivialAugment, the wide space);
+Cubuk et al. 2020, https://arxiv.org/abs/1909.13719 (RandAugment, two operations);
 the authors' fb.resnet.torch (colour jitter, lighting), which does not round or clip in between.
 """
 
@@ -99,31 +106,24 @@ def _operation(name, arguments):
     return change
 
 
-def _up_to(most):
-    return np.linspace(0, most, BINS)
-
-
-# Name: the levels, whether they have a sign, and the change.
-TRIVIAL = {
-    "identity": (_up_to(0), False, lambda image, level: image),
-    "shear_x": (_up_to(0.99), True, _move(lambda level: (1, level, 0, 0, 1, 0))),
-    "shear_y": (_up_to(0.99), True, _move(lambda level: (1, 0, 0, level, 1, 0))),
-    "translate_x": (_up_to(32), True, _move(lambda level: (1, 0, -int(level), 0, 1, 0))),
-    "translate_y": (_up_to(32), True, _move(lambda level: (1, 0, 0, 0, 1, -int(level)))),
-    "rotate": (_up_to(135), True, lambda image, level: image.rotate(level)),
-    "brightness": (_up_to(0.99), True, _enhance("Brightness")),
-    "color": (_up_to(0.99), True, _enhance("Color")),
-    "contrast": (_up_to(0.99), True, _enhance("Contrast")),
-    "sharpness": (_up_to(0.99), True, _enhance("Sharpness")),
-    "posterize": (
-        8 - np.round(_up_to(6)),
-        False,
-        _operation("posterize", lambda level: [int(level)]),
-    ),
-    "solarize": (255 - _up_to(255), False, _operation("solarize", lambda x: [x])),
-    "auto_contrast": (_up_to(0), False, _operation("autocontrast", lambda x: [])),
-    "equalize": (_up_to(0), False, _operation("equalize", lambda x: [])),
+CHANGES = {
+    "identity": lambda image, level: image,
+    "shear_x": _move(lambda level: (1, level, 0, 0, 1, 0)),
+    "shear_y": _move(lambda level: (1, 0, 0, level, 1, 0)),
+    "translate_x": _move(lambda level: (1, 0, -int(level), 0, 1, 0)),
+    "translate_y": _move(lambda level: (1, 0, 0, 0, 1, -int(level))),
+    "rotate": lambda image, level: image.rotate(level),
+    "brightness": _enhance("Brightness"),
+    "color": _enhance("Color"),
+    "contrast": _enhance("Contrast"),
+    "sharpness": _enhance("Sharpness"),
+    "posterize": _operation("posterize", lambda level: [8 - round(level)]),
+    "solarize": _operation("solarize", lambda level: [255 - level]),
+    "auto_contrast": _operation("autocontrast", lambda level: []),
+    "equalize": _operation("equalize", lambda level: []),
 }
+NAMES = tuple(CHANGES)
+SIGNED = NAMES[1:10]
 
 
 def trivial_augment(image, draws):
@@ -133,10 +133,47 @@ def trivial_augment(image, draws):
         image: RGB.
         draws: float (3,) in [0, 1): operation, level, sign.
     """
-    names = list(TRIVIAL)
-    levels, has_sign, change = TRIVIAL[names[int(draws[0] * len(names))]]
-    level = float(levels[int(draws[1] * BINS)])
-    return change(image, -level if has_sign and draws[2] < 0.5 else level)
+    share = int(draws[1] * BINS) / (BINS - 1) * (-1 if draws[2] < 0.5 else 1)
+    most = _largest(shear=0.99, shifts=(32, 32), angle=135, enhancement=0.99, bits=6)
+    return _change(image, int(draws[0] * len(NAMES)), share, most)
+
+
+def rand_draws(strength, uniform):
+    """Two operations of RandAugment and how much of each, from uniform draws.
+
+    Args:
+        strength: float in [0, 1], the share of each operation's largest amount.
+        uniform: float (..., 4) in [0, 1): operation and sign, twice.
+
+    Returns:
+        float32 (..., 4): the index of an operation in `NAMES` and a share in -1..1, twice.
+    """
+    operations = np.floor(uniform[..., ::2] * len(NAMES))
+    shares = np.where(uniform[..., 1::2] < 0.5, -strength, strength)
+    return np.stack([operations, shares], axis=-1).reshape(uniform.shape).astype("float32")
+
+
+def rand_augment(image, draws):
+    """Change a PIL image by two of fourteen operations, one after the other; `draws` as above."""
+    shifts = [side * 150 / 331 for side in image.size]
+    most = _largest(shear=0.3, shifts=shifts, angle=30, enhancement=0.9, bits=4)
+    for which, share in draws.reshape(2, 2):
+        image = _change(image, int(which), share, most)
+    return image
+
+
+def _largest(shear, shifts, angle, enhancement, bits):
+    """The largest amount of each operation."""
+    amounts = [0, shear, shear, *shifts, angle, *[enhancement] * 4, bits, 255, 0, 0]
+    return dict(zip(NAMES, amounts, strict=True))
+
+
+def _change(image, which, share, most):
+    """Apply an operation; the sign of `share` counts for those that have two directions."""
+    name = NAMES[which]
+    share = share if name in SIGNED else abs(share)
+    # Of a float, 16 pixels can be 15.9999 and become 15.
+    return CHANGES[name](image, round(float(share) * most[name], 4))
 
 
 def paint(images, plan):
@@ -144,8 +181,8 @@ def paint(images, plan):
 
     Args:
         images: uint8 (batch, height, width, 3), a NumPy array.
-        plan: dict with `color` (batch, 4) or `trivial` (batch, 3) or both; see `jitter_draws` and
-            `trivial_augment`.
+        plan: dict of what is on of `color` (batch, 4), `rand` (batch, 4) and `trivial` (batch, 3);
+            see `jitter_draws`, `rand_draws` and `trivial_augment`.
 
     Returns:
         uint8, the same shape.
@@ -157,6 +194,8 @@ def paint(images, plan):
         image = Image.fromarray(pixels)
         if "color" in plan:
             image = color_jitter(image, plan["color"][i])
+        if "rand" in plan:
+            image = rand_augment(image, plan["rand"][i])
         if "trivial" in plan:
             image = trivial_augment(image, plan["trivial"][i])
         painted[i] = np.asarray(image)

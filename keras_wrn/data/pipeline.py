@@ -50,8 +50,7 @@ class Batches:
         classes: int.
         batch_size: int, global. The last short batch of an epoch is dropped.
         preprocessing: `Preprocessing`. With ZCA the images are whitened once, before the crops.
-        augmentation: `Augmentation`, None for the crops and flips of CIFAR. RandAugment works only
-            with `dataset` and on RGB; like jitter, it does not work with ZCA.
+        augmentation: `Augmentation`, None for the crops and flips of CIFAR.
         seed: int.
         mixing_epochs: int, how many epochs use mixup and CutMix, from the first on; None for all.
 
@@ -302,14 +301,9 @@ class Batches:
             rows: slice, the rows of each batch that this process trains on.
 
         Raises:
-            ValueError: the step is not in the run, or RandAugment is on, which needs TensorFlow.
+            ValueError: the step is not in the run.
         """
         self._check_step(start_step, epochs)
-        if self.augmentation.rand_augment:
-            raise ValueError(
-                "`rand_augment` needs the TensorFlow backend and `dataset`; everything else works "
-                f"from arrays too. Received: rand_augment={self.augmentation.rand_augment!r}"
-            )
         return ArrayBatches(self, start_step, epochs * self.steps_per_epoch, rows)
 
     def _check_step(self, start_step, epochs):

@@ -100,13 +100,7 @@ def check_inputs(recipe: Recipe, data_dir=None, made_up=False):
 
     Raises:
         DataError: the folder is not as it should be.
-        ValueError: the backend does not support the augmentation.
     """
-    strength, backend = recipe.data.rand_augment, keras.backend.backend()
-    if strength and backend != "tensorflow":
-        raise ValueError(
-            f"`data.rand_augment` needs the TensorFlow backend. Received: {strength} on {backend!r}"
-        )
     if made_up:
         return
     if datasets.is_tfds(recipe.data.dataset):

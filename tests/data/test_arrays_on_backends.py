@@ -17,7 +17,8 @@ preprocessing = Preprocessing(8, mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3))
 settings = {"batch_size": 16, "preprocessing": preprocessing, "seed": 5}
 found = {}
 for name, heavy in {
-    "paper": {}, "cutout": {"cutout": 3}, "mixing": {"mixup": 0.5, "cutmix": 1.0}
+    "paper": {}, "cutout": {"cutout": 3}, "mixing": {"mixup": 0.5, "cutmix": 1.0},
+    "pillow": {"color_jitter": 0.4, "rand_augment": 0.5, "trivial_augment": True},
 }.items():
     batches = Batches(images, labels, 10, **settings, augmentation=Augmentation(**heavy))
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Colour jitter, lighting, TrivialAugment and random erasing: the published rules, own draws."""
+"""Colour jitter, lighting, RandAugment, TrivialAugment, erasing: published rules, own draws."""
 
 import keras
 import numpy as np
@@ -14,17 +14,25 @@ from keras_wrn.data.erasing import COLUMNS, erased_boxes
 from keras_wrn.data.mixing import heavy_draws
 from keras_wrn.data.paint import (
     BINS,
+    NAMES,
     ORDERS,
-    TRIVIAL,
     color_jitter,
     jitter_draws,
     lighting,
     paint,
+    rand_augment,
+    rand_draws,
     trivial_augment,
 )
 
 SIZE = 24
-EVERYTHING = {"color_jitter": 0.4, "lighting": 0.1, "trivial_augment": True, "erasing": 0.5}
+EVERYTHING = {
+    "color_jitter": 0.4,
+    "lighting": 0.1,
+    "rand_augment": 0.3,
+    "trivial_augment": True,
+    "erasing": 0.5,
+}
 SETTINGS = {"batch_size": 16, "preprocessing": Preprocessing(SIZE)}
 on_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="tf.data is for the TensorFlow backend"
@@ -37,7 +45,7 @@ def photo():
 
 
 @pytest.mark.extra("torchvision")
-@pytest.mark.parametrize("name", TRIVIAL)
+@pytest.mark.parametrize("name", NAMES)
 def test_each_operation_is_torchvisions_at_every_level(photo, name):
     import_torchvision()
     from torchvision.transforms import InterpolationMode
@@ -45,16 +53,50 @@ def test_each_operation_is_torchvisions_at_every_level(photo, name):
 
     theirs = name.replace("_", " ").title().replace(" ", "")
     space = TrivialAugmentWide()._augmentation_space(BINS)
-    assert [x.lower() for x in space] == [x.replace("_", "") for x in TRIVIAL]
+    assert [x.lower() for x in space] == [x.replace("_", "") for x in NAMES]
     levels, has_sign = space[theirs]
-    number = list(TRIVIAL).index(name)
+    number = NAMES.index(name)
     for level in range(BINS):
         for sign in (1, -1) if has_sign else (1,):
             # Its levels are in float32, where 16 pixels become 15.999999 and then 15.
             amount = sign * round(float(levels[level] if levels.ndim else levels), 4)
             expected = _apply_op(photo, theirs, amount, InterpolationMode.NEAREST, None)
-            draws = (number + 0.5) / len(TRIVIAL), (level + 0.5) / BINS, 0.5 + 0.25 * sign
+            draws = (number + 0.5) / len(NAMES), (level + 0.5) / BINS, 0.5 + 0.25 * sign
             np.testing.assert_array_equal(trivial_augment(photo, draws), expected)
+
+
+@pytest.mark.extra("torchvision")
+@pytest.mark.parametrize("magnitude", [0, 1, 9, 14, 23, 30])
+def test_rand_augment_is_torchvisions(photo, magnitude):
+    import_torchvision()
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.autoaugment import RandAugment, _apply_op
+
+    space = RandAugment()._augmentation_space(BINS, (photo.height, photo.width))
+    theirs = {name.lower(): (name, *rest) for name, rest in space.items()}
+    for first in NAMES:
+        second = NAMES[NAMES.index(first) - 3]
+        for signs in ((1, 1), (-1, 1), (1, -1)):
+            expected = photo
+            for name, sign in zip((first, second), signs, strict=True):
+                known_as, levels, has_sign = theirs[name.replace("_", "")]
+                level = round(float(levels[magnitude] if levels.ndim else levels), 4)
+                level *= sign if has_sign else 1
+                expected = _apply_op(expected, known_as, level, InterpolationMode.NEAREST, None)
+            draws = [(NAMES.index(first) + 0.5) / 14, 0.5 + 0.25 * signs[0],
+                     (NAMES.index(second) + 0.5) / 14, 0.5 + 0.25 * signs[1]]  # fmt: skip
+            found = rand_augment(photo, rand_draws(magnitude / 30, np.array(draws)))
+            np.testing.assert_array_equal(found, expected, err_msg=f"{first}, {second}, {signs}")
+
+
+def test_operations_and_signs_of_rand_augment_come_equally_often():
+    draws = rand_draws(0.7, np.random.default_rng(0).random((50, 56, 4), "float32"))
+    assert draws.shape == (50, 56, 4) and draws.dtype == "float32"
+    for slot in (draws[..., :2], draws[..., 2:]):
+        counts = np.bincount(slot[..., 0].astype(int).ravel(), minlength=14)
+        assert len(counts) == 14 and scipy.stats.chisquare(counts).pvalue > 0.001
+        np.testing.assert_allclose(np.abs(slot[..., 1]), 0.7, rtol=1e-6)
+        assert abs((slot[..., 1] > 0).mean() - 0.5) < 0.05
 
 
 @pytest.mark.extra("torchvision")
@@ -135,6 +177,7 @@ def test_batches_repeat_resume_and_are_the_same_from_arrays():
 @on_tensorflow
 @pytest.mark.parametrize("fields", [
     {"color_jitter": 0.4}, {"trivial_augment": True}, {"lighting": 0.1}, {"erasing": 1.0},
+    {"rand_augment": 0.5},
     {"rand_augment": 0.3, "jitter": 0.1, "trivial_augment": True},
 ])  # fmt: skip
 def test_each_is_done_to_the_pixels_and_leaves_the_other_draws_alone(fields):
@@ -156,7 +199,7 @@ def test_an_image_has_its_own_draws_whatever_its_batch():
     augmentation = Augmentation(**EVERYTHING)
     orders = np.random.default_rng(0).permutation(60).reshape(6, 10), np.arange(60).reshape(3, 20)
     plans = [heavy_draws(augmentation, 3, 1, 60, order, (SIZE, SIZE)) for order in orders]
-    assert plans[0].keys() == {"color", "lighting", "trivial", "erased"}
+    assert plans[0].keys() == {"color", "lighting", "rand", "trivial", "erased"}
     for name in plans[0]:
         rows = [
             dict(zip(order.ravel(), plan[name].reshape(60, -1).tolist(), strict=True))
@@ -171,14 +214,16 @@ def test_a_batch_is_painted_image_by_image(photo):
     images = np.stack([np.asarray(photo)] * 3)
     draws = np.array([[0.0, 0, 0], [0.5, 0.9, 0.9], [0.99, 0.5, 0.5]])
     color = np.array([[1.2, 0.8, 1.0, 0], [1, 1, 1, 3], [0.7, 1.3, 1.1, 5]], "float32")
-    painted = paint(images, {"color": color, "trivial": draws})
+    rand = rand_draws(0.5, np.random.default_rng(3).random((3, 4)))
+    painted = paint(images, {"color": color, "rand": rand, "trivial": draws})
     for i in range(3):
-        expected = trivial_augment(color_jitter(Image.fromarray(images[i]), color[i]), draws[i])
+        expected = color_jitter(Image.fromarray(images[i]), color[i])
+        expected = trivial_augment(rand_augment(expected, rand[i]), draws[i])
         np.testing.assert_array_equal(painted[i], expected)
 
 
 @pytest.mark.parametrize("fields", [{"color_jitter": 0.1}, {"trivial_augment": True},
-                                    {"lighting": 0.1}])  # fmt: skip
+                                    {"rand_augment": 0.1}, {"lighting": 0.1}])  # fmt: skip
 def test_grey_images_have_no_colours(fields):
     images, labels = made_up(20, channels=1)
     settings = {"batch_size": 5, "preprocessing": Preprocessing(8, mean=(0.5,), std=(0.5,))}

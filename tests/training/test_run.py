@@ -146,16 +146,6 @@ def test_a_finished_run_is_not_that_of_another_recipe(finished):
         run(changed, run_dir=finished[0], made_up=True, resume=True)
 
 
-def test_rand_augment_elsewhere_than_on_tensorflow_is_refused_before_anything(
-    tmp_path, monkeypatch
-):
-    data = dataclasses.replace(PLAIN.data, rand_augment=0.5)
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(ValueError, match=r"needs the TensorFlow backend. Received: 0.5 on 'jax'"):
-        run(dataclasses.replace(PLAIN, data=data), run_dir=tmp_path / "run")
-    assert not (tmp_path / "run" / "recipe.json").exists()
-
-
 DETERMINISTIC = """
 import dataclasses, sys
 from tiny import PLAIN
