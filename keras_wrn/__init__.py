@@ -16,6 +16,8 @@ if platform.machine() in ("x86_64", "AMD64") and "tensorflow" not in sys.modules
 
 from keras_wrn import catalog, data, distribution, export, models, training, weights
 from keras_wrn.catalog import (
+    PreActResNet,
+    ResNet,
     WideResNet,
     WideResNet18,
     WideResNet34,
@@ -62,8 +64,10 @@ __all__ = [
     "SGD",
     "KerasWrnError",
     "Muon",
+    "PreActResNet",
     "Preprocessing",
     "Recipe",
+    "ResNet",
     "ServingClient",
     "ServingError",
     "WideResNet",

@@ -83,6 +83,97 @@ class WideResNet(nn.Module):
         return self.predictions(torch.relu(x).mean((2, 3)))
 
 
+class ThinBlock(nn.Module):
+    """A block of a thin ResNet, before or after the activation; see `ThinResNet`."""
+
+    def __init__(self, channels, filters, bottleneck, pre, stride, first):
+        super().__init__()
+        self.pre, self.first, self.stride = pre, first, stride
+        shapes = [(channels, filters, 3), (filters, filters, 3)]
+        if bottleneck:
+            inner = filters // 4
+            shapes = [(channels, inner, 1), (inner, inner, 3), (inner, filters, 1)]
+        self.shortcut = None
+        if bottleneck and channels != filters:
+            self.shortcut = nn.Conv2d(channels, filters, 1, stride, bias=False)
+        self.missing = filters - channels
+        self.count = len(shapes)
+        for i, (inputs, outputs, size) in enumerate(shapes, start=1):
+            normed = inputs if pre else outputs
+            self.add_module(f"bn{i}", nn.BatchNorm2d(normed, eps=1e-5, momentum=0.1))
+            step = stride if i == 1 else 1
+            conv = nn.Conv2d(inputs, outputs, size, step, size // 2, bias=False)
+            self.add_module(f"conv{i}", conv)
+
+    def skip(self, x):
+        if self.shortcut is not None:
+            return self.shortcut(x)
+        x = x[:, :, :: self.stride, :: self.stride]
+        return nn.functional.pad(x, (0, 0, 0, 0, 0, self.missing))
+
+    def relu(self, x):
+        self.margin = min(self.margin, x.detach().abs().min().item())
+        return torch.relu(x)
+
+    def forward(self, x):
+        self.margin = float("inf")
+        skipped = self.skip(x) if not (self.pre and self.first) else None
+        for i in range(1, self.count + 1):
+            norm, conv = getattr(self, f"bn{i}"), getattr(self, f"conv{i}")
+            if self.pre:
+                x = self.relu(norm(x))
+                if i == 1 and self.first:
+                    skipped = self.skip(x)
+                x = conv(x)
+            else:
+                x = norm(conv(x))
+                x = self.relu(x) if i < self.count else x
+        return x + skipped if self.pre else self.relu(x + skipped)
+
+
+class ThinResNet(nn.Module):
+    """ResNets of He et al. for small images, with `num_blocks` blocks in each of three groups."""
+
+    def __init__(self, num_blocks, bottleneck, pre, classes=10):
+        super().__init__()
+        self.pre = pre
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        if not pre:
+            self.bn1 = nn.BatchNorm2d(16, eps=1e-5, momentum=0.1)
+        self.trunk = []
+        inputs = 16
+        for group, base in enumerate((16, 32, 64), start=1):
+            for index in range(1, num_blocks + 1):
+                stride = 2 if group > 1 and index == 1 else 1
+                outputs = base * 4 if bottleneck else base
+                block = ThinBlock(inputs, outputs, bottleneck, pre, stride, index == 1)
+                name = f"group{group}_block{index}"
+                self.add_module(name, block)
+                self.trunk.append(name)
+                inputs = outputs
+        if pre:
+            self.bn_final = nn.BatchNorm2d(inputs, eps=1e-5, momentum=0.1)
+        self.predictions = nn.Linear(inputs, classes)
+
+    def forward(self, x):
+        x = self.conv1(x)
+        margins = []
+        if not self.pre:
+            x = self.bn1(x)
+            margins.append(x.detach().abs().min().item())
+            x = torch.relu(x)
+        for name in self.trunk:
+            block = getattr(self, name)
+            x = block(x)
+            margins.append(block.margin)
+        if self.pre:
+            x = self.bn_final(x)
+            margins.append(x.detach().abs().min().item())
+            x = torch.relu(x)
+        self.margin = min(margins)
+        return self.predictions(x.mean((2, 3)))
+
+
 def to_torch_layout(array):
     """A Keras kernel (h, w, in, out) or (in, out) as Torch has it; vectors stay."""
     return array.transpose({4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[array.ndim])

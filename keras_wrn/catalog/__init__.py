@@ -5,6 +5,8 @@ from keras_wrn.catalog.creating import create_model, list_models
 from keras_wrn.catalog.fetch import load_published
 from keras_wrn.catalog.names import ModelInfo, model_info
 from keras_wrn.catalog.networks import (
+    PreActResNet,
+    ResNet,
     WideResNet,
     WideResNet18,
     WideResNet34,
@@ -19,7 +21,9 @@ from keras_wrn.errors import DownloadError
 __all__ = [
     "DownloadError",
     "ModelInfo",
+    "PreActResNet",
     "PublishedWeights",
+    "ResNet",
     "WideResNet",
     "WideResNet18",
     "WideResNet34",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from keras_wrn.data.datasets import CIFAR_MEAN, CIFAR_STD, IMAGENET_MEAN, IMAGENET_STD
 from keras_wrn.data.preprocess import Preprocessing
-from keras_wrn.models import imagenet, wide_resnet
+from keras_wrn.models import imagenet, thin_resnet, wide_resnet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Family:
     """Networks that one function builds.
 
     Args:
-        build: the function, from depth, width and more to a network with random weights.
-        name_of: function from depth and width to the network's name.
+        build: the function, from depth and more to a network with random weights.
+        name_of: function from the arguments, a dict, to the network's name.
         min_size: int, the smallest side of its images in pixels.
         preprocessing: `Preprocessing`, the usual one for its images.
     """
@@ -29,15 +29,21 @@ class Family:
 
 CIFAR = Family(
     wide_resnet.wide_resnet,
-    wide_resnet.wrn_name,
+    lambda given: wide_resnet.wrn_name(given["depth"], given["width"]),
     wide_resnet.MIN_SIZE,
     Preprocessing(wide_resnet.SHAPE[0], mean=CIFAR_MEAN, std=CIFAR_STD),
 )
 IMAGENET = Family(
     imagenet.imagenet_resnet,
-    imagenet.resnet_name,
+    lambda given: imagenet.resnet_name(given["depth"], given["width"]),
     imagenet.MIN_SIZE,
     Preprocessing(imagenet.SHAPE[0], mean=IMAGENET_MEAN, std=IMAGENET_STD),
+)
+THIN = Family(
+    thin_resnet.thin_resnet,
+    lambda given: thin_resnet.thin_name(given["depth"], given["pre_activation"]),
+    thin_resnet.MIN_SIZE,
+    CIFAR.preprocessing,
 )
 
 
@@ -89,6 +95,18 @@ def _imagenet(depth, width, params, error=None, note="Table 7"):
     return ModelInfo(name, arguments, params, errors, note if errors else "", family=IMAGENET)
 
 
+def _thin(depth, params, cifar10, cifar100=None, *, pre_activation=True, bottleneck=False):
+    errors = {"cifar10": cifar10, "cifar100": cifar100}
+    return ModelInfo(
+        name=thin_resnet.thin_name(depth, pre_activation),
+        arguments={"depth": depth, "bottleneck": bottleneck, "pre_activation": pre_activation},
+        params=params,
+        paper_error={name: error for name, error in errors.items() if error is not None},
+        note="Table 5: from its own paper",
+        family=THIN,
+    )
+
+
 TABLE_2 = "Table 2: ZCA, median of 5"
 TABLE_3 = "Table 3: ZCA, median of 5"
 TABLE_4 = "Table 4: ZCA"
@@ -129,6 +147,11 @@ CATALOG = {
         _wrn(40, 10, 55_841_754, 3.8, 18.3, "Table 9: dropout 0.3, a single run", dropout=0.3),
         _wrn(52, 1, 758_362, 6.43, 29.89, TABLE_6, svhn=2.08),
         _wrn(70, 16, 266_796_506),
+        _thin(110, 1_727_962, 6.43, 25.16, pre_activation=False),
+        _thin(1202, 19_421_274, 7.93, 27.82, pre_activation=False),
+        _thin(110, 1_727_962, 6.37),
+        _thin(164, 1_703_258, 5.46, 24.33, bottleneck=True),
+        _thin(1001, 10_327_706, 4.92, 22.71, bottleneck=True),
         _imagenet(18, 1, 11_689_512, 30.4),
         _imagenet(18, 1.5, 25_875_816, 27.06),
         _imagenet(18, 2, 45_618_216, 25.58),

@@ -2,9 +2,9 @@
 
 import keras
 
-from keras_wrn.catalog.names import CIFAR, IMAGENET
+from keras_wrn.catalog.names import CIFAR, IMAGENET, THIN
 from keras_wrn.catalog.starting import start
-from keras_wrn.models import imagenet, wide_resnet
+from keras_wrn.models import imagenet, thin_resnet, wide_resnet
 
 
 def WideResNet(
@@ -86,6 +86,102 @@ def WideResNet(
     ```
     """
     return start(CIFAR, **locals())
+
+
+def PreActResNet(
+    depth: int = 164,
+    bottleneck: bool = True,
+    stochastic_depth: float = 0.0,
+    *,
+    include_top: bool = True,
+    weights=None,
+    input_tensor=None,
+    input_shape: tuple | None = thin_resnet.SHAPE,
+    pooling: str | None = None,
+    classes: int = 10,
+    classifier_activation: str | None = "softmax",
+    activation: str = "relu",
+    strided_padding: str = "torch",
+    name: str | None = None,
+    include_preprocessing: bool = False,
+) -> keras.Model:
+    """Build a thin pre-activation ResNet for small images, such as ResNet-110, -164 and -1001.
+
+    These are the networks that the paper makes wider and shallower. It takes normalised images, or
+    pixels with `include_preprocessing=True`. Weights are random unless `weights` is given.
+
+    | group  | output size | with bottlenecks                  | without               |
+    |--------|-------------|-----------------------------------|-----------------------|
+    | conv1  | 32 x 32     | 3x3, 16                           | 3x3, 16               |
+    | group1 | 32 x 32     | N blocks of 1x1, 16; 3x3; 1x1, 64 | N blocks of 3x3 x2, 16|
+    | group2 | 16 x 16     | N blocks of 32, 32, 128           | N blocks of 32        |
+    | group3 | 8 x 8       | N blocks of 64, 64, 256           | N blocks of 64        |
+    |        | 1 x 1       | BN-ReLU, average pool, FC         | the same              |
+
+    The first BN-ReLU of each group is shared by the branch and the shortcut. The block's first
+    convolution has the stride. Where the shape changes, the shortcut is a 1x1 convolution with
+    bottlenecks, and else every second pixel and channels of zeros.
+
+    Args:
+        depth: int, 9 N + 2 with bottlenecks, 6 N + 2 without.
+        bottleneck: bool. ResNet-164 and -1001 have bottlenecks, ResNet-110 has none.
+        stochastic_depth: float in [0, 1), the probability that a batch of training images skips
+            the last block; it rises linearly from the first block on. 0.5 in its paper.
+
+    The other arguments, result and errors are those of `WideResNet`.
+
+    Source: He et al. 2016, https://arxiv.org/abs/1603.05027, and its code, resnet-pre-act.lua:
+    kernels drawn from N(0, 2 / fan-out), gamma 1; for the basic blocks, fb.resnet.torch.
+
+    Example:
+
+    ```python
+    model = keras_wrn.PreActResNet(164)
+    sum(w.size for w in map(np.array, model.trainable_weights))   # 1,703,258
+    ```
+    """
+    return start(THIN, pre_activation=True, **locals())
+
+
+def ResNet(
+    depth: int = 110,
+    stochastic_depth: float = 0.0,
+    *,
+    include_top: bool = True,
+    weights=None,
+    input_tensor=None,
+    input_shape: tuple | None = thin_resnet.SHAPE,
+    pooling: str | None = None,
+    classes: int = 10,
+    classifier_activation: str | None = "softmax",
+    activation: str = "relu",
+    strided_padding: str = "torch",
+    name: str | None = None,
+    include_preprocessing: bool = False,
+) -> keras.Model:
+    """Build an original thin ResNet for small images, such as ResNet-110 and -1202.
+
+    Groups as in `PreActResNet` without bottlenecks, but BN and ReLU follow each convolution, and
+    the block's last ReLU follows its sum. It takes normalised images, or pixels with
+    `include_preprocessing=True`.
+
+    Args:
+        depth: int, 6 N + 2.
+        stochastic_depth: float in [0, 1), as for `PreActResNet`.
+
+    The other arguments, result and errors are those of `WideResNet`.
+
+    Source: He et al. 2015, https://arxiv.org/abs/1512.03385, with option A for shortcuts, and Huang
+    et al. 2016, https://arxiv.org/abs/1603.09382.
+
+    Example:
+
+    ```python
+    model = keras_wrn.ResNet(20, stochastic_depth=0.5, classes=100)
+    model.output_shape   # (None, 100)
+    ```
+    """
+    return start(THIN, pre_activation=False, bottleneck=False, **locals())
 
 
 def WideResNet50_2(

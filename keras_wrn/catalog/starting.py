@@ -31,7 +31,7 @@ def start(family, *, weights=None, include_preprocessing=False, **arguments):
         ValueError: it cannot be built like that, there are no such weights, or they do not fit.
         OSError: the file cannot be read or downloaded.
     """
-    name = family.name_of(arguments["depth"], arguments["width"])
+    name = family.name_of(arguments)
 
     def normalization():  # called once the other arguments are known to be right
         return _preprocessing_of(weights, name) or family.preprocessing

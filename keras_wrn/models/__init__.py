@@ -3,7 +3,7 @@
 from keras_wrn.models.complexity import count_macs
 from keras_wrn.models.convolution import Conv2D
 from keras_wrn.models.image_model import ImageModel
-from keras_wrn.models.layers import BatchNormalization, Dropout
+from keras_wrn.models.layers import BatchNormalization, Dropout, PaddedShortcut, StochasticDepth
 from keras_wrn.models.normalization import Normalization
 from keras_wrn.models.stages import freeze_stages
 
@@ -13,6 +13,8 @@ __all__ = [
     "Dropout",
     "ImageModel",
     "Normalization",
+    "PaddedShortcut",
+    "StochasticDepth",
     "count_macs",
     "freeze_stages",
 ]

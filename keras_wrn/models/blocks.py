@@ -4,7 +4,15 @@ import re
 
 import keras
 
-from keras_wrn.models.layers import Dropout, activate, batch_norm, conv
+from keras_wrn.models.layers import (
+    CONV_INITIALIZER,
+    Dropout,
+    PaddedShortcut,
+    StochasticDepth,
+    activate,
+    batch_norm,
+    conv,
+)
 
 PAPER_BLOCKS = ("B33", "B31", "B13", "B311", "B131", "B313")
 
@@ -28,8 +36,9 @@ def parse_block(block):
 
 
 def pre_activation_block(
-    x, convs, strides, dropout, activation, strided_padding, gamma_initializer, *, name
-):
+    x, convs, strides, activation, strided_padding, gamma_initializer, *, name, dropout=0.0,
+    drop_rate=0.0, shared=False, padded=False, initializer=CONV_INITIALIZER,
+):  # fmt: skip
     """Add one block of the CIFAR family to x (batch, height, width, channels).
 
     Each convolution follows a BN and an activation, and all but the first also a dropout. The first
@@ -40,49 +49,73 @@ def pre_activation_block(
         x: Keras tensor.
         convs: list of (kernel size, filters).
         strides: int.
-        dropout: float in [0, 1).
         activation, strided_padding: as for `keras_wrn.WideResNet`.
         gamma_initializer: of the batch norms.
         name: str, the prefix of the layers' names.
+        dropout: float in [0, 1).
+        drop_rate: float in [0, 1), of stochastic depth.
+        shared: bool, whether the shortcut reads the first BN-activation in any case.
+        padded: bool, whether the shortcut pads with zeros where it changes, and has no convolution.
+        initializer: of the convolutions.
     """
     shortcut, outer = x, convs[-1][1]
+    changes = x.shape[-1] != outer or strides != 1
     for i, (kernel_size, filters) in enumerate(convs, start=1):
-        changes = i == 1 and (x.shape[-1] != outer or strides != 1)
         x = batch_norm(x, gamma_initializer, name=f"{name}_bn{i}")
         x = activate(x, activation, name=f"{name}_act{i}")
-        if changes:
-            shortcut = conv(x, outer, 1, strides, name=f"{name}_shortcut")
+        if i == 1 and (shared or changes):
+            shortcut = x
+            if changes:
+                shortcut = _shortcut(x, outer, strides, padded, initializer, name)
         if i > 1 and dropout:
             x = Dropout(dropout, name=f"{name}_dropout{i}")(x)
         x = conv(
-            x, filters, kernel_size, strides if i == 1 else 1, strided_padding,
+            x, filters, kernel_size, strides if i == 1 else 1, strided_padding, initializer,
             name=f"{name}_conv{i}",
         )  # fmt: skip
+    return _sum(shortcut, x, drop_rate, name)
+
+
+def _shortcut(x, filters, strides, padded, initializer, name):
+    if padded:
+        return PaddedShortcut(filters, strides, name=f"{name}_shortcut")(x)
+    return conv(x, filters, 1, strides, initializer=initializer, name=f"{name}_shortcut")
+
+
+def _sum(shortcut, x, drop_rate, name):
+    if drop_rate:
+        x = StochasticDepth(drop_rate, name=f"{name}_stochastic_depth")(x)
     return keras.layers.Add(name=f"{name}_add")([shortcut, x])
 
 
-def post_activation_block(x, convs, strides, activation, strided_padding, *, name):
+def post_activation_block(
+    x, convs, strides, activation, strided_padding, *, name, drop_rate=0.0, padded=False,
+    initializer=CONV_INITIALIZER,
+):  # fmt: skip
     """Add one block of the ImageNet family to x (batch, height, width, channels).
 
     Every convolution is followed by a BN, and the activation comes after the sum. The first 3x3
-    has the stride. When the shape changes, the shortcut is a 1x1 convolution and a BN.
+    has the stride. When the shape changes, the shortcut is a 1x1 convolution and a BN, or with
+    `padded` has no parameters.
 
     Args:
         x: Keras tensor.
         convs: list of (kernel size, filters).
-        strides, activation, strided_padding, name: as for `pre_activation_block`.
+        strides, activation, strided_padding, name, drop_rate, padded, initializer: as for
+            `pre_activation_block`.
     """
     shortcut, strided = x, [size for size, _ in convs].index(3)
     if strides != 1 or x.shape[-1] != convs[-1][1]:
-        shortcut = conv(x, convs[-1][1], 1, strides, name=f"{name}_shortcut")
-        shortcut = batch_norm(shortcut, name=f"{name}_shortcut_bn")
+        shortcut = _shortcut(x, convs[-1][1], strides, padded, initializer, name)
+        if not padded:
+            shortcut = batch_norm(shortcut, name=f"{name}_shortcut_bn")
     for i, (kernel_size, filters) in enumerate(convs):
         if i:
             x = activate(x, activation, name=f"{name}_act{i}")
         x = conv(
             x, filters, kernel_size, strides if i == strided else 1, strided_padding,
-            name=f"{name}_conv{i + 1}",
+            initializer, name=f"{name}_conv{i + 1}",
         )  # fmt: skip
         x = batch_norm(x, name=f"{name}_bn{i + 1}")
-    x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
+    x = _sum(shortcut, x, drop_rate, name)
     return activate(x, activation, name=f"{name}_act{len(convs)}")

@@ -75,6 +75,14 @@ def check_width(width, base):
         )
 
 
+def check_rate(name, rate):
+    """Check that an argument is the rate of a dropout, and return it as a float."""
+    valid = isinstance(rate, numbers.Real) and not isinstance(rate, bool)
+    if not valid or not 0 <= rate < 1:
+        raise ValueError(f"`{name}` should be a rate, 0 <= {name} < 1. Received: {name}={rate!r}")
+    return float(rate)
+
+
 def check_options(classes, pooling, strided_padding, include_top):
     """Raise a ValueError for an argument that no network here can be built with."""
     if include_top:

@@ -11,6 +11,7 @@ from keras_wrn.models.convolution import CHANNELS_LAST, Conv2D
 
 # He et al. with fan-in, *untruncated*, as models/wide-resnet.lua has drawn it since 2016-09-08.
 CONV_INITIALIZER = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+FAN_OUT = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 # Torch7's nn.Linear: U(-1/sqrt(in), 1/sqrt(in)).
 DENSE_INITIALIZER = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
 
@@ -140,12 +141,79 @@ class Dropout(keras.layers.Dropout):
         return replica_dropout(inputs, self.rate, self.noise_shape, self.seed_generator.next())
 
 
+@keras.saving.register_keras_serializable("keras_wrn")
+class StochasticDepth(Dropout):
+    """Leave a block's branch out of some training steps: all images of a batch lose it together.
+
+    Outside training the branch is multiplied by the probability that it stays.
+
+    Args:
+        rate: float in [0, 1), the probability that a batch goes without.
+        **kwargs: those of `keras.layers.Dropout`.
+
+    Source: Huang et al. 2016, https://arxiv.org/abs/1603.09382.
+
+    Example:
+
+    ```python
+    branch = np.ones((2, 8, 8, 16), "float32")
+    y = keras_wrn.models.StochasticDepth(0.5)(branch)   # 0.5 everywhere
+    ```
+    """
+
+    def __init__(self, rate, noise_shape=(1, 1, 1, 1), **kwargs):
+        super().__init__(rate, noise_shape=noise_shape, **kwargs)
+
+    def call(self, inputs, training=False):
+        return (1 - self.rate) * super().call(inputs, training=training)
+
+
+@keras.saving.register_keras_serializable("keras_wrn")
+class PaddedShortcut(keras.layers.Layer):
+    """A shortcut without parameters: every `strides`-th pixel, and channels of zeros behind.
+
+    Args:
+        filters: int, the channels of the result, not fewer than those of the input.
+        strides: int.
+        **kwargs: those of `keras.layers.Layer`.
+
+    Source: He et al. 2015, https://arxiv.org/abs/1512.03385, option A.
+
+    Example:
+
+    ```python
+    x = np.ones((2, 8, 8, 16), "float32")
+    y = keras_wrn.models.PaddedShortcut(32, 2)(x)   # (2, 4, 4, 32)
+    ```
+    """
+
+    def __init__(self, filters, strides=1, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.strides = strides
+
+    def call(self, inputs):
+        x = inputs[:, :: self.strides, :: self.strides]
+        return ops.pad(x, [(0, 0), (0, 0), (0, 0), (0, self.filters - x.shape[-1])])
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        sides = (s if s is None else -(-s // self.strides) for s in (height, width))
+        return (batch, *sides, self.filters)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "strides": self.strides}
+
+
 def pad(x, padding, name):
     """Zero-pad height and width of x (batch, height, width, channels) by `padding` on each side."""
     return keras.layers.ZeroPadding2D(padding, data_format=CHANNELS_LAST, name=name)(x)
 
 
-def conv(x, filters, kernel_size, strides=1, strided_padding="torch", *, name):
+def conv(
+    x, filters, kernel_size, strides=1, strided_padding="torch", initializer=CONV_INITIALIZER,
+    *, name,
+):  # fmt: skip
     """Convolve x (batch, height, width, channels) without bias; output is ceil(size / strides).
 
     A strided kernel larger than 1 pads evenly on both sides, as every published WRN was trained;
@@ -161,7 +229,7 @@ def conv(x, filters, kernel_size, strides=1, strided_padding="torch", *, name):
         padding="valid" if explicit else "same",
         data_format=CHANNELS_LAST,
         use_bias=False,
-        kernel_initializer=CONV_INITIALIZER.clone(),
+        kernel_initializer=initializer.clone(),
         name=name,
     )(x)
 

@@ -1,13 +1,12 @@
 """The CIFAR family of Wide Residual Networks (Zagoruyko & Komodakis 2016, Table 1)."""
 
-import numbers
-
 import keras
 
 from keras_wrn.checks import is_int
 from keras_wrn.models.blocks import parse_block, pre_activation_block
 from keras_wrn.models.ends import (
     check_options,
+    check_rate,
     check_width,
     finish,
     head,
@@ -35,7 +34,7 @@ def wide_resnet(
     kernels = parse_block(block)
     num_blocks = _blocks_per_group(depth, num_blocks)
     filters = _filters(width)
-    dropout = _check_dropout(dropout)
+    dropout = check_rate("dropout", dropout)
     check_options(classes, pooling, strided_padding, include_top)
     inputs = image_input(input_tensor, input_shape, MIN_SIZE, SHAPE, include_top)
     x, preprocessing = normalized(inputs, normalization)
@@ -85,12 +84,3 @@ def _blocks_per_group(depth, num_blocks):
 def _filters(width):
     check_width(width, GROUP_FILTERS[0])
     return [round(base * width) for base in GROUP_FILTERS]
-
-
-def _check_dropout(dropout):
-    valid = isinstance(dropout, numbers.Real) and not isinstance(dropout, bool)
-    if not valid or not 0 <= dropout < 1:
-        raise ValueError(
-            f"`dropout` should be a rate, 0 <= dropout < 1. Received: dropout={dropout!r}"
-        )
-    return float(dropout)

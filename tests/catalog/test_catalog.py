@@ -22,8 +22,9 @@ def test_every_network_of_the_paper_has_a_name(name, params):
 
 def test_nothing_else_is_in_the_catalogue():
     imagenet = {name for name in CATALOG if name.startswith("wide_resnet")}  # in test_imagenet.py
-    assert set(CATALOG) - imagenet == {name for name, _ in PLAIN + SUFFIXED}
-    assert len(imagenet) == 9
+    thin = {name for name in CATALOG if "resnet_" in name}  # in test_thin_resnet.py
+    assert set(CATALOG) - imagenet - thin == {name for name, _ in PLAIN + SUFFIXED}
+    assert (len(imagenet), len(thin)) == (9, 5)
 
 
 @pytest.mark.parametrize("name", ["wrn_10_1", *(name for name, _ in SUFFIXED)])
@@ -47,6 +48,9 @@ def test_arguments_build_the_network_they_describe(name):
         ("wrn_40_2_b131", {"cifar10": 6.06}),
         ("wrn_40_2_b3333", {"cifar10": 5.93}),
         ("wrn_16_2", {}),
+        ("preact_resnet_164", {"cifar10": 5.46, "cifar100": 24.33}),
+        ("preact_resnet_1001", {"cifar10": 4.92, "cifar100": 22.71}),
+        ("resnet_1202", {"cifar10": 7.93, "cifar100": 27.82}),
     ],
 )
 def test_the_papers_error(name, errors):
@@ -56,7 +60,8 @@ def test_the_papers_error(name, errors):
 def test_list_models_matches_a_shell_pattern():
     assert list_models("wrn_16_*") == [f"wrn_16_{k}" for k in (1, 10, 2, 4, 8)]
     assert list_models() == sorted(CATALOG)
-    assert list_models("resnet*") == []
+    assert list_models("resnet*") == ["resnet_110", "resnet_1202"]
+    assert list_models("vgg*") == []
     assert "wide_resnet50_2.racm_in1k" in list_models("wide_resnet50_*", pretrained=True)
     assert list_models("wrn_16_2", pretrained=True) == ["wrn_16_2.cifar10",
                                                         "wrn_16_2.mmrazor_cifar10"]  # fmt: skip
