@@ -95,11 +95,11 @@ def _imagenet(depth, width, params, error=None, note="Table 7"):
     return ModelInfo(name, arguments, params, errors, note if errors else "", family=IMAGENET)
 
 
-def _thin(depth, params, cifar10, cifar100=None, *, pre_activation=True, bottleneck=False):
+def _thin(depth, params, cifar10, cifar100=None, *, pre_activation=True):
     errors = {"cifar10": cifar10, "cifar100": cifar100}
     return ModelInfo(
         name=thin_resnet.thin_name(depth, pre_activation),
-        arguments={"depth": depth, "bottleneck": bottleneck, "pre_activation": pre_activation},
+        arguments={"depth": depth, "pre_activation": pre_activation},
         params=params,
         paper_error={name: error for name, error in errors.items() if error is not None},
         note="Table 5: from its own paper",
@@ -150,8 +150,8 @@ CATALOG = {
         _thin(110, 1_727_962, 6.43, 25.16, pre_activation=False),
         _thin(1202, 19_421_274, 7.93, 27.82, pre_activation=False),
         _thin(110, 1_727_962, 6.37),
-        _thin(164, 1_703_258, 5.46, 24.33, bottleneck=True),
-        _thin(1001, 10_327_706, 4.92, 22.71, bottleneck=True),
+        _thin(164, 1_703_258, 5.46, 24.33),
+        _thin(1001, 10_327_706, 4.92, 22.71),
         _imagenet(18, 1, 11_689_512, 30.4),
         _imagenet(18, 1.5, 25_875_816, 27.06),
         _imagenet(18, 2, 45_618_216, 25.58),

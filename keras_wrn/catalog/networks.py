@@ -90,7 +90,7 @@ def WideResNet(
 
 def PreActResNet(
     depth: int = 164,
-    bottleneck: bool = True,
+    bottleneck: bool | None = None,
     stochastic_depth: float = 0.0,
     *,
     include_top: bool = True,
@@ -124,7 +124,7 @@ def PreActResNet(
 
     Args:
         depth: int, 9 N + 2 with bottlenecks, 6 N + 2 without.
-        bottleneck: bool. ResNet-164 and -1001 have bottlenecks, ResNet-110 has none.
+        bottleneck: bool, None for bottlenecks from ResNet-164 on.
         stochastic_depth: float in [0, 1), the probability that a batch of training images skips
             the last block; it rises linearly from the first block on. 0.5 in its paper.
 
@@ -181,7 +181,7 @@ def ResNet(
     model.output_shape   # (None, 100)
     ```
     """
-    return start(THIN, pre_activation=False, bottleneck=False, **locals())
+    return start(THIN, pre_activation=False, **locals())
 
 
 def WideResNet50_2(

@@ -16,10 +16,11 @@ from keras_wrn.models.layers import FAN_OUT, activate, batch_norm, conv
 FILTERS = 16, 32, 64
 SHAPE = (32, 32, 3)
 MIN_SIZE = 4
+BOTTLENECKS = 164  # the least pre-activation depth that has them
 
 
 def thin_resnet(
-    depth, *, bottleneck=False, pre_activation=True, stochastic_depth=0.0, include_top=True,
+    depth, *, bottleneck=None, pre_activation=True, stochastic_depth=0.0, include_top=True,
     input_tensor=None, input_shape=SHAPE, pooling=None, classes=10,
     classifier_activation="softmax", activation="relu", strided_padding="torch", name=None,
     normalization=None,
@@ -30,6 +31,8 @@ def thin_resnet(
         pre_activation: bool; False for the original blocks, whose last activation follows the sum.
         normalization: as for `ends.normalized`.
     """
+    if bottleneck is None:
+        bottleneck = pre_activation and is_int(depth) and depth >= BOTTLENECKS
     count = _blocks_per_group(depth, bottleneck)
     allow_depth(4 * depth)
     drop_rate = check_rate("stochastic_depth", stochastic_depth)

@@ -74,7 +74,7 @@ def test_blocks_are_dropped_more_often_towards_the_end(build):
 
 
 @pytest.mark.parametrize(("build", "settings"), [
-    (ResNet, {"depth": 8, "stochastic_depth": 0.5}), (PreActResNet, {"depth": 11}),
+    (ResNet, {"depth": 8, "stochastic_depth": 0.5}), (PreActResNet, {"depth": 11, "bottleneck": True}),
     (PreActResNet, {"depth": 8, "bottleneck": False, "activation": "silu", "classes": 7}),
 ])  # fmt: skip
 def test_a_saved_network_answers_the_same(build, settings, tmp_path):
@@ -104,7 +104,7 @@ def test_the_optimizer_is_built_before_the_step_is_traced(monkeypatch):
     (PreActResNet, {"depth": 110, "bottleneck": False, "stochastic_depth": 1.0},
      "`stochastic_depth`.*Received: stochastic_depth=1.0"),
     (PreActResNet, {"depth": 165}, r"9 N \+ 2.*with bottlenecks. Received: depth=165"),
-    (PreActResNet, {"depth": 2}, "depth=2"),
+    (PreActResNet, {"depth": 2, "bottleneck": True}, "depth=2"),
     (ResNet, {"depth": 20.0}, "depth=20.0"),
 ])  # fmt: skip
 def test_what_cannot_be_built_is_named(build, settings, message):
