@@ -14,6 +14,7 @@ NAME, VERSION = (
 # Folders beside keras_wrn/ that are packages inside it once installed.
 CARRIED = {
     "keras_wrn.recipes": "recipes",
+    "keras_wrn.recipes.studies": "recipes/studies",
     "keras_wrn.shipped.cifar10_wrn16_2": "saved_models/cifar10_wrn16_2/1",
 }
 

@@ -38,6 +38,7 @@ from keras_wrn.inference import inference_model, prediction_figure
 from keras_wrn.optim import SGD, Muon
 from keras_wrn.recipe import Recipe
 from keras_wrn.runs import card as _card
+from keras_wrn.study import Study, cell
 from keras_wrn.training.run import run
 from keras_wrn.weights import load_torch_weights, save_torch_weights
 
@@ -70,12 +71,14 @@ __all__ = [
     "ResNet",
     "ServingClient",
     "ServingError",
+    "Study",
     "WideResNet",
     "WideResNet18",
     "WideResNet34",
     "WideResNet50_2",
     "WideResNet101_2",
     "catalog",
+    "cell",
     "create_model",
     "data",
     "decode_predictions",

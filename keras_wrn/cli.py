@@ -91,6 +91,7 @@ def train(recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RE
 
 VERBS = {
     "train": train,
+    "study": verbs.study,
     "evaluate": verbs.evaluate,
     "predict": verbs.predict,
     "export": verbs.export,

@@ -2,7 +2,7 @@
 
 import signal
 
-WRONG_USE, FAILURE = 2, 1
+WRONG_USE, FAILURE, BUSY = 2, 1, 75  # 75 is EX_TEMPFAIL: try again later
 
 
 class KerasWrnError(Exception):
@@ -37,6 +37,12 @@ class ServingError(KerasWrnError, RuntimeError):
 
 class RunError(KerasWrnError):
     """A run that cannot start or continue; the message says why and what to do."""
+
+
+class Busy(RunError):
+    """A run that another process works on."""
+
+    status = BUSY
 
 
 class Diverged(RunError):

@@ -63,11 +63,12 @@ def evaluate(
     Returns:
         dict of `views` and `images` (int), `accuracy` and `error` (percent), `loss` (mean negative
         log likelihood), `top5_accuracy` (percent; only with more than 5 classes), `ece` (expected
-        calibration error in percent, 15 bins of equal width), `per_class`, a list of {"class",
-        "images", "accuracy"} in label order, with accuracy None for a class without images, and
-        `confusion`, a list of lists: how often the row's class was predicted as the column's. For a
-        folder that also has other files, `left_out`, a dict from their extensions to how many there
-        are.
+        calibration error in percent, 15 bins of equal width), `brier` (mean over the images of the
+        squared distance between the probabilities and the true class, 0 to 2), `per_class`, a list
+        of {"class", "images", "accuracy"} in label order, with accuracy None for a class without
+        images, and `confusion`, a list of lists: how often the row's class was predicted as the
+        column's. For a folder that also has other files, `left_out`, a dict from their extensions
+        to how many there are.
 
     Raises:
         ValueError: no such model, images of the wrong shape, or labels that are not classes.
@@ -113,6 +114,7 @@ class _Scores:
     def __init__(self, classes):
         self.confusion = np.zeros((classes, classes), "int64")
         self.loss = 0.0
+        self.brier = 0.0
         self.top5 = 0
         # For each bin: images, sum of confidences, correct predictions.
         self.bins = np.zeros((CALIBRATION_BINS, 3))
@@ -122,6 +124,9 @@ class _Scores:
         np.add.at(self.confusion, (labels, guesses), 1)
         rows = np.arange(len(labels))
         self.loss -= logs[rows, labels].sum()
+        chances = np.exp(logs, dtype="float64")
+        chances[rows, labels] -= 1
+        self.brier += float((chances**2).sum())
         # How many classes come before the true one in a stable sort, best first.
         own = logs[rows, labels][:, None]
         ahead = (logs > own).sum(axis=-1)
@@ -145,6 +150,7 @@ class _Scores:
             "error": round(float(100 - accuracy), 4),
             "loss": float(self.loss / count),
             "ece": round(float(100 * gaps.sum() / count), 4),
+            "brier": self.brier / count,
         }
         if len(names) > 5:
             results["top5_accuracy"] = round(100 * self.top5 / count, 4)

@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import importlib.util
 import linecache
+import logging
 import os
 import re
 import sys
@@ -41,6 +42,7 @@ def begin():
         _begun = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") not in ("0", "1")
     if _begun:
         sys.meta_path.insert(0, _QuietTensorFlow())
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # such as about tracing again
         # Warnings about images that we refuse by name, or read.
         warnings.filterwarnings("ignore", module=r"PIL\.")
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typeguard
 
-from keras_wrn.catalog.names import ANY_WIDTH, CIFAR, model_info, split_tag, with_width
+from keras_wrn.catalog.names import ANY_WIDTH, CIFAR, THIN, model_info, split_tag, with_width
 from keras_wrn.checks import Range, out_of_range
 from keras_wrn.data.augmentation import Augmentation, Part, Pixels, conflicts
 from keras_wrn.data.datasets import DATASETS, as_folder, has_photos, is_folder
@@ -55,6 +55,9 @@ class ModelConfig:
     """How many stages (groups) to freeze, along with the stem."""
     whitened_stem: bool = False
     """Train conv1 on whitened patches of the images; the finished network is a plain one."""
+    stochastic_depth: Share = 0.0
+    """Networks like resnet_110 and preact_resnet_110: the probability that a batch skips the last
+    block; less for those before."""
 
     @property
     def network(self) -> str:
@@ -306,6 +309,12 @@ def _model_rules(recipe):
                     f"`model.{field}`={value!r} does not go with `model.name`={model.name!r}, "
                     "which says it: leave out one of the two"
                 )
+    if model.stochastic_depth and not (model.name and model_info(model.network).family is THIN):
+        yield (
+            "`model.stochastic_depth` is for the networks of `keras_wrn.ResNet` and "
+            f"`keras_wrn.PreActResNet`, received {model.stochastic_depth} with "
+            f"`model.name`={model.name!r}"
+        )
     if model.whitened_stem and (model.name or model.weights or model.frozen_stages):
         yield (
             "`model.whitened_stem` is for a WideResNet from random weights, with its stem "
@@ -422,7 +431,14 @@ def smoke(recipe: Recipe) -> Recipe:
         recipe,
         name=recipe.name + SMOKE,
         model=dataclasses.replace(
-            recipe.model, depth=10, width=1, num_blocks=None, name="", weights="", frozen_stages=0
+            recipe.model,
+            depth=10,
+            width=1,
+            num_blocks=None,
+            name="",
+            weights="",
+            frozen_stages=0,
+            stochastic_depth=0.0,
         ),
         data=dataclasses.replace(
             recipe.data,

@@ -1,4 +1,4 @@
-"""The recipe scripts that come with the package."""
+"""The recipe and study scripts that come with the package."""
 
 import difflib
 import runpy
@@ -6,26 +6,46 @@ from pathlib import Path
 
 from keras_wrn.distribution import carried
 from keras_wrn.recipe import Recipe
+from keras_wrn.study import Study
 
 
 def recipe_paths() -> dict[str, Path]:
     """The recipes that come with the package, by name."""
-    for folder in carried("recipes", "recipes"):
+    return _scripts("recipes")
+
+
+def study_paths() -> dict[str, Path]:
+    """The studies that come with the package, by name."""
+    return _scripts("recipes/studies")
+
+
+def load_recipe(name: str) -> Recipe:
+    """Return a recipe by its name or by a script's path."""
+    return _load(name, recipe_paths(), "recipe", Recipe)
+
+
+def load_study(name: str) -> Study:
+    """Return a study by its name or by a script's path."""
+    return _load(name, study_paths(), "study", Study)
+
+
+def _scripts(inside):
+    for folder in carried(inside, inside):
         paths = sorted(p for p in folder.glob("*.py") if not p.name.startswith("_"))
         if paths:
             return {path.stem: path for path in paths}
     return {}
 
 
-def load_recipe(name: str) -> Recipe:
-    """Return a recipe by its name or by a script's path."""
-    paths = recipe_paths()
+def _load(name, paths, what, kind):
     path = Path(name) if name.endswith(".py") else paths.get(name)
     if path is None or not path.is_file():
         near = difflib.get_close_matches(name, paths, 1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(paths)}"
-        raise ValueError(f"There is no recipe {name!r}{hint}")
-    recipe = runpy.run_path(str(path)).get("recipe")
-    if not isinstance(recipe, Recipe):
-        raise ValueError(f"{path} should define `recipe`, a keras_wrn.Recipe. Received: {recipe!r}")
-    return recipe
+        raise ValueError(f"There is no {what} {name!r}{hint}")
+    found = runpy.run_path(str(path)).get(what)
+    if not isinstance(found, kind):
+        raise ValueError(
+            f"{path} should define `{what}`, a keras_wrn.{kind.__name__}. Received: {found!r}"
+        )
+    return found

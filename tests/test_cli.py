@@ -72,8 +72,8 @@ def test_wrong_use_exits_with_2_and_one_line(capsys, tmp_path, monkeypatch, args
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ((), ["train, evaluate"]),
-        (("trian",), ["trian", "train, evaluate"]),
+        ((), ["train, study, evaluate"]),
+        (("trian",), ["trian", "train, study, evaluate"]),
         (("train",), ["Missing", "RECIPE"]),
         (("train", "digits_wrn10_1", "--epohcs", "3"), ["--epohcs", "--epochs"]),
         (
@@ -113,7 +113,7 @@ def test_the_version(capsys):
 def test_help_names_every_verb(capsys):
     code, out, _ = call(capsys, "--help")
     assert code == 0
-    for verb in ("train", "evaluate", "predict", "export", "convert", "report", "list"):
+    for verb in ("train", "study", "evaluate", "predict", "export", "convert", "report", "list"):
         assert f" {verb} " in out
 
 

@@ -63,6 +63,8 @@ def test_all_figures_are_those_by_hand(setting, tmp_path):
         if inside.any():
             ece += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
     assert results["ece"] == pytest.approx(100 * ece, abs=1e-2)
+    brier = ((table - np.eye(CLASSES)[labels]) ** 2).sum(axis=1).mean()
+    assert results["brier"] == pytest.approx(brier, rel=1e-4)
     confusion = np.zeros((CLASSES, CLASSES), int)
     for label, guess in zip(labels, guesses, strict=True):
         confusion[label, guess] += 1

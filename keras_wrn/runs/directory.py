@@ -10,7 +10,7 @@ from pathlib import Path
 from keras_wrn import files
 from keras_wrn.data.datasets import TFDS, is_folder
 from keras_wrn.data.file_list import is_list
-from keras_wrn.errors import RunError
+from keras_wrn.errors import Busy, RunError
 from keras_wrn.files import TEMPORARY, write_json
 from keras_wrn.machine import versions
 from keras_wrn.recipe import SMOKE
@@ -118,13 +118,13 @@ def locked(run_dir):
     """Keep other processes from running in the directory until the `with` block ends.
 
     Raises:
-        RunError: another process has it.
+        Busy: another process has it.
     """
     with contextlib.ExitStack() as stack:
         try:
             held = stack.enter_context(files.locked(Path(run_dir, LOCK), wait=False))
         except BlockingIOError as error:
-            raise RunError(
+            raise Busy(
                 f"Another process is running in {run_dir}. Wait for its end, or give another "
                 "--run-dir."
             ) from error

@@ -13,6 +13,7 @@ from keras_wrn.data.evaluation import EvalBatches, eval_dataset
 from keras_wrn.data.folder import fits_memory, left_out_text
 from keras_wrn.data.imagenet import readable_names
 from keras_wrn.data.images import jpeg_bytes
+from keras_wrn.data.originals import pixels_of
 from keras_wrn.data.photo_sets import photo_splits
 from keras_wrn.data.photos import Encoded, Photos, PhotoSet
 from keras_wrn.data.pipeline import Batches
@@ -41,6 +42,7 @@ class Inputs:
             size: crops are cut out of them.
         notes: tuple of str, lines on how a folder was read.
         files_sha256: str, a digest of the paths and sizes of photos; "" for a dataset by name.
+        made_up: bool, whether the images stand in for the dataset's.
     """
 
     train: tuple[np.ndarray | Photos, np.ndarray]
@@ -49,6 +51,11 @@ class Inputs:
     preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
     files_sha256: str = ""
+    made_up: bool = False
+
+    def pixels(self, dataset):
+        """Whether a dataset has its published pixels; see `pixels_of`."""
+        return None if self.made_up else pixels_of(dataset, self.train, self.test)
 
 
 def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inputs:
@@ -92,7 +99,7 @@ def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inp
     preprocessing = default_preprocessing(info, kind, train[0])
     if own is not None and kind == "meanstd":
         preprocessing = dataclasses.replace(preprocessing, mean=own.mean, std=own.std)
-    return Inputs(train, test, info.classes, preprocessing)
+    return Inputs(train, test, info.classes, preprocessing, made_up=made_up)
 
 
 def check_inputs(recipe: Recipe, data_dir=None, made_up=False):

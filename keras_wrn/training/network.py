@@ -13,7 +13,7 @@ from keras_wrn.models.whitening import WhitenedConv2D, whiten_stem
 from keras_wrn.models.wide_resnet import wide_resnet
 from keras_wrn.recipe import DistillConfig, ModelConfig, Recipe
 
-NOT_BUILDING = "name", "weights", "frozen_stages", "whitened_stem"
+NOT_BUILDING = "name", "weights", "frozen_stages", "whitened_stem", "stochastic_depth"
 
 
 def build_model(
@@ -26,6 +26,8 @@ def build_model(
         "classifier_activation": classifier_activation,
     }
     if recipe.model.name:
+        if recipe.model.stochastic_depth:
+            settings["stochastic_depth"] = recipe.model.stochastic_depth
         return build(recipe.model.network, **settings)
     fields = dataclasses.asdict(recipe.model)
     for field in NOT_BUILDING:

@@ -43,6 +43,9 @@ def summarize(trainer, final, renewed):
         "epochs": recipe.epochs,
         "test_error": results["error"],
         "test_accuracy": results["accuracy"],
+        "nll": results["loss"],
+        "ece": results["ece"],
+        "brier": results["brier"],
         **several,
         "last_epoch": lines[-1],
         **({"changes": changes} if (changes := noted_changes(run_dir)) else {}),
@@ -64,6 +67,7 @@ def summarize(trainer, final, renewed):
             "train_images": len(data.train[0]),
             "test_images": results["images"],
             "split": "validation" if recipe.data.validation else "test",
+            **({"pixels": pixels} if (pixels := data.pixels(recipe.data.dataset)) else {}),
         },
     }
 

@@ -3,5 +3,6 @@
 from keras_wrn.verbs.artifacts import convert, export
 from keras_wrn.verbs.listing import list_all, report
 from keras_wrn.verbs.predicting import evaluate, predict
+from keras_wrn.verbs.studies import study
 
-__all__ = ["convert", "evaluate", "export", "list_all", "predict", "report"]
+__all__ = ["convert", "evaluate", "export", "list_all", "predict", "report", "study"]

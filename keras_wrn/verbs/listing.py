@@ -9,25 +9,31 @@ import tyro
 
 from keras_wrn.catalog import list_models, model_info, weights_info
 from keras_wrn.runs import report as reporting
-from keras_wrn.scripts import recipe_paths
+from keras_wrn.scripts import recipe_paths, study_paths
 
 
 def list_all(pattern: Annotated[str, tyro.conf.Positional] = "*"):
-    """List networks, published weights and recipes.
+    """List networks, published weights, recipes and studies.
 
     Args:
         pattern: A shell pattern of names, such as "wrn_28_*".
     """
-    recipes = [name for name in recipe_paths() if fnmatch.fnmatch(name, pattern)]
+    scripts = {
+        kind: {name: path for name, path in paths.items() if fnmatch.fnmatch(name, pattern)}
+        for kind, paths in (("recipe", recipe_paths()), ("study", study_paths()))
+    }
     networks, weights = list_models(pattern), list_models(pattern, pretrained=True)
-    if not (recipes or networks or weights):
+    if not (any(scripts.values()) or networks or weights):
         raise ValueError(
             f"Expected a pattern of names, such as 'wrn_28_*'; nothing matches {pattern!r}"
         )
     tables = [
         [("network", "parameters", "error of the paper (%)"), *map(_network, networks)],
         [("published weights", "top-1 (%)", "data, publisher"), *map(_published, weights)],
-        [("recipe", "", "what it is"), *((name, "", _first_line(name)) for name in recipes)],
+        *(
+            [(kind, "", "what it is"), *((x, "", _first_line(path)) for x, path in found.items())]
+            for kind, found in scripts.items()
+        ),
     ]
     print("\n\n".join(_aligned(table) for table in tables if len(table) > 1))
 
@@ -43,8 +49,8 @@ def _published(name):
     return name, f"{known.top1:.2f}", f"{known.dataset}, {known.source}"
 
 
-def _first_line(recipe):
-    doc = ast.get_docstring(ast.parse(recipe_paths()[recipe].read_text())) or ""
+def _first_line(path):
+    doc = ast.get_docstring(ast.parse(path.read_text())) or ""
     return doc.partition("\n")[0]
 
 

@@ -70,7 +70,11 @@ def summary_lines(results):
     ]
     if "top5_accuracy" in results:
         lines.append(f"top-5     {results['top5_accuracy']:.2f} %")
-    lines += [f"loss      {results['loss']:.4f}", f"ECE       {results['ece']:.2f} %"]
+    lines += [
+        f"loss      {results['loss']:.4f}",
+        f"ECE       {results['ece']:.2f} %",
+        f"Brier     {results['brier']:.4f}",
+    ]
     if "left_out" in results:
         lines.append(f"left out  {', '.join(kinds_of_files(results['left_out']))}")
     seen = [entry for entry in results["per_class"] if entry["images"]]

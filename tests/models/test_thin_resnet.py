@@ -74,7 +74,8 @@ def test_blocks_are_dropped_more_often_towards_the_end(build):
 
 
 @pytest.mark.parametrize(("build", "settings"), [
-    (ResNet, {"depth": 8, "stochastic_depth": 0.5}), (PreActResNet, {"depth": 11, "bottleneck": True}),
+    (ResNet, {"depth": 8, "stochastic_depth": 0.5}),
+    (PreActResNet, {"depth": 11, "bottleneck": True}),
     (PreActResNet, {"depth": 8, "bottleneck": False, "activation": "silu", "classes": 7}),
 ])  # fmt: skip
 def test_a_saved_network_answers_the_same(build, settings, tmp_path):
