@@ -23,7 +23,7 @@ EXTRAS = {
     "litert": ["ai-edge-litert==2.3.*"],
     "onnx": ["onnx>=1.20", "onnxruntime>=1.24", "tf2onnx>=1.17"],
     "openvino": ["nncf>=3.4", "openvino>=2026.1", "rich>=13.5.2"],
-    "parity": ["timm>=1.0.20", "torch>=2.13"],  # what the tests compare with
+    "parity": ["timm>=1.0.20", "torch>=2.13", "torchmetrics>=1.8"],  # what the tests compare with
     "serving": ["grpcio>=1.70", "tensorflow-serving-api>=2.21,<3"],
     "weights": ["ml_dtypes>=0.5", "safetensors>=0.6"],
     "test": [

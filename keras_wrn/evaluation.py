@@ -1,18 +1,21 @@
-"""How good a trained classifier is: accuracy, loss, calibration and confusion."""
+"""How good a trained classifier is: accuracy, calibration, confusion, and what it does not know."""
 
+import dataclasses
+import itertools
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from keras_wrn.checks import check_count
 from keras_wrn.data.arrays import load_arrays
+from keras_wrn.data.corruptions import CORRUPTIONS, SEVERITIES
+from keras_wrn.data.corruptions import corrupt as corrupted
 from keras_wrn.data.datasets import DATASETS, IMAGENET, TFDS, is_tfds
 from keras_wrn.data.evaluation import check_images, check_labels
 from keras_wrn.data.file_list import is_list
-from keras_wrn.data.folder import ImageFolder, stream_folder
-from keras_wrn.data.images import check_array
+from keras_wrn.data.folder import ImageFolder, find_images, stream_folder
+from keras_wrn.data.images import check_array, image_pixels
 from keras_wrn.data.labels import labels_of_folders
 from keras_wrn.data.names import first_word
 from keras_wrn.data.photo_sets import part_of, photo_set
@@ -20,11 +23,11 @@ from keras_wrn.data.photos import Photos, PhotoSet
 from keras_wrn.data.views import check_views
 from keras_wrn.errors import DataError
 from keras_wrn.files import write_json
-from keras_wrn.trained import open_classifier
+from keras_wrn.scores import Scores, at_temperature, fit_temperature, told_apart
+from keras_wrn.trained import Classifier, open_classifier, open_ensemble
 
 RESULTS_FILE = "results.json"
 CONFUSION_FILE = "confusion.png"
-CALIBRATION_BINS = 15
 STREAMED_BATCH = 64
 RARE = 30.0  # seconds between lines of progress when not on a terminal
 LABELLED = 40  # the most classes whose names are readable in a confusion matrix
@@ -32,12 +35,14 @@ LABELLED = 40  # the most classes whose names are readable in a confusion matrix
 
 def evaluate(
     model_or_name, data, *, split="test", data_dir=None, batch_size=None, preprocessing=None,
-    size=None, crop=None, views=1, directory=None, progress=True,
+    size=None, crop=None, views=1, calibrate=None, ood=None, corrupt=False, directory=None,
+    progress=True,
 ):  # fmt: skip
-    """Evaluate a classifier on labelled images, without dropping any.
+    """Evaluate a classifier, or several as an ensemble, on labelled images, without dropping any.
 
     Args:
-        model_or_name: as for `keras_wrn.inference_model`.
+        model_or_name: as for `keras_wrn.inference_model`; or a list of them, for the mean of their
+            probabilities.
         data: a dataset's name ("cifar10", "cifar100", "svhn_cropped", "digits"), or of photos that
             TFDS has prepared ("imagenet2012", "tfds:NAME"); or the path of a folder of images with
             one sub-folder per class, named after the model's classes (or by WordNet id, or if the
@@ -56,6 +61,12 @@ def evaluate(
             of the model's, or None.
         views: int, 1, 2 (the image and its mirror image) or 6 (both, also shifted by a pixel along
             the diagonal). Their logits are averaged; see `keras_wrn.data.views_of`.
+        calibrate: labelled images like `data`, that the model was not trained on and that are not
+            those of `data`, to fit a temperature on; or None.
+        ood: images of other things than the classes, out of distribution: a dataset's name, a
+            folder with images anywhere in it, or an array like the images of `data`; or None.
+        corrupt: bool, whether to evaluate on 15 x 5 corruptions of the images too; for uint8 images
+            in memory. They are this package's own, see `keras_wrn.data.corrupt`.
         directory: path, where results.json and confusion.png are written, or None.
         progress: bool, whether to show progress on standard error: a bar on a terminal, elsewhere a
             line every half minute.
@@ -68,13 +79,19 @@ def evaluate(
         of {"class", "images", "accuracy"} in label order, with accuracy None for a class without
         images, and `confusion`, a list of lists: how often the row's class was predicted as the
         column's. For a folder that also has other files, `left_out`, a dict from their extensions
-        to how many there are.
+        to how many there are. With `calibrate` also `temperature`, by which the logits were
+        divided, and `uncalibrated`, the `loss`, `ece` and `brier` without it. With `ood`, a dict of
+        `images` (int) and of `auroc` and `fpr95` (percent) for two scores, `max_probability` and
+        `energy`. With `corrupt`, `corruptions`, a dict from the names to the errors at the five
+        severities, and `mean_corruption_error`, the mean of all 75 (percent).
 
     Raises:
         ValueError: no such model, images of the wrong shape, or labels that are not classes.
         DataError: the data is missing or unreadable, or has classes that the model does not have.
 
-    Source: calibration as in Guo et al. 2017, https://arxiv.org/abs/1706.04599.
+    Sources: Guo et al. 2017, https://arxiv.org/abs/1706.04599 (calibration); Hendrycks & Gimpel
+    2017, https://arxiv.org/abs/1610.02136, and Liu et al. 2020, https://arxiv.org/abs/2010.03759
+    (images of other things).
 
     Example:
 
@@ -82,24 +99,49 @@ def evaluate(
     keras_wrn.evaluate("wrn_16_2.cifar10", "cifar10")["error"]   # 6.92
     ```
     """
-    classifier = open_classifier(model_or_name, preprocessing, size, crop)
+    classifier: Classifier
+    if isinstance(model_or_name, list | tuple):
+        classifier = open_ensemble(model_or_name, size, crop)
+    else:
+        classifier = open_classifier(model_or_name, preprocessing, size, crop)
     if batch_size is not None:
         batch_size = check_count("batch_size", batch_size)
     check_views(views)
-    classes, preprocessing = classifier.classes, classifier.preprocessing
+    reading = {"data_dir": data_dir, "batch_size": batch_size, "classifier": classifier}
+    asking = {"classifier": classifier, "views": views, "progress": progress}
     data = _photos_of(data, split, data_dir)
-    batches, count = _batches(data, split, data_dir, batch_size, preprocessing, classes)
-    scores = _Scores(classes)
-    size = 0
-    for images, labels in _shown(batches, count, progress):
-        # A short last batch is padded: a new shape would be compiled again.
-        size = max(size, len(images))
-        filled = np.pad(images, [(0, size - len(images)), (0, 0), (0, 0), (0, 0)])
-        logs = classifier.log_probabilities(filled, views)[: len(images)]
-        scores.add(logs, np.asarray(labels))
+    labelled = _batches(data, split, **reading)
+    # All that is wrong with the data is found before any of it is evaluated.
+    held_out = strange = spoilt = None
+    if calibrate is not None:
+        held_out = _batches(_photos_of(calibrate, split, data_dir), split, **reading)
+    if ood is not None:
+        strange = _unlabelled(ood, data_dir, batch_size, classifier)
+    if corrupt:
+        spoilt = _corruptible(data, split, data_dir, classifier)
+    if held_out is not None:
+        logs, labels = _gathered(_answers(*held_out, **asking))
+        temperature = fit_temperature(logs, labels)
+        plain, classifier = classifier, dataclasses.replace(classifier, temperature=temperature)
+        asking["classifier"] = classifier
+    scores, uncalibrated = Scores(classifier.classes), Scores(classifier.classes)
+    known = []
+    for answer, labels in _answers(*labelled, **asking):
+        scores.add(answer.logs, labels)
+        if held_out is not None:
+            uncalibrated.add(at_temperature(answer.logs, plain.temperature / temperature), labels)
+        known.append((answer.logs.max(axis=-1), answer.energy))
     results = {"views": views, **scores.results(classifier.class_names)}
     if isinstance(data, ImageFolder | PhotoSet) and data.left_out:
         results["left_out"] = data.left_out
+    if held_out is not None:
+        before = uncalibrated.results(classifier.class_names)
+        results["temperature"] = temperature
+        results["uncalibrated"] = {x: before[x] for x in ("loss", "ece", "brier")}
+    if strange is not None:
+        results["ood"] = _told_apart(known, _answers(*strange, **asking))
+    if spoilt is not None:
+        results.update(_under_corruption(spoilt, batch_size, asking))
     if directory is not None:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -108,63 +150,104 @@ def evaluate(
     return results
 
 
-class _Scores:
-    """Counts over the predictions, batch by batch."""
+def _answers(batches, count, classifier, views, progress):
+    """Yield the `Predictions` and the labels, int (batch,), of each batch."""
+    size = 0
+    for images, labels in _shown(batches, count, progress):
+        # A short last batch is padded: a new shape would be compiled again.
+        size = max(size, len(images))
+        filled = np.pad(images, [(0, size - len(images)), (0, 0), (0, 0), (0, 0)])
+        answer = classifier.predictions(filled, views)
+        number = len(images)
+        yield (
+            dataclasses.replace(answer, logs=answer.logs[:number], energy=answer.energy[:number]),
+            np.asarray(labels),
+        )
 
-    def __init__(self, classes):
-        self.confusion = np.zeros((classes, classes), "int64")
-        self.loss = 0.0
-        self.brier = 0.0
-        self.top5 = 0
-        # For each bin: images, sum of confidences, correct predictions.
-        self.bins = np.zeros((CALIBRATION_BINS, 3))
 
-    def add(self, logs, labels):
-        guesses = np.argmax(logs, axis=-1)
-        np.add.at(self.confusion, (labels, guesses), 1)
-        rows = np.arange(len(labels))
-        self.loss -= logs[rows, labels].sum()
-        chances = np.exp(logs, dtype="float64")
-        chances[rows, labels] -= 1
-        self.brier += float((chances**2).sum())
-        # How many classes come before the true one in a stable sort, best first.
-        own = logs[rows, labels][:, None]
-        ahead = (logs > own).sum(axis=-1)
-        ahead += ((logs == own) & (np.arange(logs.shape[1]) < labels[:, None])).sum(axis=-1)
-        self.top5 += int((ahead < 5).sum())
-        confidence = np.exp(logs[rows, guesses])
-        # Bins are open below and closed above, as in the paper.
-        places = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, None)
-        np.add.at(self.bins, (np.minimum(places, CALIBRATION_BINS - 1), 0), 1)
-        np.add.at(self.bins, (np.minimum(places, CALIBRATION_BINS - 1), 1), confidence)
-        np.add.at(self.bins, (np.minimum(places, CALIBRATION_BINS - 1), 2), guesses == labels)
+def _gathered(answers):
+    """All log probabilities and labels."""
+    parts = [(answer.logs, labels) for answer, labels in answers]
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
-    def results(self, names) -> dict[str, Any]:
-        count = int(self.confusion.sum())
-        right = np.diag(self.confusion)
-        accuracy = 100 * right.sum() / count
-        gaps = np.abs(self.bins[:, 1] - self.bins[:, 2])
-        results: dict[str, Any] = {
-            "images": count,
-            "accuracy": round(float(accuracy), 4),
-            "error": round(float(100 - accuracy), 4),
-            "loss": float(self.loss / count),
-            "ece": round(float(100 * gaps.sum() / count), 4),
-            "brier": self.brier / count,
-        }
-        if len(names) > 5:
-            results["top5_accuracy"] = round(100 * self.top5 / count, 4)
-        totals = self.confusion.sum(axis=1)
-        results["per_class"] = [
-            {
-                "class": name,
-                "images": int(total),
-                "accuracy": round(float(100 * hits / total), 4) if total else None,
-            }
-            for name, total, hits in zip(names, totals, right, strict=True)
-        ]
-        results["confusion"] = self.confusion.tolist()
-        return results
+
+def _told_apart(known, answers):
+    unknown = [(answer.logs.max(axis=-1), answer.energy) for answer, _ in answers]
+    scores = zip(
+        *(map(np.concatenate, zip(*x, strict=True)) for x in (known, unknown)), strict=True
+    )
+    names = "max_probability", "energy"
+    found = {name: told_apart(*pair) for name, pair in zip(names, scores, strict=True)}
+    return {"images": sum(len(part) for part, _ in unknown), **found}
+
+
+def _under_corruption(data, batch_size, asking):
+    """The errors of each corruption at each severity, and their mean."""
+    images, labels = data
+    errors: dict[str, list[float]] = {}
+    step = min(batch_size or 500, len(images))
+    starts = range(0, len(images), step)
+
+    def batches():
+        for kind in CORRUPTIONS:
+            for severity in SEVERITIES:
+                for start in starts:
+                    part = slice(start, start + step)
+                    yield corrupted(images[part], kind, severity, start), labels[part]
+
+    answers = _answers(batches(), len(images) * len(CORRUPTIONS) * len(SEVERITIES), **asking)
+    for kind in CORRUPTIONS:
+        errors[kind] = []
+        for _ in SEVERITIES:
+            wrong = 0
+            for answer, own in itertools.islice(answers, len(starts)):
+                wrong += int((answer.logs.argmax(axis=-1) != own).sum())
+            errors[kind].append(round(100 * wrong / len(images), 4))
+    return {
+        "mean_corruption_error": round(float(np.mean([*errors.values()])), 4),
+        "corruptions": errors,
+    }
+
+
+def _corruptible(data, split, data_dir, classifier):
+    """The images and labels of data that corruptions can be made from."""
+    if isinstance(data, str):
+        data = load_arrays(data, split, data_dir=data_dir)
+    images = data[0] if isinstance(data, tuple | list) else None
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[3:] != (3,):
+        kind = type(data).__name__ if images is None else f"{type(images).__name__}"
+        raise ValueError(
+            "Corruptions are made from small RGB images in memory, uint8: a dataset by name, or a "
+            f"tuple of arrays. Received: {kind}"
+        )
+    return images, np.asarray(data[1])
+
+
+def _unlabelled(data, data_dir, batch_size, classifier):
+    """Batches of images without classes, their labels -1, and the number of images."""
+    preprocessing = classifier.preprocessing
+    if isinstance(data, np.ndarray):
+        return _array_batches((data, None), batch_size, preprocessing, classifier.classes)
+    if str(data) in DATASETS:
+        images, _ = load_arrays(str(data), "test", data_dir=data_dir)
+        return _array_batches((images, None), batch_size, preprocessing, classifier.classes)
+    if not Path(data).is_dir():
+        raise DataError(
+            f"Expected one of {', '.join(DATASETS)}, or a folder of images. Received: {str(data)!r}"
+        )
+    paths, _ = find_images(data)
+    if not paths:
+        raise DataError(f"There are no image files below {data}")
+    step = batch_size or STREAMED_BATCH
+    parts = (paths[start : start + step] for start in range(0, len(paths), step))
+    batches = (
+        (
+            np.stack([image_pixels(str(path), preprocessing, str(path)) for path in part]),
+            np.full(len(part), -1),
+        )
+        for part in parts
+    )
+    return batches, len(paths)
 
 
 def _photos_of(data, split, data_dir):
@@ -186,8 +269,9 @@ def _photos_of(data, split, data_dir):
     return photo_set(data, split, data_dir)
 
 
-def _batches(data, split, data_dir, batch_size, preprocessing, classes):
+def _batches(data, split, data_dir, batch_size, classifier):
     """Batches of images and labels from any kind of data, and the number of images."""
+    preprocessing, classes = classifier.preprocessing, classifier.classes
     if isinstance(data, ImageFolder | PhotoSet):
         return _photo_batches(data, batch_size, preprocessing, classes)
     if isinstance(data, tuple | list):
@@ -207,7 +291,8 @@ def _photo_batches(folder, batch_size, preprocessing, classes):
 
 
 def _array_batches(data, batch_size, preprocessing, classes):
-    images, labels = data[0], np.asarray(data[1])
+    images, labels = data
+    labels = np.full(len(images), -1) if labels is None else np.asarray(labels)
     if not isinstance(images, Photos):
         images = np.asarray(images)
         images = images[..., None] if images.ndim == 3 else images  # greyscale
@@ -218,7 +303,8 @@ def _array_batches(data, batch_size, preprocessing, classes):
     if images.shape[1:] != expected:
         raise ValueError(f"Expected images of shape {expected}. Received: {images.shape[1:]}")
     check_images(images, labels)
-    check_labels(labels, classes)
+    if data[1] is not None:
+        check_labels(labels, classes)
     step = min(batch_size or 500, len(images))
     batches = (
         (images[start : start + step], labels[start : start + step])

@@ -64,7 +64,7 @@ def inference_model(model_or_name, image_or_images, *, top_k=5, preprocessing=No
     ]
     results = []
     for start in range(0, len(pixels), BATCH):
-        logs = classifier.log_probabilities(np.stack(pixels[start : start + BATCH]))
+        logs = classifier.predictions(np.stack(pixels[start : start + BATCH])).logs
         results += [_result(np.exp(row), classifier.class_names, top_k) for row in logs]
     return results if several else results[0]
 

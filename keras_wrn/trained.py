@@ -1,7 +1,6 @@
-"""A trained classifier ready to predict, from a Keras model or an exported file."""
+"""A trained classifier ready to predict, from a Keras model or an exported file; ensembles."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable
 
@@ -14,6 +13,21 @@ from keras_wrn.data.preprocess import Preprocessing
 from keras_wrn.data.views import views_of
 from keras_wrn.export.opening import is_artifact, open_artifact
 from keras_wrn.models.stages import copied
+from keras_wrn.scores import at_temperature
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What a classifier says of a batch.
+
+    Args:
+        logs: float64 (batch, classes), log probabilities.
+        energy: float64 (batch,), log of the sum of the exponentials of the logits, higher for what
+            looks known; of Liu et al. 2020, https://arxiv.org/abs/2010.03759, with the other sign.
+    """
+
+    logs: np.ndarray
+    energy: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,22 +39,23 @@ class Classifier:
         preprocessing: `keras_wrn.Preprocessing`, with the names of the classes.
         classes: int.
         answer: function from images (batch, size, size, channels) in 0..255 to logits
-            (batch, classes), or to log probabilities, which differ from them by a constant per
-            image.
+            (batch, classes).
+        temperature: float, by which the logits are divided for the probabilities.
     """
 
     name: str
     preprocessing: Preprocessing
     classes: int
     answer: Callable
+    temperature: float = 1.0
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes, or their numbers if they have no names."""
         return self.preprocessing.class_names or tuple(map(str, range(self.classes)))
 
-    def log_probabilities(self, images, views=1):
-        """Log probabilities, float64 (batch, classes), for images of the classifier's size.
+    def predictions(self, images, views=1) -> Predictions:
+        """The `Predictions` for images of the classifier's size.
 
         With several `views`, the logits are averaged over them.
 
@@ -48,14 +63,68 @@ class Classifier:
             ValueError: the answer has NaN or infinity.
         """
         logits = sum(weight * self._logits(view) for weight, view in views_of(images, views))
-        logits = logits - logits.max(axis=-1, keepdims=True)
-        return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+        energy = np.logaddexp.reduce(logits, axis=-1)
+        return Predictions(at_temperature(logits, self.temperature), energy)
 
     def _logits(self, images):
         logits = np.asarray(self.answer(images), "float64")
         if not np.isfinite(logits).all():
             raise ValueError(f"The model {self.name!r} answers with NaN or infinity.")
         return logits
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble(Classifier):
+    """Classifiers whose probabilities are averaged.
+
+    Args:
+        members: tuple of `Classifier`.
+    """
+
+    members: tuple = ()
+
+    def predictions(self, images, views=1) -> Predictions:
+        parts = [member.predictions(images, views) for member in self.members]
+        logs = np.logaddexp.reduce([part.logs for part in parts]) - np.log(len(parts))
+        energy = np.mean([part.energy for part in parts], axis=0)
+        return Predictions(at_temperature(logs, self.temperature), energy)
+
+
+def open_ensemble(models, size=None, crop=None) -> Ensemble:
+    """Open several trained classifiers as one: the mean of their probabilities.
+
+    Args:
+        models: list of what `open_classifier` takes, for the same images and classes.
+        size, crop: as for `open_classifier`.
+
+    Raises:
+        ValueError: they are for other images or classes; or as for `open_classifier`.
+
+    Example:
+
+    ```python
+    ensemble = keras_wrn.trained.open_ensemble(["runs/a-seed0", "runs/a-seed1"])
+    keras_wrn.evaluate(ensemble, "cifar10")["error"]
+    ```
+    """
+    members = tuple(open_classifier(model, size=size, crop=crop) for model in models)
+    first = members[0]
+    for member in members[1:]:
+        for what, ours, theirs in (
+            ("classes", first.class_names, member.class_names),
+            *(
+                (field, getattr(first.preprocessing, field), getattr(member.preprocessing, field))
+                for field in ("size", "crop", "interpolation", "channels")
+            ),
+        ):
+            if ours != theirs:
+                raise ValueError(
+                    "The models of an ensemble should be for the same images and classes. "
+                    f"Received: {first.name!r} with {what} {ours!r:.200}, {member.name!r} with "
+                    f"{theirs!r:.200}"
+                )
+    name = " + ".join(member.name for member in members)
+    return Ensemble(name, first.preprocessing, first.classes, first.answer, members=members)
 
 
 def open_classifier(model_or_name, preprocessing=None, size=None, crop=None) -> Classifier:
@@ -101,7 +170,7 @@ def open_classifier(model_or_name, preprocessing=None, size=None, crop=None) -> 
             )
         return _exported(model_or_name, preprocessing)
     model = load_model(model_or_name)
-    softmax = find_classifier(model).activation is keras.activations.softmax
+    find_classifier(model)
     preprocessing = resolve_preprocessing(model, preprocessing)
     if changes:
         preprocessing = dataclasses.replace(preprocessing, **changes)
@@ -113,15 +182,18 @@ def open_classifier(model_or_name, preprocessing=None, size=None, crop=None) -> 
                 f"{error}"
             ) from error
         preprocessing = resolve_preprocessing(model, preprocessing)
-    answer = functools.partial(_of_keras, model, preprocessing, softmax)
+    dense = find_classifier(model)
+    trunk = keras.Model(model.inputs, dense.input)
+    kernel, bias = (
+        0.0 if variable is None else keras.ops.convert_to_numpy(variable).astype("float64")
+        for variable in (dense.kernel, dense.bias)
+    )
+
+    def answer(images):  # not from the softmax, which rounds small values to 0
+        features = trunk.predict_on_batch(preprocessing.normalize(images))
+        return np.asarray(features, "float64") @ kernel + bias
+
     return Classifier(model.name, preprocessing, model.output_shape[-1], answer)
-
-
-def _of_keras(model, preprocessing, softmax, images):
-    outputs = model.predict_on_batch(preprocessing.normalize(images)).astype("float64")
-    if softmax:  # it rounds small values to 0; NaN stays
-        outputs = np.log(np.maximum(outputs, np.finfo("float32").tiny))
-    return outputs
 
 
 def _exported(path, preprocessing):

@@ -328,3 +328,117 @@ def test_sizes_that_cannot_be_are_refused(three, tmp_path):
         evaluate(artifact, "digits", size=48)
     with pytest.raises(ValueError, match="is open with its size and crop"):
         evaluate(open_classifier(three), "digits", crop=0.9)
+
+
+def test_several_models_answer_by_the_mean_of_their_probabilities(setting):
+    model, images, labels, table = setting
+    other = np.random.default_rng(1).dirichlet(np.full(CLASSES, 0.4), 60).clip(1e-4)
+    other /= other.sum(axis=1, keepdims=True)
+    results = evaluate([model, known_model(other)], (images, labels), batch_size=11)
+    expected = evaluate(known_model((table + other) / 2), (images, labels))
+    for key in ("accuracy", "loss", "ece", "brier"):
+        assert results[key] == pytest.approx(expected[key], rel=1e-5), key
+    alone = evaluate([model], (images, labels))
+    assert alone["loss"] == pytest.approx(evaluate(model, (images, labels))["loss"], rel=1e-12)
+    assert evaluate([model, known_model(other)], (images, labels), views=2)["views"] == 2
+
+
+def test_an_ensemble_is_of_one_kind(three):
+    with pytest.raises(ValueError, match=r"same images and classes.*with classes \('cat'"):
+        evaluate([three, known_model(np.eye(4).clip(1e-3))], "digits")
+
+
+def test_a_temperature_is_fitted_on_other_images_than_it_is_reported_on(setting):
+    model, images, labels, table = setting
+    random = np.random.default_rng(5)
+    held_out = random.integers(0, CLASSES, 60)
+    results = evaluate(model, (images, labels), calibrate=(images, held_out))
+    plain = evaluate(model, (images, labels))
+    assert results["uncalibrated"] == {
+        x: pytest.approx(plain[x], rel=1e-9) for x in ("loss", "ece", "brier")
+    }
+    assert results["error"] == plain["error"]
+    temperature = results["temperature"]
+    softer = table ** (1 / temperature)
+    softer /= softer.sum(axis=1, keepdims=True)
+    assert results["loss"] == pytest.approx(-np.log(softer[range(60), labels]).mean(), rel=1e-4)
+    losses = [
+        -np.log((table ** (1 / t) / (table ** (1 / t)).sum(axis=1, keepdims=True))
+                [range(60), held_out]).mean() for t in (0.99 * temperature, temperature * 1.01)
+    ]  # fmt: skip
+    assert min(losses) > -np.log(softer[range(60), held_out]).mean()
+    assert any(line.startswith("T         ") for line in summary_lines(results))
+
+
+def test_images_of_other_things_are_told_by_probability_and_energy(tmp_path):
+    # Grey values below 30 are known with rising logits; those above are not.
+    logits = np.zeros((60, CLASSES))
+    logits[:30, 0] = np.linspace(4, 6, 30)
+    inputs = keras.Input((4, 4, 3))
+    grey = keras.layers.GlobalAveragePooling2D()(inputs)[:, 0]
+    table = keras.layers.Embedding(*logits.shape, weights=[logits])
+    outputs = keras.layers.Dense(CLASSES, "softmax", kernel_initializer="identity")(
+        table(grey + 0.5)
+    )
+    model = keras.Model(inputs, outputs)
+    model.preprocessing = Preprocessing(4, std=(1 / 255,) * 3)
+    images = np.repeat(np.arange(60, dtype="uint8"), 48).reshape(60, 4, 4, 3)
+    known, labels = images[:30], np.zeros(30, int)
+    results = evaluate(model, (known, labels), ood=images[30:], batch_size=7)
+    assert results["ood"]["images"] == 30
+    for score in ("max_probability", "energy"):
+        assert results["ood"][score] == {"auroc": 100.0, "fpr95": 0.0}
+    for name, grey_value in (("a.png", 40), ("b/c.png", 50), ("b/d.png", 25)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4), (grey_value,) * 3).save(tmp_path / name)
+    found = evaluate(model, (known, labels), ood=str(tmp_path))["ood"]
+    assert found["images"] == 3 and found["energy"]["fpr95"] == pytest.approx(100 / 3, abs=1e-3)
+    assert found["energy"]["auroc"] == pytest.approx(100 * (30 + 30 + 4.5) / 90, abs=1.5)
+    with pytest.raises(DataError, match=r"or a folder of images. Received: 'nowhere'"):
+        evaluate(model, (known, labels), ood="nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no image files below"):
+        evaluate(model, (known, labels), ood=tmp_path / "empty")
+
+
+def test_energies_are_those_of_the_logits_before_the_softmax():
+    model = keras_wrn.WideResNet(10, 1, input_shape=(8, 8, 3))
+    model.preprocessing = Preprocessing(8)
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype="uint8")
+    answer = open_classifier(model).predictions(images)
+    logits = keras_wrn.WideResNet(10, 1, input_shape=(8, 8, 3), classifier_activation=None)
+    logits.set_weights(model.get_weights())
+    expected = np.asarray(logits.predict(images / np.float32(255), verbose=0), "float64")
+    np.testing.assert_allclose(answer.energy, np.log(np.exp(expected).sum(axis=1)), rtol=1e-5)
+    np.testing.assert_allclose(answer.logs, expected - answer.energy[:, None], rtol=1e-4, atol=1e-5)
+
+
+def test_corruptions_are_evaluated_one_by_one(monkeypatch):
+    seen = []
+
+    def made(images, kind, severity, first):
+        seen.append((kind, severity, first, len(images)))
+        return np.full_like(images, severity)
+
+    monkeypatch.setattr("keras_wrn.evaluation.corrupted", made)
+    table = np.full((6, 3), 0.1)
+    table[np.arange(6), [0, 0, 0, 0, 1, 2]] = 0.8  # the guess for the grey value 0, 1, ...
+    model = known_model(table)
+    images, labels = np.zeros((5, 4, 4, 3), "uint8"), np.array([0, 0, 0, 1, 2])
+    results = evaluate(model, (images, labels), corrupt=True, batch_size=2)
+    assert len(results["corruptions"]) == 15 and len(seen) == 15 * 5 * 3
+    assert seen[:4] == [("gaussian_noise", 1, 0, 2), ("gaussian_noise", 1, 2, 2),
+                        ("gaussian_noise", 1, 4, 1), ("gaussian_noise", 2, 0, 2)]  # fmt: skip
+    assert results["corruptions"]["fog"] == [40.0, 40.0, 40.0, 80.0, 80.0]
+    assert results["mean_corruption_error"] == 56.0 and results["error"] == 40.0
+    assert "corrupted 56.00 % error on average" in summary_lines(results)
+
+
+def test_corruptions_need_small_images_in_memory(three, tmp_path):
+    three.preprocessing = keras_wrn.Preprocessing(
+        4, std=(1 / 255,) * 3, class_names=("cat", "dog", "owl")
+    )
+    with pytest.raises(ValueError, match=r"in memory, uint8.*Received: ImageFolder"):
+        evaluate(three, folder(tmp_path, ["cat", "dog", "owl"]), corrupt=True)
+    with pytest.raises(ValueError, match="Received: ndarray"):
+        evaluate(three, (np.zeros((2, 4, 4, 3), "float32"), np.zeros(2, int)), corrupt=True)

@@ -4,6 +4,7 @@ from keras_wrn.data.array_files import save_array_files
 from keras_wrn.data.arrays import load_arrays
 from keras_wrn.data.augment import ReflectPadCrop
 from keras_wrn.data.augmentation import Augmentation
+from keras_wrn.data.corruptions import CORRUPTIONS, corrupt
 from keras_wrn.data.datasets import DATASETS, dataset_info
 from keras_wrn.data.evaluation import eval_arrays, eval_dataset
 from keras_wrn.data.imagenet import decode_predictions, imagenet_classes, preprocess_input
@@ -14,6 +15,7 @@ from keras_wrn.data.views import views_of
 from keras_wrn.errors import DataError
 
 __all__ = [
+    "CORRUPTIONS",
     "DATASETS",
     "ZCA",
     "Augmentation",
@@ -21,6 +23,7 @@ __all__ = [
     "DataError",
     "Preprocessing",
     "ReflectPadCrop",
+    "corrupt",
     "dataset_info",
     "decode_predictions",
     "default_preprocessing",

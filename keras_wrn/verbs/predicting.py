@@ -15,29 +15,33 @@ from keras_wrn.data.names import first_word
 from keras_wrn.export.opening import is_artifact
 from keras_wrn.files import printable
 from keras_wrn.inference import prediction_figure
-from keras_wrn.trained import open_classifier
+from keras_wrn.trained import open_classifier, open_ensemble
 from keras_wrn.verbs.images import images_below, images_of, with_true_classes
-from keras_wrn.verbs.runs import own_data
+from keras_wrn.verbs.runs import held_out_images, own_data
 from keras_wrn.verbs.table import line_of, written
 
 PICTURED = 64
 
 
 def evaluate(
-    model: Annotated[str, tyro.conf.Positional],
+    models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")],
     data: str | None = None,
     split: Literal["test", "train"] = "test",
     size: int | None = None,
     crop: float | None = None,
     views: Literal[1, 2, 6] = 1,
+    calibrate: bool = False,
+    ood: str | None = None,
+    corrupt: bool = False,
     data_dir: Path | None = None,
     out: Path | None = None,
 ):
-    """Evaluate a trained network on a dataset or a folder of images.
+    """Evaluate a trained network, or several as an ensemble, on a dataset or a folder of images.
 
     Args:
-        model: A run directory, a .keras file, a name with published weights, or an exported model:
-            a SavedModel directory, or a file that ends in .tflite, .onnx or .xml.
+        models: A run directory, a .keras file, a name with published weights, or an exported model:
+            a SavedModel directory, or a file that ends in .tflite, .onnx or .xml. The probabilities
+            of several are averaged.
         data: cifar10, cifar100, svhn_cropped, digits, imagenet2012, tfds:NAME, a folder of images
             with one sub-folder for each class, or a list of them; by default the run's own.
         split: The split to evaluate on; in a folder, val/ (validation/, test/) or train/.
@@ -45,16 +49,30 @@ def evaluate(
         crop: The share of a resized photo that the central crop keeps, instead of the model's.
         views: Average the logits of the image (1), of it and its mirror image (2), or also of both
             moved by one pixel along the diagonal (6).
+        calibrate: Fit a temperature on the training images that the run held out (its
+            data.validation), and report with it.
+        ood: Images of other things, to be told from those of the classes: cifar10, cifar100,
+            svhn_cropped, digits or a folder of images.
+        corrupt: Evaluate on fifteen kinds of corruption at five severities too, made from the
+            images. They are like CIFAR-10-C's, not its files.
         data_dir: Where TFDS keeps its data.
         out: A directory to write results.json and confusion.png into.
     """
-    classifier = open_classifier(model, size=size, crop=crop)
+    if not models:
+        raise ValueError("Give a model, or several")
+    model = models[0]
+    if len(models) == 1:
+        classifier = open_classifier(model, size=size, crop=crop)
+    else:
+        classifier = open_ensemble(models, size=size, crop=crop)
+    held_out = held_out_images(models, data_dir) if calibrate else None
     data = data or own_data(model, data_dir)
     _note_other_classes(classifier, data)
     results = evaluation.evaluate(
-        classifier, data, split=split, data_dir=data_dir, views=views, directory=out
-    )
-    if is_artifact(model):
+        classifier, data, split=split, data_dir=data_dir, views=views, calibrate=held_out, ood=ood,
+        corrupt=corrupt, directory=out,
+    )  # fmt: skip
+    if len(models) == 1 and is_artifact(model):
         print(f"measured  {classifier.name}")
     print("\n".join(summary_lines(results)))
     if out is not None:
@@ -75,6 +93,24 @@ def summary_lines(results):
         f"ECE       {results['ece']:.2f} %",
         f"Brier     {results['brier']:.4f}",
     ]
+    if "temperature" in results:
+        before = results["uncalibrated"]
+        lines.append(
+            f"T         {results['temperature']:.3f}; without it loss {before['loss']:.4f}, ECE "
+            f"{before['ece']:.2f} %, Brier {before['brier']:.4f}"
+        )
+    for score in ("max_probability", "energy") if "ood" in results else ():
+        found = results["ood"][score]
+        lines.append(
+            f"OOD       AUROC {found['auroc']:.2f} %, FPR95 {found['fpr95']:.2f} % by the "
+            f"{score.replace('_', ' ')}"
+        )
+    if "corruptions" in results:
+        lines += [
+            f"{kind:18}{'  '.join(f'{error:5.2f}' for error in errors)}"
+            for kind, errors in results["corruptions"].items()
+        ]
+        lines.append(f"corrupted {results['mean_corruption_error']:.2f} % error on average")
     if "left_out" in results:
         lines.append(f"left out  {', '.join(kinds_of_files(results['left_out']))}")
     seen = [entry for entry in results["per_class"] if entry["images"]]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from keras_wrn.data.arrays import load_arrays
 from keras_wrn.data.datasets import check_dataset
 from keras_wrn.data.photo_sets import own_part
 from keras_wrn.runs.files import read_recipe
@@ -32,6 +33,45 @@ def own_data(model, data_dir=None):
     if not check_dataset(name):
         return name
     return own_part(recipe_of(model).data, "test", data_dir)
+
+
+def held_out_images(models, data_dir=None):
+    """The training images that runs held out, with their labels, to calibrate on.
+
+    Raises:
+        ValueError: one is no run, held none out or others than the first, or would be evaluated on
+            the same ones.
+    """
+    first, *others = [_with_held_out(model) for model in models]
+    for model, data in zip(models[1:], others, strict=True):
+        for field in ("dataset", "validation", "extra"):
+            ours, theirs = getattr(first, field), getattr(data, field)
+            if ours != theirs:
+                raise ValueError(
+                    "--calibrate needs runs that held out the same images. Received: "
+                    f"data.{field}={ours!r} of {models[0]}, {theirs!r} of {model}"
+                )
+    return load_arrays(
+        first.dataset, "validation", data_dir=data_dir, validation=first.validation,
+        extra=first.extra,
+    )  # fmt: skip
+
+
+def _with_held_out(model):
+    """The data of a run that held images out."""
+    recipe = recipe_of(model)
+    if recipe is None or not recipe.data.validation:
+        what = "it is no run directory" if recipe is None else "it trained on all of them"
+        raise ValueError(
+            "--calibrate needs a run that held out some of its training images (train it with "
+            f"--data.validation 5000, for example). Received: {model}: {what}"
+        )
+    if check_dataset(recipe.data.dataset):
+        raise ValueError(
+            "--calibrate is for runs on a dataset by name, whose test images are others than those "
+            f"held out. Received: {model}, on {recipe.data.dataset}"
+        )
+    return recipe.data
 
 
 def name_of(model):
