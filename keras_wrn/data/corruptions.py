@@ -151,8 +151,11 @@ def _snow(image, random, level):
     return kept * image + (1 - kept) * paler + flakes + flakes[::-1, ::-1]
 
 
-def _clouds(random, side, roughness):
-    """A fractal pattern in 0..1 by midpoint displacement on a torus (the plasma of fog)."""
+def _clouds(random, side, smoothness):
+    """A fractal pattern in 0..1 by midpoint displacement on a torus (the plasma of fog).
+
+    The swing of the finest details is the smaller, the larger `smoothness`.
+    """
     size = 1 << int(np.ceil(np.log2(side)))
     heights = np.zeros((size, size))
     step, swing = size, 100.0
@@ -167,7 +170,7 @@ def _clouds(random, side, roughness):
         down = (corners + np.roll(corners, -1, 0) + centers + np.roll(centers, 1, 1)) / 4
         heights[::step, half::step] = across + random.uniform(-swing, swing, across.shape)
         heights[half::step, ::step] = down + random.uniform(-swing, swing, down.shape)
-        step, swing = half, swing / roughness
+        step, swing = half, swing / smoothness
     heights -= heights.min()
     return heights[:side, :side] / max(heights.max(), 1e-9)
 
@@ -177,15 +180,15 @@ def _frost(image, random, level):
     height, width = image.shape[:2]
     side = max(height, width)
     # Ridges of a fractal pattern look like needles of ice.
-    ridges = 1 - np.abs(2 * _clouds(random, side, 1.6) - 1)
+    ridges = 1 - np.abs(2 * _clouds(random, side, 2.5) - 1)
     ice = (ridges**3)[:height, :width, None] * np.array([0.8, 0.9, 1.0])
     return kept * image + strength * ice
 
 
 def _fog(image, random, level):
-    strength, roughness = level
+    strength, smoothness = level
     height, width = image.shape[:2]
-    fog = _clouds(random, max(height, width), roughness)[:height, :width, None]
+    fog = _clouds(random, max(height, width), smoothness)[:height, :width, None]
     most = image.max()
     return (image + strength * fog) * most / (most + strength)
 
@@ -211,7 +214,7 @@ def _elastic_transform(image, random, level):
     moves = np.stack([gaussian_filter(move, smooth, mode="reflect", truncate=3) for move in moves])
     turn = np.eye(2) + random.uniform(-affine, affine, (2, 2))
     center = (np.array([height, width]) - 1) / 2
-    grid = np.stack(np.mgrid[:height, :width]).astype("float64")
+    grid = np.array(np.mgrid[:height, :width], "float64")
     places = np.tensordot(turn, grid - center[:, None, None], 1) + center[:, None, None]
     places += amount * moves
     moved = (map_coordinates(image[..., i], places, order=1, mode="mirror") for i in range(3))
@@ -260,7 +263,7 @@ CORRUPTIONS = {
          (0.25, 0.3, 2.25, 0.6, 3.5, 0.85), (0.3, 0.3, 1.25, 0.65, 4, 0.8)),
     ),
     "frost": (_frost, ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))),
-    "fog": (_fog, ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))),
+    "fog": (_fog, ((0.2, 9), (0.5, 9), (0.75, 6.25), (1, 4), (1.5, 3.06))),
     "brightness": (_brightness, (0.05, 0.1, 0.15, 0.2, 0.3)),
     "contrast": (_contrast, (0.75, 0.5, 0.4, 0.3, 0.15)),
     "elastic_transform": (
