@@ -15,10 +15,13 @@ def build(row):
 
     root = Path(__file__).resolve().parent.parent
     if row["size"] == 32:
-        from tests.reference_torch import WideResNet
+        from tests.reference_torch import ThinResNet, WideResNet
 
-        depth, width = (int(part) for part in row["network"].split("_")[1:])
-        model = WideResNet((depth - 4) // 6, width, watch=False)
+        sizes = [int(part) for part in row["network"].split("_") if part.isdecimal()]
+        if len(sizes) == 2:
+            model = WideResNet((sizes[0] - 4) // 6, sizes[1], watch=False)
+        else:  # of the paper's thin networks, those with bottlenecks
+            model = ThinResNet((sizes[0] - 2) // 9, bottleneck=True, pre=True, watch=False)
     else:
         sys.path.append(str(root / "tests/weights"))
         from timm_networks import import_timm

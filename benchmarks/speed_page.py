@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.rows import best_of, median_interval, ratio, rows_in
-from keras_wrn.runs.report import BEGIN, END, write_between_markers
+from keras_wrn.runs.report import markers, write_between_markers
 
 NOT_MEASURED = ["Not measured yet."]
 
@@ -269,7 +269,7 @@ def main():
     measured = json.loads(args.measured.read_text())
     picture = args.page.with_suffix(".png")
     if not args.page.exists():
-        args.page.write_text(f"# Speed\n\n{BEGIN}\n{END}\n")
+        args.page.write_text("\n".join(["# Speed", "", *markers(), ""]))
     write_between_markers(args.page, page(measured, picture.name))
     plot(measured, picture)
 

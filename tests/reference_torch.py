@@ -86,8 +86,9 @@ class WideResNet(nn.Module):
 class ThinBlock(nn.Module):
     """A block of a thin ResNet, before or after the activation; see `ThinResNet`."""
 
-    def __init__(self, channels, filters, bottleneck, pre, stride, first):
+    def __init__(self, channels, filters, bottleneck, pre, stride, first, watch):
         super().__init__()
+        self.watch = watch
         self.pre, self.first, self.stride = pre, first, stride
         shapes = [(channels, filters, 3), (filters, filters, 3)]
         if bottleneck:
@@ -112,7 +113,8 @@ class ThinBlock(nn.Module):
         return nn.functional.pad(x, (0, 0, 0, 0, 0, self.missing))
 
     def relu(self, x):
-        self.margin = min(self.margin, x.detach().abs().min().item())
+        if self.watch:
+            self.margin = min(self.margin, x.detach().abs().min().item())
         return torch.relu(x)
 
     def forward(self, x):
@@ -134,9 +136,9 @@ class ThinBlock(nn.Module):
 class ThinResNet(nn.Module):
     """ResNets of He et al. for small images, with `num_blocks` blocks in each of three groups."""
 
-    def __init__(self, num_blocks, bottleneck, pre, classes=10):
+    def __init__(self, num_blocks, bottleneck, pre, classes=10, watch=True):
         super().__init__()
-        self.pre = pre
+        self.pre, self.watch = pre, watch
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
         if not pre:
             self.bn1 = nn.BatchNorm2d(16, eps=1e-5, momentum=0.1)
@@ -146,7 +148,7 @@ class ThinResNet(nn.Module):
             for index in range(1, num_blocks + 1):
                 stride = 2 if group > 1 and index == 1 else 1
                 outputs = base * 4 if bottleneck else base
-                block = ThinBlock(inputs, outputs, bottleneck, pre, stride, index == 1)
+                block = ThinBlock(inputs, outputs, bottleneck, pre, stride, index == 1, watch)
                 name = f"group{group}_block{index}"
                 self.add_module(name, block)
                 self.trunk.append(name)
@@ -158,18 +160,20 @@ class ThinResNet(nn.Module):
     def forward(self, x):
         x = self.conv1(x)
         margins = []
+
+        def relu(x):
+            if self.watch:
+                margins.append(x.detach().abs().min().item())
+            return torch.relu(x)
+
         if not self.pre:
-            x = self.bn1(x)
-            margins.append(x.detach().abs().min().item())
-            x = torch.relu(x)
+            x = relu(self.bn1(x))
         for name in self.trunk:
             block = getattr(self, name)
             x = block(x)
             margins.append(block.margin)
         if self.pre:
-            x = self.bn_final(x)
-            margins.append(x.detach().abs().min().item())
-            x = torch.relu(x)
+            x = relu(self.bn_final(x))
         self.margin = min(margins)
         return self.predictions(x.mean((2, 3)))
 

@@ -178,6 +178,17 @@ def test_recipes_of_the_wheel_import_by_name(installed, tmp_path):
     ]
 
 
+def test_studies_of_the_wheel_are_found_by_name(installed, tmp_path):
+    code = (
+        "from keras_wrn.scripts import load_study, study_paths\n"
+        "print(len(study_paths()), study_paths()['table2'], load_study('table9').cells[0].name)\n"
+    )
+    out = run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(installed))
+    count = len([*ROOT.glob("recipes/studies/[!_]*.py")])
+    place = installed / "keras_wrn/recipes/studies/table2.py"
+    assert out.split() == [str(count), str(place), "cifar10-wrn_40_10-dropout"]
+
+
 def test_recipes_of_this_installation_import_by_name():
     # An editable one too, where keras_wrn/recipes is no folder.
     if not list(metadata.distributions(name=distribution.NAME)):

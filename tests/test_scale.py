@@ -9,7 +9,7 @@ import pytest
 import keras_wrn
 from benchmarks import scale_page
 from keras_wrn.models import count_macs
-from keras_wrn.runs.report import BEGIN, END
+from keras_wrn.runs.report import markers
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,4 +37,7 @@ def test_an_exchange_sends_what_rings_send():
 def test_the_page_is_made_from_the_log():
     measured = json.loads((ROOT / "benchmarks/results/scale.json").read_text())
     text = (ROOT / "docs/scale.md").read_text()
-    assert text.split(BEGIN)[1].split(END)[0].strip() == scale_page.page(measured).strip()
+    assert (
+        text.split(markers()[0])[1].split(markers()[1])[0].strip()
+        == scale_page.page(measured).strip()
+    )

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from benchmarks import rows, speed, speed_page
 from keras_wrn.kernels import REWRITE
-from keras_wrn.runs.report import BEGIN, END
+from keras_wrn.runs.report import markers
 
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "benchmarks/results/speed.json"
@@ -235,6 +235,6 @@ def test_a_contestant_that_failed_is_a_dash(tmp_path, name):
 @pytest.mark.parametrize("name", ["speed", "speed_zen4", "speed_float32"])
 def test_the_page_is_made_from_the_log(name):
     text = (ROOT / f"docs/{name}.md").read_text()
-    part = text.split(BEGIN)[1].split(END)[0].strip()
+    part = text.split(markers()[0])[1].split(markers()[1])[0].strip()
     log = ROOT / f"benchmarks/results/{name}.json"
     assert part == speed_page.page(json.loads(log.read_text()), f"{name}.png").strip()

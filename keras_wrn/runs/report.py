@@ -13,7 +13,11 @@ from keras_wrn.scripts import load_recipe, recipe_paths
 USUAL = 0.75  # of a recipe's rows: a setting that so many share is not named in them
 OWN_COLUMN = "epochs", "changes", "data.dataset"
 MARKED = 10  # up to so many epochs, curves.png marks their points
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+def markers(name="results"):
+    """The lines of a page between which a table is written."""
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
 
 
 def plot_curves(run_dir, test_error):
@@ -194,15 +198,16 @@ def _shipped(name):
     return settings_of(load_recipe(name)) if name in recipe_paths() else {}
 
 
-def write_between_markers(path, table):
-    """Put a table between the results markers of a Markdown file.
+def write_between_markers(path, table, name="results"):
+    """Put a table between two markers of a Markdown file, such as <!-- results: begin -->.
 
     Raises:
         ValueError: the file has no such markers.
     """
+    begin, end = markers(name)
     text = Path(path).read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"{path} should have the markers {BEGIN} and {END} once each")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    Path(path).write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}")
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"{path} should have the markers {begin} and {end} once each")
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
+    Path(path).write_text(f"{before}{begin}\n\n{table}\n\n{end}{after}")

@@ -333,5 +333,5 @@ def _timing_figure(study, rows, path):
     axes.margins(x=0.2)
     axes.set_xlabel(f"milliseconds a step of {best[0]['batch_size']} images")
     axes.set_title(f"{study.title}\n{best[0]['versions']['machine']}, {best[0]['precision']}")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3)
     figure.savefig(path, dpi=100)

@@ -9,7 +9,8 @@ import tyro
 
 from keras_wrn.catalog import list_models, model_info, weights_info
 from keras_wrn.runs import report as reporting
-from keras_wrn.scripts import recipe_paths, study_paths
+from keras_wrn.runs.study_report import study_rows, study_table
+from keras_wrn.scripts import load_study, recipe_paths, study_paths
 
 
 def list_all(pattern: Annotated[str, tyro.conf.Positional] = "*"):
@@ -63,19 +64,30 @@ def _aligned(rows):
 
 def report(
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (Path("results"),),
+    study: str | None = None,
     readme: Path | None = None,
 ):
     """Write the results table from the logs of runs.
 
     Args:
-        runs: Run directories, or folders of them.
-        readme: A Markdown file to write the table into, between its results markers; by default
-            the table is printed.
+        runs: Run directories, or folders of them; for a study, its directory.
+        study: Write the table of this study instead, a name or a script's path.
+        readme: A Markdown file to write the table into, between its markers, such as <!-- results:
+            begin --> and <!-- results: end --> (with a study, its name in place of results); by
+            default the table is printed.
     """
-    table = reporting.results_table(runs, readme.parent if readme else Path())
+    start = readme.parent if readme else Path()
+    if study is None:
+        name, table = "results", reporting.results_table(runs, start)
+    else:
+        found, (directory, *more) = load_study(study), runs
+        if more or not directory.is_dir():
+            given = ", ".join(map(str, runs))
+            raise ValueError(f"A study has one directory of runs. Received: {given}")
+        name, table = found.name, study_table(found, study_rows(found, directory), start)
     if readme is None:
         print(table)
     else:
-        reporting.write_between_markers(readme, table)
+        reporting.write_between_markers(readme, table, name)
         rows = len(table.splitlines()) - 2
         print(f"Wrote the table of {rows} row{'s' * (rows > 1)} into {readme}")

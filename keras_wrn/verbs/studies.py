@@ -74,5 +74,5 @@ def study(
     try:
         run_study(found, directory, jobs, run_one)
     finally:
-        if (directory / TABLE).exists():
+        if seed is None and (directory / TABLE).exists():
             print(f"The table is in {directory / TABLE}")

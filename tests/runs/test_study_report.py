@@ -82,6 +82,26 @@ def test_a_rehearsal_cannot_be_taken_for_a_result(tmp_path):
     assert row[6] == "**a rehearsal on made-up images**"
 
 
+def test_the_table_is_written_between_the_markers_of_its_study(tmp_path, capsys):
+    from keras_wrn.cli import main
+
+    (tmp_path / "mine.py").write_text(
+        "from keras_wrn import Recipe, Study, cell\n"
+        "study = Study('mine', 'Mine', [cell(Recipe('base', epochs=20), 'thin', 5.5, 'a table')])\n"
+    )
+    write_run(tmp_path / "runs", cell(BASE, "thin", 5.5, "a table"), 6.0)
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- mine: begin -->\nold\n<!-- mine: end -->\nafter\n")
+    main(["report", str(tmp_path / "runs"), "--study", str(tmp_path / "mine.py"), "--readme",
+          str(page)])  # fmt: skip
+    text = page.read_text()
+    assert "| 5.50 | 6.00 |" in text and "[0](runs/thin-seed0)" in text and "old" not in text
+    assert text.startswith("before") and text.endswith("after\n")
+    with pytest.raises(SystemExit):
+        main(["report", str(tmp_path / "runs"), "results", "--study", str(tmp_path / "mine.py")])
+    assert "A study has one directory of runs" in capsys.readouterr().err
+
+
 def test_the_report_is_a_table_in_markdown_and_csv_and_a_picture(tmp_path):
     write_report(STUDY, tmp_path)
     assert not (tmp_path / "curves.png").exists()
