@@ -289,6 +289,7 @@ def _figure(width, height, panels):
 def _curves_figure(study, rows, path):
     """Test error and training loss over the epochs, a panel for each dataset, as in the paper."""
     import matplotlib
+    from matplotlib.ticker import MaxNLocator
 
     rows = [row for row in rows if row.runs]
     names = list(dict.fromkeys(row.recipe.data.dataset for row in rows))
@@ -310,6 +311,7 @@ def _curves_figure(study, rows, path):
         losses.set_ylabel("training loss (dashed)")
         losses.set_yscale("log")
         axes.set_ylim(0, None)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
     figure.suptitle(f"{study.title}: the first seed of each")

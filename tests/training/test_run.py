@@ -38,6 +38,8 @@ def test_directory_holds_what_makes_the_number_believable(finished):
     assert {"recipe", "seed", "epochs", "test_error", "test_accuracy", "params", "flops",
             "seconds", "precision", "devices", "versions", "data"} <= set(summary)  # fmt: skip
     assert summary["test_error"] == pytest.approx(100 - summary["test_accuracy"])
+    assert 0 < summary["nll"] < 5 and 0 <= summary["ece"] <= 100 and 0 < summary["brier"] < 2
+    assert "pixels" not in summary["data"]  # these are made up
     assert summary["params"] == 77_850
     assert summary["flops"] == 6 * 12_501_632 * 64 * 2
     assert Recipe.from_json((run_dir / "recipe.json").read_text()).model.depth == 10
