@@ -19,6 +19,7 @@ CARRIED = {
 }
 
 EXTRAS = {
+    "detection": ["pycocotools>=2.0.10"],
     "jax": ["jax>=0.10"],
     "litert": ["ai-edge-litert==2.3.*"],
     "onnx": ["onnx>=1.20", "onnxruntime>=1.24", "tf2onnx>=1.17"],

@@ -63,7 +63,7 @@ def retinanet(trunk, classes, *, name=None):
         "box": _head(levels, 4, "zeros", "box"),
         "classification": _head(levels, classes, bias, "class"),
     }
-    model = ImageModel(trunk.inputs, outputs, name=name or f"retinanet_{trunk.name}")
+    model = ImageModel(trunk.inputs[0], outputs, name=name or f"retinanet_{trunk.name}")
     model.preprocessing = trunk.preprocessing
     return model
 
