@@ -15,6 +15,11 @@ def carried(inside, beside):
     return [path for path in (PACKAGE / inside, PACKAGE.parent / beside) if path.is_dir()]
 
 
+def is_installed():
+    """Whether the package is installed, and not only run from its folder."""
+    return any(metadata.distributions(name=NAME))
+
+
 def install_extra(extra):
     """The command that installs this package with one of its extras."""
     return f"pip install '{NAME}[{extra}]', or in a checkout pip install -e '.[{extra}]'"

@@ -58,13 +58,13 @@ class Stopped(KerasWrnError):
 
     Args:
         signum: int, the signal.
-        path: where the checkpoints are.
+        path: where the checkpoints are, None if that was said elsewhere.
+        way: str, how to go on.
     """
 
-    def __init__(self, signum, path):
-        super().__init__(
-            f"Stopped by {signal.Signals(signum).name}; the state is saved in {path}. Continue "
-            "with --resume."
-        )
+    def __init__(self, signum, path=None, way="Continue with --resume."):
+        saved = "" if path is None else f"; the state is saved in {path}"
+        super().__init__(f"Stopped by {signal.Signals(signum).name}{saved}. {way}")
+        self.path = path
         self.signum = signum
         self.status = 128 + signum

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,15 @@ from keras_wrn.data.photos import Photos, PhotoSet
 from keras_wrn.data.views import check_views
 from keras_wrn.errors import DataError
 from keras_wrn.files import write_json
-from keras_wrn.scores import Scores, at_temperature, fit_temperature, told_apart
-from keras_wrn.trained import Classifier, open_classifier, open_ensemble
+from keras_wrn.scores import (
+    COLDEST,
+    HOTTEST,
+    Scores,
+    at_temperature,
+    fit_temperature,
+    told_apart,
+)
+from keras_wrn.trained import Classifier, Ensemble, open_classifier, open_ensemble
 
 RESULTS_FILE = "results.json"
 CONFUSION_FILE = "confusion.png"
@@ -83,7 +91,8 @@ def evaluate(
         divided, and `uncalibrated`, the `loss`, `ece` and `brier` without it. With `ood`, a dict of
         `images` (int) and of `auroc` and `fpr95` (percent) for two scores, `max_probability` and
         `energy`. With `corrupt`, `corruptions`, a dict from the names to the errors at the five
-        severities, and `mean_corruption_error`, the mean of all 75 (percent).
+        severities, and `mean_corruption_error`, the mean of all 75 (percent). Of several models,
+        `models`, their names.
 
     Raises:
         ValueError: no such model, images of the wrong shape, or labels that are not classes.
@@ -101,7 +110,7 @@ def evaluate(
     """
     classifier: Classifier
     if isinstance(model_or_name, list | tuple):
-        classifier = open_ensemble(model_or_name, size, crop)
+        classifier = open_ensemble(model_or_name, preprocessing, size, crop)
     else:
         classifier = open_classifier(model_or_name, preprocessing, size, crop)
     if batch_size is not None:
@@ -109,6 +118,9 @@ def evaluate(
     check_views(views)
     reading = {"data_dir": data_dir, "batch_size": batch_size, "classifier": classifier}
     asking = {"classifier": classifier, "views": views, "progress": progress}
+    named = isinstance(data, str | Path) and str(calibrate) == str(data)
+    if calibrate is not None and (calibrate is data or named):
+        raise ValueError("`calibrate` should be other images than `data`. Received: the same")
     data = _photos_of(data, split, data_dir)
     labelled = _batches(data, split, **reading)
     # All that is wrong with the data is found before any of it is evaluated.
@@ -121,17 +133,26 @@ def evaluate(
         spoilt = _corruptible(data, split, data_dir, classifier)
     if held_out is not None:
         logs, labels = _gathered(_answers(*held_out, **asking))
-        temperature = fit_temperature(logs, labels)
-        plain, classifier = classifier, dataclasses.replace(classifier, temperature=temperature)
+        fitted = fit_temperature(logs, labels)
+        if not COLDEST < fitted < HOTTEST:
+            warnings.warn(
+                f"The {len(labels)} images to calibrate on set no temperature: their likelihood "
+                f"still rises at {fitted:.3g}",
+                stacklevel=2,
+            )
+        temperature = classifier.temperature * fitted
+        classifier = dataclasses.replace(classifier, temperature=temperature)
         asking["classifier"] = classifier
     scores, uncalibrated = Scores(classifier.classes), Scores(classifier.classes)
     known = []
     for answer, labels in _answers(*labelled, **asking):
         scores.add(answer.logs, labels)
         if held_out is not None:
-            uncalibrated.add(at_temperature(answer.logs, plain.temperature / temperature), labels)
+            uncalibrated.add(at_temperature(answer.logs, 1 / fitted), labels)
         known.append((answer.logs.max(axis=-1), answer.energy))
     results = {"views": views, **scores.results(classifier.class_names)}
+    if isinstance(classifier, Ensemble):
+        results["models"] = [member.name for member in classifier.members]
     if isinstance(data, ImageFolder | PhotoSet) and data.left_out:
         results["left_out"] = data.left_out
     if held_out is not None:
@@ -215,7 +236,9 @@ def _corruptible(data, split, data_dir, classifier):
         data = load_arrays(data, split, data_dir=data_dir)
     images = data[0] if isinstance(data, tuple | list) else None
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[3:] != (3,):
-        kind = type(data).__name__ if images is None else f"{type(images).__name__}"
+        kind = type(data).__name__ if images is None else type(images).__name__
+        if isinstance(images, np.ndarray):
+            kind = f"{images.dtype} {images.shape}"
         raise ValueError(
             "Corruptions are made from small RGB images in memory, uint8: a dataset by name, or a "
             f"tuple of arrays. Received: {kind}"
@@ -226,6 +249,11 @@ def _corruptible(data, split, data_dir, classifier):
 def _unlabelled(data, data_dir, batch_size, classifier):
     """Batches of images without classes, their labels -1, and the number of images."""
     preprocessing = classifier.preprocessing
+    if isinstance(data, tuple | list):
+        raise ValueError(
+            "`ood` should be an array of images, a dataset's name or a folder, without labels. "
+            f"Received: a {type(data).__name__}"
+        )
     if isinstance(data, np.ndarray):
         return _array_batches((data, None), batch_size, preprocessing, classifier.classes)
     if str(data) in DATASETS:
@@ -238,6 +266,8 @@ def _unlabelled(data, data_dir, batch_size, classifier):
     paths, _ = find_images(data)
     if not paths:
         raise DataError(f"There are no image files below {data}")
+    for path in paths:  # one that cannot be read is named before anything is evaluated
+        image_pixels(str(path), preprocessing, str(path))
     step = batch_size or STREAMED_BATCH
     parts = (paths[start : start + step] for start in range(0, len(paths), step))
     batches = (
@@ -291,6 +321,8 @@ def _photo_batches(folder, batch_size, preprocessing, classes):
 
 
 def _array_batches(data, batch_size, preprocessing, classes):
+    if len(data) != 2:
+        raise ValueError(f"Expected a pair of images and labels. Received: {len(data)} parts")
     images, labels = data
     labels = np.full(len(images), -1) if labels is None else np.asarray(labels)
     if not isinstance(images, Photos):

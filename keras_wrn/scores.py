@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 CALIBRATION_BINS = 15
-HOTTEST = 100.0
+COLDEST, HOTTEST = 0.0101, 99.0  # a temperature beyond these was not found, but is the search's end
 
 
 class Scores:
@@ -94,7 +94,7 @@ def fit_temperature(logs, labels):
         scaled = at_temperature(logs, np.exp(log_temperature))
         return -scaled[np.arange(len(labels)), labels].mean()
 
-    limit = np.log(HOTTEST)
+    limit = np.log(100.0)
     found = minimize_scalar(loss, bounds=(-limit, limit), method="bounded", options={"xatol": 1e-7})
     return float(np.exp(found.x))
 

@@ -1,7 +1,9 @@
 """The recipe and study scripts that come with the package."""
 
+import contextlib
 import difflib
 import runpy
+import sys
 from pathlib import Path
 
 from keras_wrn.distribution import carried
@@ -37,13 +39,24 @@ def _scripts(inside):
     return {}
 
 
+@contextlib.contextmanager
+def _importing_from(folder):
+    """What a script imports may lie beside it."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
 def _load(name, paths, what, kind):
     path = Path(name) if name.endswith(".py") else paths.get(name)
     if path is None or not path.is_file():
         near = difflib.get_close_matches(name, paths, 1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(paths)}"
         raise ValueError(f"There is no {what} {name!r}{hint}")
-    found = runpy.run_path(str(path)).get(what)
+    with _importing_from(path.parent):
+        found = runpy.run_path(str(path)).get(what)
     if not isinstance(found, kind):
         raise ValueError(
             f"{path} should define `{what}`, a keras_wrn.{kind.__name__}. Received: {found!r}"

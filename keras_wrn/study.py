@@ -3,12 +3,14 @@
 import dataclasses
 import fnmatch
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from keras_wrn.checks import check_count
 from keras_wrn.recipe import Recipe, ScheduleConfig
 
 NAME = r"\w[\w.+=,-]*"  # part of a folder's name and of a command
+# How the names of shortened cells, rehearsals and run directories end.
+ENDING = re.compile(r"-\d+epochs$|-smoke$|-seed\d+$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +44,24 @@ class Study:
 
     def __post_init__(self):
         object.__setattr__(self, "cells", tuple(self.cells))
+        strange = [x for x in self.cells if not isinstance(x, Recipe)]
+        if strange:
+            raise ValueError(
+                f"The cells of study {self.name!r} should be recipes, such as `keras_wrn.cell` "
+                f"makes. Received: {strange[0]!r:.80}"
+            )
+        if self.measures not in ("training", "timing"):
+            raise ValueError(
+                f"`measures` should be 'training' or 'timing'. Received: {self.measures!r}"
+            )
         names = [recipe.name for recipe in self.cells]
-        wrong = [x for x in (self.name, *names) if not re.fullmatch(NAME, x)]
+        wrong = [x for x in (self.name, *names) if not re.fullmatch(NAME, x) or ENDING.search(x)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if wrong:
             raise ValueError(
                 "A study and its cells have names of letters, digits, '_', and after the first "
-                f"'.+=,-'. Received: {', '.join(map(repr, wrong))}"
+                "'.+=,-', that do not end in -8epochs, -smoke, -seed0 and the like. Received: "
+                f"{', '.join(map(repr, wrong))}"
             )
         if not names or twice:
             found = f"{', '.join(twice)} twice" if twice else "none"
@@ -90,7 +103,7 @@ def cell(base: Recipe, name: str, error=None, source="", **changes) -> Recipe:
         **changes: fields of the recipe; for `model`, `data` and other parts a dict of their fields.
 
     Raises:
-        ValueError: the fields do not go together.
+        ValueError: the fields do not go together, or there are no such fields.
 
     Example:
 
@@ -99,16 +112,24 @@ def cell(base: Recipe, name: str, error=None, source="", **changes) -> Recipe:
     ```
     """
     for part, value in changes.items():
-        if isinstance(value, dict):
-            changes[part] = dataclasses.replace(getattr(base, part), **value)
-    return dataclasses.replace(base, name=name, paper_error=error, source=source, **changes)
+        if isinstance(value, dict) and dataclasses.is_dataclass(getattr(base, part, None)):
+            changes[part] = _changed(getattr(base, part), f"{part}.", value)
+    return _changed(base, "", {"name": name, "paper_error": error, "source": source, **changes})
+
+
+def _changed(part, prefix, changes):
+    known = {field.name for field in dataclasses.fields(part)}
+    unknown = [f"`{prefix}{name}`" for name in changes if name not in known]
+    if unknown:
+        raise ValueError(f"A recipe has no field {', '.join(unknown)}")
+    return dataclasses.replace(part, **changes)
 
 
 def shortened(recipe: Recipe, epochs: int) -> Recipe:
     """A recipe with fewer epochs, for a budget that is not the paper's; its name says so.
 
-    The rate rises and falls once instead of the steps, which few epochs do not suit; its peak is
-    the recipe's rate.
+    In place of a schedule by steps, which few epochs do not suit, the rate rises and falls once;
+    its peak is the recipe's rate.
 
     Raises:
         ValueError: the recipe has no more than that.
@@ -119,10 +140,8 @@ def shortened(recipe: Recipe, epochs: int) -> Recipe:
             f"`epochs` makes a cell shorter: expected fewer than the {recipe.epochs} of "
             f"{recipe.name!r}. Received: epochs={epochs}"
         )
-    return dataclasses.replace(
-        recipe,
-        name=f"{recipe.name}-{epochs}epochs",
-        epochs=epochs,
-        schedule=ScheduleConfig(kind="one_cycle"),
-        optimizer=dataclasses.replace(recipe.optimizer, reset_momentum_on_drop=False),
-    )
+    changes: dict[str, Any] = {"name": f"{recipe.name}-{epochs}epochs", "epochs": epochs}
+    if recipe.schedule.kind == "step":
+        changes["schedule"] = ScheduleConfig(kind="one_cycle")
+        changes["optimizer"] = dataclasses.replace(recipe.optimizer, reset_momentum_on_drop=False)
+    return dataclasses.replace(recipe, **changes)

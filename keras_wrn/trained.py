@@ -90,15 +90,16 @@ class Ensemble(Classifier):
         return Predictions(at_temperature(logs, self.temperature), energy)
 
 
-def open_ensemble(models, size=None, crop=None) -> Ensemble:
+def open_ensemble(models, preprocessing=None, size=None, crop=None) -> Ensemble:
     """Open several trained classifiers as one: the mean of their probabilities.
 
     Args:
         models: list of what `open_classifier` takes, for the same images and classes.
-        size, crop: as for `open_classifier`.
+        preprocessing, size, crop: as for `open_classifier`, for all of them.
 
     Raises:
-        ValueError: they are for other images or classes; or as for `open_classifier`.
+        ValueError: there are none, or they are for other images or classes; or as for
+            `open_classifier`.
 
     Example:
 
@@ -107,7 +108,9 @@ def open_ensemble(models, size=None, crop=None) -> Ensemble:
     keras_wrn.evaluate(ensemble, "cifar10")["error"]
     ```
     """
-    members = tuple(open_classifier(model, size=size, crop=crop) for model in models)
+    if not models:
+        raise ValueError("Expected one model or more. Received: none")
+    members = tuple(open_classifier(model, preprocessing, size, crop) for model in models)
     first = members[0]
     for member in members[1:]:
         for what, ours, theirs in (

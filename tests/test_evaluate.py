@@ -1,5 +1,6 @@
 """Evaluation: every figure by hand, on arrays, datasets and folders."""
 
+import dataclasses
 import json
 
 import keras
@@ -340,10 +341,17 @@ def test_several_models_answer_by_the_mean_of_their_probabilities(setting):
         assert results[key] == pytest.approx(expected[key], rel=1e-5), key
     alone = evaluate([model], (images, labels))
     assert alone["loss"] == pytest.approx(evaluate(model, (images, labels))["loss"], rel=1e-12)
-    assert evaluate([model, known_model(other)], (images, labels), views=2)["views"] == 2
+    results = evaluate([model, known_model(other)], (images, labels), views=2)
+    assert results["views"] == 2 and len(results["models"]) == 2
+    assert summary_lines(results)[0] == "ensemble  2 models"
+    darker = dataclasses.replace(model.preprocessing, std=(2 / 255,) * 3)
+    alone = evaluate(model, (images, labels), preprocessing=darker)
+    assert evaluate([model], (images, labels), preprocessing=darker)["loss"] == alone["loss"]
 
 
 def test_an_ensemble_is_of_one_kind(three):
+    with pytest.raises(ValueError, match="one model or more. Received: none"):
+        evaluate([], "digits")
     with pytest.raises(ValueError, match=r"same images and classes.*with classes \('cat'"):
         evaluate([three, known_model(np.eye(4).clip(1e-3))], "digits")
 
@@ -362,6 +370,14 @@ def test_a_temperature_is_fitted_on_other_images_than_it_is_reported_on(setting)
     softer = table ** (1 / temperature)
     softer /= softer.sum(axis=1, keepdims=True)
     assert results["loss"] == pytest.approx(-np.log(softer[range(60), labels]).mean(), rel=1e-4)
+    half = dataclasses.replace(open_classifier(model), temperature=2.0)
+    again = evaluate(half, (images, labels), calibrate=(images, held_out))
+    assert again["temperature"] == pytest.approx(temperature, rel=1e-3)
+    assert again["loss"] == pytest.approx(results["loss"], rel=1e-5)
+    with pytest.raises(ValueError, match="`calibrate` should be other images"):
+        evaluate(model, "digits", calibrate="digits")
+    with pytest.warns(UserWarning, match="The 1 images to calibrate on set no temperature"):
+        evaluate(model, (images, labels), calibrate=(images[:1], table[:1].argmax(axis=1)))
     losses = [
         -np.log((table ** (1 / t) / (table ** (1 / t)).sum(axis=1, keepdims=True))
                 [range(60), held_out]).mean() for t in (0.99 * temperature, temperature * 1.01)
@@ -394,6 +410,8 @@ def test_images_of_other_things_are_told_by_probability_and_energy(tmp_path):
     found = evaluate(model, (known, labels), ood=str(tmp_path))["ood"]
     assert found["images"] == 3 and found["energy"]["fpr95"] == pytest.approx(100 / 3, abs=1e-3)
     assert found["energy"]["auroc"] == pytest.approx(100 * (30 + 30 + 4.5) / 90, abs=1.5)
+    with pytest.raises(ValueError, match="without labels. Received: a tuple"):
+        evaluate(model, (known, labels), ood=(known, labels))
     with pytest.raises(DataError, match=r"or a folder of images. Received: 'nowhere'"):
         evaluate(model, (known, labels), ood="nowhere")
     (tmp_path / "empty").mkdir()
@@ -440,5 +458,5 @@ def test_corruptions_need_small_images_in_memory(three, tmp_path):
     )
     with pytest.raises(ValueError, match=r"in memory, uint8.*Received: ImageFolder"):
         evaluate(three, folder(tmp_path, ["cat", "dog", "owl"]), corrupt=True)
-    with pytest.raises(ValueError, match="Received: ndarray"):
+    with pytest.raises(ValueError, match=r"Received: float32 \(2, 4, 4, 3\)"):
         evaluate(three, (np.zeros((2, 4, 4, 3), "float32"), np.zeros(2, int)), corrupt=True)

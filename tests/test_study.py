@@ -29,6 +29,9 @@ def test_a_cell_differs_in_the_fields_it_names():
     ([], "expected cells of different names, got none"),
     ([BASE, BASE], "tiny twice"),
     ([dataclasses.replace(BASE, name="two words")], "names of letters.*'two words'"),
+    ([dataclasses.replace(BASE, name="a-8epochs")], "do not end in -8epochs.*'a-8epochs'"),
+    ([dataclasses.replace(BASE, name="a-smoke")], "'a-smoke'"),
+    (["a"], "should be recipes.*'a'"),
 ])  # fmt: skip
 def test_cells_have_names_of_their_own(cells, message):
     with pytest.raises(ValueError, match=message):
@@ -43,8 +46,25 @@ def test_cells_are_chosen_by_name_or_pattern():
         STUDY.selected(["a", "c"])
 
 
+def test_an_unknown_field_or_kind_is_named():
+    for changes, name in (
+        ({"modle": {"width": 1}}, "`modle`"),
+        ({"model": {"widht": 1}}, "`model.widht`"),
+    ):
+        with pytest.raises(ValueError, match=f"A recipe has no field {name}"):
+            cell(BASE, "a", **changes)
+    with pytest.raises(ValueError, match=r"'training' or 'timing'. Received: 'time'"):
+        Study("mine", "Mine", [BASE], measures="time")
+
+
+def test_a_schedule_without_steps_is_kept():
+    cosine = cell(BASE, "a", schedule={"kind": "cosine", "warmup": 0.5})
+    assert shortened(cosine, 4).schedule == cosine.schedule
+
+
 def test_a_shortened_cell_says_so_in_its_name_and_keeps_all_but_the_schedule():
-    short = shortened(cell(BASE, "a", optimizer={"reset_momentum_on_drop": True}), 4)
+    steps = cell(BASE, "a", optimizer={"reset_momentum_on_drop": True}, schedule={"kind": "step"})
+    short = shortened(steps, 4)
     assert (short.name, short.epochs, short.schedule.kind) == ("a-4epochs", 4, "one_cycle")
     assert not short.optimizer.reset_momentum_on_drop
     assert (short.model, short.data) == (BASE.model, BASE.data)
@@ -113,6 +133,12 @@ def test_a_script_without_a_study_is_named(tmp_path):
     (tmp_path / "mine.py").write_text("study = 3\n")
     with pytest.raises(ValueError, match=r"mine.py should define `study`, a keras_wrn.Study"):
         load_study(str(tmp_path / "mine.py"))
+    (tmp_path / "beside_it.py").write_text("name = 'found'\n")
+    (tmp_path / "mine.py").write_text(
+        "import beside_it\nfrom keras_wrn import Recipe, Study\n"
+        "study = Study(beside_it.name, 'x', [Recipe('a')])\n"
+    )
+    assert load_study(str(tmp_path / "mine.py")).name == "found"
     with pytest.raises(ValueError, match="no study 'tabel2'; did you mean 'table2'"):
         load_study("tabel2")
 

@@ -102,7 +102,7 @@ def _thin(depth, params, cifar10, cifar100=None, *, pre_activation=True):
         arguments={"depth": depth, "pre_activation": pre_activation},
         params=params,
         paper_error={name: error for name, error in errors.items() if error is not None},
-        note="Table 5: from its own paper",
+        note="Table 5: from its own paper" if cifar10 else "",
         family=THIN,
     )
 
@@ -214,6 +214,9 @@ def model_info(name: str) -> ModelInfo:
     photos = re.fullmatch(r"wide_resnet(18|34)_(\d+(?:\.\d+)?)", str(name))
     if name not in CATALOG and photos:  # any other width of the networks of Table 7
         return _imagenet(int(photos[1]), float(photos[2]), None)
+    thin = re.fullmatch(r"(preact_)?resnet_(\d+)", str(name))
+    if name not in CATALOG and thin:  # any other depth of the thin networks
+        return _thin(int(thin[2]), None, None, pre_activation=bool(thin[1]))
     if name not in CATALOG:
         near = difflib.get_close_matches(str(name), CATALOG, 3)
         hint = f" Did you mean {', '.join(near)}?" if near else " See keras_wrn.list_models()."

@@ -2,8 +2,8 @@
 
 They follow CIFAR-10-C in their kinds and in their severities where these are plain numbers (the
 deviation of noise, the radius of a blur, the quality of a JPEG). They are not its files: snow,
-frost, fog and the blurs are drawn by this code, and errors differ from those on CIFAR-10-C. The
-numbers suit images of about 32 pixels.
+frost, fog, the blurs and the elastic transform are drawn by this code, the last with severities of
+its own, and errors differ from those on CIFAR-10-C. The numbers suit images of about 32 pixels.
 
 Source: Hendrycks & Dietterich 2019, https://arxiv.org/abs/1903.12261.
 """
@@ -225,11 +225,10 @@ def _pixelate(image, random, share):
     from PIL import Image
 
     height, width = image.shape[:2]
-    small = max(1, round(width * share)), max(1, round(height * share))
+    small = max(1, int(width * share)), max(1, int(height * share))
     picture = Image.fromarray(np.rint(255 * image).astype("uint8"))
-    picture = picture.resize(small, Image.Resampling.BOX).resize(
-        (width, height), Image.Resampling.NEAREST
-    )
+    box = Image.Resampling.BOX
+    picture = picture.resize(small, box).resize((width, height), box)
     return np.asarray(picture, "float32") / 255
 
 

@@ -13,7 +13,8 @@ keras-cv 0.9.0 have layers for them, and none would do; measured on TensorFlow:
   changed. keras-cv's layer gives other images for the same `seed`, which a resumed run cannot have.
 
 The levels of both are torchvision's: RandAugment's, of 30 steps up to the largest amount, are a
-share here, so that 0.3 is its magnitude 9. What comes in from outside is black.
+share here, so that 0.3 is its magnitude 9. What comes in from outside is black. One level differs:
+half of TrivialAugment's 32 pixels are 16 here, and 15 there, where float32 has 15.999999.
 
 Sources: Mueller & Hutter 2021, https://arxiv.org/abs/2103.10158 (TrivialAugment, the wide space);
 Cubuk et al. 2020, https://arxiv.org/abs/1909.13719 (RandAugment, two operations);

@@ -145,7 +145,8 @@ class Dropout(keras.layers.Dropout):
 class StochasticDepth(Dropout):
     """Leave a block's branch out of some training steps: all images of a batch lose it together.
 
-    Outside training the branch is multiplied by the probability that it stays.
+    Outside training the branch is multiplied by the probability that it stays. The branch is
+    computed all the same: nothing is saved, and its batch norms see each batch.
 
     Args:
         rate: float in [0, 1), the probability that a batch goes without.

@@ -31,8 +31,8 @@ def thin_resnet(
         pre_activation: bool; False for the original blocks, whose last activation follows the sum.
         normalization: as for `ends.normalized`.
     """
-    if bottleneck is None:
-        bottleneck = pre_activation and is_int(depth) and depth >= BOTTLENECKS
+    usual = pre_activation and is_int(depth) and depth >= BOTTLENECKS
+    bottleneck = usual if bottleneck is None else bottleneck
     count = _blocks_per_group(depth, bottleneck)
     allow_depth(4 * depth)
     drop_rate = check_rate("stochastic_depth", stochastic_depth)
@@ -64,7 +64,10 @@ def thin_resnet(
         x = batch_norm(x, name="bn_final")
         x = activate(x, activation, name="act_final")
     outputs = head(x, include_top, pooling, classes, classifier_activation)
-    name = name or thin_name(depth, pre_activation)
+    own = thin_name(depth, pre_activation)
+    if bottleneck != usual:
+        own += "_bottleneck" if bottleneck else "_basic"
+    name = name or own
     return finish(inputs, outputs, input_tensor, name, preprocessing)
 
 
@@ -87,6 +90,6 @@ def _blocks_per_group(depth, bottleneck):
         kind = "with" if bottleneck else "without"
         raise ValueError(
             f"`depth` should be an integer {convs} N + 2 with N >= 1 ({examples}) {kind} "
-            f"bottlenecks. Received: depth={depth!r}"
+            f"bottlenecks. Received: depth={depth!r}, bottleneck={bottleneck!r}"
         )
     return (int(depth) - 2) // convs

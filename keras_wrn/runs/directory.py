@@ -75,7 +75,7 @@ def open_directory(run_dir, recipe, resume, allow_changes=False):
             )
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        probe = run_dir / f".writable-{os.getpid()}"
+        probe = run_dir / f".{os.getpid()}.tmp.writable"
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:

@@ -21,13 +21,14 @@ SCORES = "nll", "ece", "brier"
 # Settings that change nothing about what is compared.
 FREE = "strategy", "precision", "deterministic", "sync_batch_norm"
 COLUMNS = (
-    "cell", "params", "epochs", "own_epochs", "data", "split", "pixels", "seeds", "median_error",
+    "cell", "params", "epochs", "own_epochs", "rehearsal", "data", "split", "pixels", "seeds",
+    "median_error",
     "lowest_error", "highest_error", "published_error", "source", *SCORES, "pflop", "machine",
     "runs",
 )  # fmt: skip
 TIMES = (
     "cell", "params", "macs", "batch_size", "forward", "backward", "update", "step", "share",
-    "machine", "runs",
+    "quick", "machine", "runs",
 )  # fmt: skip
 
 
@@ -72,6 +73,11 @@ def _write(path, text):
         new.write_text(text, encoding="utf-8")
 
 
+def _draw(figure, path):
+    with replacing(path) as new:
+        figure.savefig(new, format="png", dpi=100)
+
+
 def study_rows(study: Study, directory) -> list[Row]:
     """The finished runs of a study below a directory, in the order of its cells.
 
@@ -79,62 +85,66 @@ def study_rows(study: Study, directory) -> list[Row]:
     without runs.
 
     Raises:
-        ValueError: a file of a run is damaged, or a run has other settings than its cell.
+        ValueError: a file of a run is damaged, or a run had other settings than its cell has.
     """
     found = list(_found(study, Path(directory)))
     rows = []
     for cell in study.cells:
-        budgets = {recipe.epochs: recipe for recipe, *_ in found if _belongs(cell, recipe)}
-        for epochs in sorted(budgets, reverse=True):
+        budgets = {(x.epochs, x.name): x for x, *_ in found if is_cell(cell, x.name)}
+        for epochs, name in sorted(budgets, reverse=True):
             runs = [
                 (recipe.seed, path, summary)
                 for recipe, path, summary in found
-                if _belongs(cell, recipe) and recipe.epochs == epochs
+                if (recipe.epochs, recipe.name) == (epochs, name)
             ]
             runs.sort(key=lambda run: run[0])
-            rows.append(Row(cell, budgets[epochs], [run[1:] for run in runs]))
+            rows.append(Row(cell, budgets[epochs, name], [run[1:] for run in runs]))
         if not budgets:
             rows.append(Row(cell, None, []))
     return rows
 
 
+def is_cell(cell, name):
+    """Whether a recipe of that name is a cell's: itself, shortened, or a rehearsal."""
+    return re.sub(r"-\d+epochs$", "", name.removesuffix(SMOKE)) == cell.name
+
+
 def _found(study, directory):
     """(recipe, path, summary) of each finished run of the study."""
-    if study.measures == "timing":
-        for path in sorted(directory.glob(f"*/{TIMING}")):
-            result = read_object(path)
-            for cell in study.cells:
-                if result["recipe"] == cell.name:
-                    seed = int(path.parent.name.rpartition("-seed")[2])
-                    yield dataclasses.replace(cell, seed=seed), path.parent, result
+    for path in sorted(directory.glob("*-seed*")):
+        name, _, seed = path.name.rpartition("-seed")
+        cell = next((x for x in study.cells if is_cell(x, name)), None)
+        if cell is None or not seed.isdecimal():
+            continue  # a folder of something else
+        if study.measures == "timing" and (path / TIMING).exists():
+            yield dataclasses.replace(cell, name=name, seed=int(seed)), path, _timing(path)
+        elif study.measures == "training" and (path / "summary.json").exists():
+            recipe = read_recipe(path)
+            _check_settings(cell, recipe, path)
+            yield recipe, path, read_summary(path)
+
+
+def _timing(path):
+    result = read_object(path / TIMING)
+    absent = [x for x in (*TIMES[1:8], "flops", "peak", "quick", "versions") if x not in result]
+    if absent:
+        raise ValueError(f"{path / TIMING} lacks {', '.join(absent)}: move it elsewhere")
+    return result
+
+
+def _check_settings(cell, recipe, path):
+    """Raise a ValueError if a run had other settings than its cell has now."""
+    if recipe.name.endswith(SMOKE):
         return
-    for path in sorted(directory.glob("*/summary.json")):
-        recipe = read_recipe(path.parent)
-        if any(_belongs(cell, recipe) for cell in study.cells):
-            yield recipe, path.parent, read_summary(path.parent)
-
-
-def _belongs(cell, recipe):
-    """Whether a run is one of a cell, at its own budget or a shorter one, or a rehearsal of it.
-
-    Raises:
-        ValueError: it has the name of one, and other settings.
-    """
-    name = recipe.name
-    if re.sub(r"-\d+epochs$", "", name.removesuffix(SMOKE)) != cell.name:
-        return False
-    if name.endswith(SMOKE):
-        return True
-    own = cell if name == cell.name else shortened(cell, recipe.epochs)
+    own = cell if recipe.name == cell.name else shortened(cell, recipe.epochs)
     ours, theirs = settings_of(own), settings_of(recipe)
     differing = [x for x in ours if ours[x] != theirs[x] and x not in FREE]
-    if differing:
+    if own.name != recipe.name or differing:
         texts = "; ".join(f"{x} was {theirs[x]!r}, is {ours[x]!r}" for x in differing)
         raise ValueError(
-            f"The run {name!r} with seed {recipe.seed} had other settings than the study's cell "
-            f"has now: {texts}. Move it elsewhere."
+            f"The run {path} had other settings than the study's cell has now: "
+            f"{texts or f'its name was {recipe.name!r}'}. Move it elsewhere."
         )
-    return True
 
 
 def study_table(study: Study, rows: list[Row], start=".") -> str:
@@ -154,6 +164,7 @@ def study_table(study: Study, rows: list[Row], start=".") -> str:
 def _trained(row, start):
     cell = row.cell
     published = "" if cell.paper_error is None else f"{cell.paper_error:.2f}"
+    published += f" ({cell.source})" * bool(published and cell.source)
     if not row.runs:
         return [f"`{cell.name}`", "", "", published, "not run", "", str(cell.epochs), "", "", ""]
     errors = [run["test_error"] for run in row.summaries]
@@ -161,7 +172,7 @@ def _trained(row, start):
     return [
         f"`{cell.name}`",
         f"{summary['params']:,}",
-        _data(summary),
+        _data(row),
         published,
         f"{statistics.median(errors):.2f}",
         f"{min(errors):.2f} to {max(errors):.2f}" if len(errors) > 1 else "",
@@ -176,16 +187,24 @@ def _budget(row):
     """The epochs of a row's runs; a shorter budget than the cell's cannot be overlooked."""
     if row.recipe.name.endswith(SMOKE):
         return "**a rehearsal on made-up images**"
+    changed = any(run.get("changes") for run in row.summaries)
+    more = ", with settings changed in a run" * changed
     if row.recipe.epochs == row.cell.epochs:
-        return str(row.cell.epochs)
-    return f"**{row.recipe.epochs}** instead of {row.cell.epochs}"
+        return str(row.cell.epochs) + more
+    return f"**{row.recipe.epochs}** instead of {row.cell.epochs}{more}"
 
 
-def _data(summary):
-    data = summary["data"]
-    pixels = {"original": ", lossless", "other": ", not the published pixels"}
+def _data(row):
+    data = row.summaries[0]["data"]
+    pixels = {"original": ", lossless", "other": ", not the published pixels",
+              "mixed": ", of some runs not the published pixels"}  # fmt: skip
     split = "" if data["split"] == "test" else f" ({data['split']} split)"
-    return data["dataset"] + pixels.get(data.get("pixels"), "") + split
+    return data["dataset"] + pixels.get(_pixels(row), "") + split
+
+
+def _pixels(row):
+    kinds = {run["data"].get("pixels", "") for run in row.summaries}
+    return kinds.pop() if len(kinds) == 1 else "mixed"
 
 
 def _links(row, start):
@@ -249,7 +268,8 @@ def _values(row, directory):
         "own_epochs": row.cell.epochs,
         "data": data["dataset"],
         "split": data["split"],
-        "pixels": data.get("pixels", ""),
+        "pixels": _pixels(row),
+        "rehearsal": row.recipe.name.endswith(SMOKE),
         "seeds": " ".join(str(run["seed"]) for run in row.summaries),
         "median_error": round(statistics.median(errors), 4),
         "lowest_error": min(errors),
@@ -315,7 +335,7 @@ def _curves_figure(study, rows, path):
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
     figure.suptitle(f"{study.title}: the first seed of each")
-    figure.savefig(path, dpi=100)
+    _draw(figure, path)
 
 
 def _timing_figure(study, rows, path):
@@ -324,7 +344,7 @@ def _timing_figure(study, rows, path):
     figure, (axes,) = _figure(8, 0.4 * len(rows) + 1.5, 1)
     left = [0.0] * len(rows)
     best = [min(row.summaries, key=lambda run: run["step"]) for row in rows]
-    names = [row.cell.name for row in rows]
+    names = [row.recipe.name for row in rows]
     for part in ("forward", "backward", "update"):
         widths = [1e3 * max(run[part], 0) for run in best]
         axes.barh(names, widths, left=left, label=part)
@@ -336,4 +356,4 @@ def _timing_figure(study, rows, path):
     axes.set_xlabel(f"milliseconds a step of {best[0]['batch_size']} images")
     axes.set_title(f"{study.title}\n{best[0]['versions']['machine']}, {best[0]['precision']}")
     figure.legend(loc="outside lower center", ncols=3)
-    figure.savefig(path, dpi=100)
+    _draw(figure, path)

@@ -2,22 +2,26 @@
 
 import contextlib
 import dataclasses
+import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 from keras_wrn.errors import BUSY, Busy, KerasWrnError, RunError, Stopped
-from keras_wrn.recipe import ExportConfig, Recipe
-from keras_wrn.runs.directory import clear_smoke
-from keras_wrn.runs.files import read_object
-from keras_wrn.runs.study_report import TIMING, write_report
+from keras_wrn.recipe import SMOKE, ExportConfig, Recipe
+from keras_wrn.runs.directory import locked
+from keras_wrn.runs.study_report import TIMING, is_cell, write_report
 from keras_wrn.study import Study
 from keras_wrn.training.run import run
 from keras_wrn.training.timing import time_recipe
 
 POLL = 30.0  # seconds until a cell that another process has is looked at again
+PARENT = "KERAS_WRN_STUDY"  # the number of the process that runs the study
+AGAIN = "Give the same command again to go on."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +43,9 @@ class Job:
         return f"{self.recipe.name} seed {self.recipe.seed}"
 
 
-def jobs_of(study: Study, directory, *, seeds=None, only=(), epochs=None) -> list[Job]:
+def jobs_of(
+    study: Study, directory, *, seeds=None, only=(), epochs=None, rehearsal=False
+) -> list[Job]:
     """The jobs of a study, seed by seed, so that an early table has all cells.
 
     Args:
@@ -47,23 +53,21 @@ def jobs_of(study: Study, directory, *, seeds=None, only=(), epochs=None) -> lis
         directory: path of the study's run directories.
         seeds: iterable of int, None for the study's own.
         only, epochs: as for `Study.selected`.
+        rehearsal: bool, whether they are to be rehearsed; these have directories of their own.
     """
     if study.measures == "timing" and epochs is not None:
         raise ValueError(f"Study {study.name!r} times single steps: it has no epochs to shorten")
     jobs = []
     for seed in range(study.seeds) if seeds is None else seeds:
         for recipe in study.selected(only, epochs):
+            cell = next(x.name for x in study.cells if is_cell(x, recipe.name))
+            folder = f"{recipe.name}{SMOKE * rehearsal}-seed{seed}"
             given = dataclasses.replace(recipe, seed=seed)
-            cell = next(x.name for x in study.cells if _is_cell(x, recipe))
-            jobs.append(Job(cell, given, Path(directory, f"{recipe.name}-seed{seed}")))
+            jobs.append(Job(cell, given, Path(directory, folder)))
     return jobs
 
 
-def _is_cell(cell, recipe):
-    return recipe.name in (cell.name, f"{cell.name}-{recipe.epochs}epochs")
-
-
-def run_study(study: Study, directory, jobs, run_one):
+def run_study(study: Study, directory, jobs, run_one, alone=False):
     """Run jobs one after the other, and write the study's table after each.
 
     A finished job is not run again, and a stopped one goes on where it was. A job that another
@@ -76,11 +80,17 @@ def run_study(study: Study, directory, jobs, run_one):
         jobs: list of `Job`.
         run_one: function of a job, such as `run_here`; it may raise a `KerasWrnError`, `ValueError`
             or `OSError`.
+        alone: bool, whether to write no table, and to wait for no other process: another process
+            runs the study, and this one some of its jobs.
 
     Raises:
         RunError: some failed; the message lists them. If there is one job alone, its own error.
+        Busy: another process has a job, with `alone`.
         Stopped: SIGTERM or SIGINT came.
+        ValueError: a finished run does not belong to the study as it is now.
     """
+    if not alone:
+        write_report(study, directory)  # finds runs that do not belong, before hours of training
     failed, told = {}, False
     waiting = list(jobs)
     while waiting:
@@ -93,23 +103,36 @@ def run_study(study: Study, directory, jobs, run_one):
             except Stopped:
                 raise
             except Busy:
+                if alone:
+                    raise
                 busy.append(job)
+                continue
             except (KerasWrnError, ValueError, OSError) as error:
                 if len(jobs) == 1:
                     raise
                 print(f"keras-wrn: {job.text} failed: {error}", file=sys.stderr)
                 failed[job.text] = str(error)
-            write_report(study, directory)
+            if not alone:
+                _report(study, directory)
         if busy:
             if not told:
                 print(f"Waiting for other processes: {', '.join(job.text for job in busy)}")
                 told = True
             time.sleep(POLL)
         waiting = busy
-    write_report(study, directory)
+    if not alone:
+        write_report(study, directory)
     if failed:
         texts = "; ".join(f"{name}: {error}" for name, error in failed.items())
         raise RunError(f"{len(failed)} of {len(jobs)} failed. {texts}")
+
+
+def _report(study, directory):
+    """Write the table; that it cannot be written ends no study."""
+    try:
+        write_report(study, directory)
+    except (ValueError, OSError) as error:
+        print(f"keras-wrn: the table cannot be written: {error}", file=sys.stderr)
 
 
 def _finished(study, job):
@@ -118,11 +141,8 @@ def _finished(study, job):
 
 
 def clear_rehearsal(job):
-    """Remove what an earlier rehearsal of a job left, if it is finished."""
-    clear_smoke(job.run_dir)
-    timing = job.run_dir / TIMING
-    if timing.exists() and read_object(timing)["quick"]:
-        timing.unlink()
+    """Remove what an earlier rehearsal of a job left."""
+    shutil.rmtree(job.run_dir, ignore_errors=True)
 
 
 def run_here(study, job, *, data_dir=None, made_up=False):
@@ -132,18 +152,25 @@ def run_here(study, job, *, data_dir=None, made_up=False):
     recipe = job.recipe
     if made_up:
         recipe = dataclasses.replace(recipe, export=ExportConfig(False, False))
-    return run(recipe, run_dir=job.run_dir, resume=True, data_dir=data_dir, made_up=made_up)
+    try:
+        return run(recipe, run_dir=job.run_dir, resume=True, data_dir=data_dir, made_up=made_up)
+    except Stopped as error:
+        raise Stopped(error.signum, error.path, AGAIN) from error
 
 
-def run_apart(command):
-    """Run a command in a process of its own, which ends like this one if this one is stopped.
+def run_apart(job, command):
+    """Run a command in a process of its own, which ends if this one does.
 
     Raises:
         Busy: another process has the job.
         Stopped: a signal came, and the process has ended.
         RunError: it failed.
     """
-    process = subprocess.Popen(command, process_group=0)
+    if job.run_dir.is_dir():
+        with locked(job.run_dir):  # it takes seconds to start a process that may have to wait
+            pass
+    environment = {**os.environ, PARENT: str(os.getpid())}
+    process = subprocess.Popen(command, process_group=0, env=environment)
     stopped = []
 
     def stop(signum, frame):
@@ -153,11 +180,25 @@ def run_apart(command):
     with _handling(stop):
         status = process.wait()
     if stopped:
-        raise Stopped(stopped[0], "its run directory")
+        raise Stopped(stopped[0], way=AGAIN)
     if status == BUSY:
         raise Busy("Another process has it.")
     if status:
         raise RunError(f"it ended with status {status}")
+
+
+def end_with_parent():
+    """Stop this process, as SIGTERM does, once the process that runs the study is gone."""
+    parent = os.environ.pop(PARENT, "")
+    if parent != str(os.getppid()):
+        return
+
+    def watch():
+        while os.getppid() == int(parent):
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

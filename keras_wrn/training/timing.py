@@ -1,12 +1,14 @@
 """How long the parts of one training step take, next to what the machine can do at most."""
 
 import statistics
+import tempfile
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from keras_wrn import files
 from keras_wrn.data.datasets import DATASETS
 from keras_wrn.errors import RunError
 from keras_wrn.files import write_json
@@ -46,7 +48,9 @@ def time_recipe(recipe, run_dir, quick=False):
         raise RunError(f"Steps are timed on TensorFlow. Received: {keras.backend.backend()!r}")
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    with locked(run_dir):
+    # Two steps at once would tell nothing of either.
+    everywhere = files.locked(Path(tempfile.gettempdir(), "keras-wrn-timing.lock"))
+    with locked(run_dir), everywhere:
         placement = Placement.of(recipe)
         keras.utils.set_random_seed(recipe.seed)
         with precision_scope(placement.precision):

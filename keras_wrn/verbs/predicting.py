@@ -65,6 +65,8 @@ def evaluate(
         classifier = open_classifier(model, size=size, crop=crop)
     else:
         classifier = open_ensemble(models, size=size, crop=crop)
+    if calibrate and split == "train":
+        raise ValueError("--calibrate takes some of the training images: evaluate the test split")
     held_out = held_out_images(models, data_dir) if calibrate else None
     data = data or own_data(model, data_dir)
     _note_other_classes(classifier, data)
@@ -82,6 +84,7 @@ def evaluate(
 def summary_lines(results):
     """The numbers in `evaluate`'s results for the terminal, with the worst classes."""
     lines = [
+        *([f"ensemble  {len(results['models'])} models"] if "models" in results else []),
         f"images    {results['images']:,}",
         f"accuracy  {results['accuracy']:.2f} %",
         f"error     {results['error']:.2f} %",

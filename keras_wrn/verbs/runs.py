@@ -11,6 +11,8 @@ from keras_wrn.runs.files import read_recipe
 def recipe_of(model):
     """The recipe of a run directory, of the model file in it or of its exports, or None."""
     path = Path(model)
+    if not path.exists():  # the name of a network
+        return None
     places = [path if path.is_dir() else path.parent]
     if path.parent.name == "export":
         places.append(path.parents[1])

@@ -33,7 +33,7 @@ study = Study(
             load_recipe(BASES[dataset][0]),
             f"{dataset}-wrn_{depth}_{width}" + "-dropout" * (rate > 0),
             error,
-            "Table 6: median of 5",
+            "Table 6" if dataset == "svhn" else "Table 6: median of 5",
             model={"depth": depth, "width": width, "dropout": rate},
         )
         for (dataset, depth, width), errors in ERRORS.items()

@@ -113,6 +113,14 @@ def test_what_cannot_be_built_is_named(build, settings, message):
         build(**settings)
 
 
+def test_other_depths_have_names_and_unusual_blocks_another():
+    assert trainable(without_values(create_model, "resnet_20")) == 269_722
+    assert create_model("preact_resnet_8").name == "preact_resnet_8"
+    assert PreActResNet(11, bottleneck=True).name == "preact_resnet_11_bottleneck"
+    model = without_values(PreActResNet, 164, bottleneck=False)
+    assert model.name == "preact_resnet_164_basic"
+
+
 DEEPEST = """
 import resource, sys, time
 begun = time.monotonic()

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 
 import pytest
 
@@ -44,10 +45,10 @@ def test_a_row_has_the_median_of_its_seeds_beside_the_published_error(tmp_path):
         write_run(tmp_path, STUDY.cells[0], error, seed, pixels="original")
     thin, wide = cells(study_table(STUDY, study_rows(STUDY, tmp_path), tmp_path))
     assert thin == [
-        "`thin`", "1,234", "cifar10, lossless", "5.50", "7.00", "6.00 to 9.00", "20", "0, 1, 2",
+        "`thin`", "1,234", "cifar10, lossless", "5.50 (a table)", "7.00", "6.00 to 9.00", "20", "0, 1, 2",
         "5", "[0](thin-seed0), [1](thin-seed1), [2](thin-seed2)",
     ]  # fmt: skip
-    assert wide == ["`wide`", "", "", "4.00", "not run", "", "20", "", "", ""]
+    assert wide == ["`wide`", "", "", "4.00 (a table)", "not run", "", "20", "", "", ""]
 
 
 def test_another_budget_has_a_row_that_says_so(tmp_path):
@@ -70,8 +71,45 @@ def test_runs_of_other_studies_and_unfinished_ones_are_left_out(tmp_path):
 def test_a_run_with_other_settings_than_its_cell_is_refused(tmp_path):
     other = cell(STUDY.cells[0], "thin", 5.5, label_smoothing=0.1)
     write_run(tmp_path, other, 3.0)
-    with pytest.raises(ValueError, match=r"'thin'.*seed 0.*label_smoothing was 0.1, is 0.0"):
+    with pytest.raises(
+        ValueError, match=r"thin-seed0 had other settings.*label_smoothing was 0.1, is 0.0"
+    ):
         study_rows(STUDY, tmp_path)
+
+
+def test_folders_of_something_else_are_left_out(tmp_path):
+    write_run(tmp_path, STUDY.cells[0], 6.0)
+    for name in ("thin-seed0.bak", "other", "thin-seed0-old", "bak-seed0"):
+        shutil.copytree(tmp_path / "thin-seed0", tmp_path / name)
+    (tmp_path / "stray.txt").touch()
+    assert [len(row.runs) for row in study_rows(STUDY, tmp_path)] == [1, 0]
+
+
+def test_a_rehearsal_and_a_run_of_as_many_epochs_are_two_rows(tmp_path):
+    from keras_wrn.recipe import smoke
+
+    write_run(tmp_path, smoke(STUDY.cells[0]), 90.0)
+    write_run(tmp_path, shortened(STUDY.cells[0], 2), 30.0)
+    found = cells(study_table(STUDY, study_rows(STUDY, tmp_path), tmp_path))
+    assert {row[4]: row[6] for row in found[:2]} == {
+        "90.00": "**a rehearsal on made-up images**", "30.00": "**2** instead of 20",
+    }  # fmt: skip
+
+
+def test_lossless_is_said_of_all_seeds_or_of_none(tmp_path):
+    for seed, pixels in enumerate(("original", "other")):
+        write_run(tmp_path, STUDY.cells[0], 6.0, seed, pixels=pixels)
+    row = cells(study_table(STUDY, study_rows(STUDY, tmp_path), tmp_path))[0]
+    assert row[2] == "cifar10, of some runs not the published pixels"
+
+
+def test_a_run_whose_settings_were_changed_says_so(tmp_path):
+    path = write_run(tmp_path, STUDY.cells[0], 6.0)
+    summary = json.loads((path / "summary.json").read_text())
+    summary["changes"] = [{"after_step": 3, "changes": ["x was 1, is 2"]}]
+    (path / "summary.json").write_text(json.dumps(summary))
+    row = cells(study_table(STUDY, study_rows(STUDY, tmp_path), tmp_path))[0]
+    assert row[6] == "20, with settings changed in a run"
 
 
 def test_a_rehearsal_cannot_be_taken_for_a_result(tmp_path):
@@ -95,7 +133,9 @@ def test_the_table_is_written_between_the_markers_of_its_study(tmp_path, capsys)
     main(["report", str(tmp_path / "runs"), "--study", str(tmp_path / "mine.py"), "--readme",
           str(page)])  # fmt: skip
     text = page.read_text()
-    assert "| 5.50 | 6.00 |" in text and "[0](runs/thin-seed0)" in text and "old" not in text
+    assert (
+        "| 5.50 (a table) | 6.00 |" in text and "[0](runs/thin-seed0)" in text and "old" not in text
+    )
     assert text.startswith("before") and text.endswith("after\n")
     with pytest.raises(SystemExit):
         main(["report", str(tmp_path / "runs"), "results", "--study", str(tmp_path / "mine.py")])

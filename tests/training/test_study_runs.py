@@ -15,6 +15,7 @@ from tiny import PLAIN
 from keras_wrn import Study, cell
 from keras_wrn.cli import main
 from keras_wrn.errors import Busy, RunError, Stopped
+from keras_wrn.runs.directory import locked
 from keras_wrn.training import study as studying
 from keras_wrn.training.study import jobs_of, run_apart, run_here, run_study
 
@@ -107,11 +108,12 @@ def test_a_job_of_another_process_is_taken_over_when_it_is_free(
 
 
 def test_a_process_gets_the_signal_and_its_status_is_told(tmp_path):
-    run_apart([sys.executable, "-c", "pass"])
+    job = jobs_of(STUDY, tmp_path)[0]
+    run_apart(job, [sys.executable, "-c", "pass"])
     with pytest.raises(Busy):
-        run_apart([sys.executable, "-c", "raise SystemExit(75)"])
+        run_apart(job, [sys.executable, "-c", "raise SystemExit(75)"])
     with pytest.raises(RunError, match="it ended with status 3"):
-        run_apart([sys.executable, "-c", "raise SystemExit(3)"])
+        run_apart(job, [sys.executable, "-c", "raise SystemExit(3)"])
     code = (
         "import pathlib, signal, sys, time\n"
         "def stop(*_): pathlib.Path(sys.argv[1]).write_text('saved'); sys.exit(143)\n"
@@ -128,8 +130,10 @@ def test_a_process_gets_the_signal_and_its_status_is_told(tmp_path):
 
     asking = threading.Timer(0.1, ask)
     asking.start()
-    with pytest.raises(Stopped):
-        run_apart([sys.executable, "-c", code, str(tmp_path / "saved"), str(tmp_path / "ready")])
+    with pytest.raises(Stopped, match=r"Stopped by SIGTERM. Give the same command again"):
+        run_apart(
+            job, [sys.executable, "-c", code, str(tmp_path / "saved"), str(tmp_path / "ready")]
+        )
     assert (tmp_path / "saved").read_text() == "saved"
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -137,9 +141,9 @@ def test_a_process_gets_the_signal_and_its_status_is_told(tmp_path):
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="steps are timed on TensorFlow")
 def test_a_timing_study_has_the_parts_of_a_step(tmp_path):
     timed = Study("timed", "Steps", [cell(PLAIN, "a"), cell(PLAIN, "b")], 1, "timing")
-    jobs = jobs_of(timed, tmp_path)
+    jobs = jobs_of(timed, tmp_path, rehearsal=True)
     run_study(timed, tmp_path, jobs, lambda job: run_here(timed, job, made_up=True))
-    found = json.loads((tmp_path / "a-seed0" / "timing.json").read_text())
+    found = json.loads((tmp_path / "a-smoke-seed0" / "timing.json").read_text())
     assert found["step"] == pytest.approx(sum(found[x] for x in ("forward", "backward", "update")))
     assert found["step"] > 0 and found["peak"] > 1e8 and found["batch_size"] == 16
     assert found["flops"] == 6 * found["macs"] * 16
@@ -165,9 +169,89 @@ def test_a_study_lists_one_command_for_each_cell_and_seed(tmp_path, capsys):
     main(["study", path, "--list", "--seeds", "2", "--epochs", "1", "--runs-dir", "shared dir"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
+    main(["study", path, "--list", "--smoke"])
+    assert all(line.endswith("--seed 0 --smoke") for line in capsys.readouterr().out.splitlines())
+    with pytest.raises(SystemExit):
+        main(["study", path, "--list", "--only"])
+    assert "--only needs a name" in capsys.readouterr().err
     assert lines[3] == (
         f"keras-wrn study {path} --only bad --seed 1 --epochs 1 --runs-dir 'shared dir'"
     )
+
+
+def test_a_job_whose_directory_is_taken_is_not_begun(tmp_path):
+    job = jobs_of(STUDY, tmp_path)[0]
+    job.run_dir.mkdir()
+    with locked(job.run_dir), pytest.raises(Busy, match="Another process"):
+        run_apart(job, ["false"])
+
+
+def test_a_process_of_a_study_waits_for_no_other(tmp_path):
+    def run_one(job):
+        raise Busy("another process has it")
+
+    with pytest.raises(Busy):
+        run_study(STUDY, tmp_path, jobs_of(STUDY, tmp_path)[:1], run_one, alone=True)
+    assert not (tmp_path / "table.md").exists()
+
+
+def test_runs_that_do_not_belong_end_a_study_before_it_begins(tmp_path):
+    changed = cell(PLAIN, "b", label_smoothing=0.2)
+    (tmp_path / "b-seed0").mkdir()
+    (tmp_path / "b-seed0" / "recipe.json").write_text(changed.to_json())
+    (tmp_path / "b-seed0" / "summary.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"b-seed0 had other settings.*label_smoothing was 0.2"):
+        run_study(STUDY, tmp_path, jobs_of(STUDY, tmp_path), lambda job: pytest.fail("ran"))
+
+
+def test_a_rehearsal_is_not_taken_for_the_study(tmp_path):
+    real, rehearsed = (jobs_of(STUDY, tmp_path, rehearsal=x)[0] for x in (False, True))
+    assert (real.run_dir.name, rehearsed.run_dir.name) == ("a-seed0", "a-smoke-seed0")
+
+
+ORPHAN = """
+import os, subprocess, sys, time
+os.environ["KERAS_WRN_STUDY"] = str(os.getpid())
+code = (
+    "import pathlib, signal, sys, time\n"
+    "from keras_wrn.training.study import end_with_parent\n"
+    "def stop(*_): pathlib.Path(sys.argv[1]).touch(); sys.exit()\n"
+    "signal.signal(signal.SIGTERM, stop)\n"
+    "end_with_parent()\n"
+    "print('ready', flush=True)\n"
+    "time.sleep(60)"
+)
+child = subprocess.Popen([sys.executable, "-c", code, sys.argv[1]], stdout=subprocess.PIPE)
+child.stdout.readline()
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_ends_when_that_of_the_study_is_gone(tmp_path, run_python):
+    run_python(ORPHAN, tmp_path / "stopped")
+    begun = time.monotonic()
+    while not (tmp_path / "stopped").exists() and time.monotonic() - begun < 20:
+        time.sleep(0.2)
+    assert (tmp_path / "stopped").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_study(tmp_path):
+    script = SCRIPT.replace('("good", 64), ("bad", 5000)', '("a", 64), ("b", 64), ("c", 64)')
+    (tmp_path / "mine.py").write_text(script.replace("PLAIN, name", "PLAIN, name, epochs=12"))
+    shutil.copy(sys.modules["tiny"].__file__, tmp_path)
+    command = [sys.executable, "-m", "keras_wrn", "study", "mine.py"]
+    running = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    texts = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    ran = [[x for x in "abc" if f"{x}: " in text and "test error after" in text] for text in texts]
+    done = [sum(f"{x}: " in line and "test error" in line for text in texts
+                for line in text.splitlines()) for x in "abc"]  # fmt: skip
+    assert done == [1, 1, 1], texts  # nothing twice
+    assert all(ran), texts  # and both took some
 
 
 @pytest.mark.slow
