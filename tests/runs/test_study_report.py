@@ -45,8 +45,8 @@ def test_a_row_has_the_median_of_its_seeds_beside_the_published_error(tmp_path):
         write_run(tmp_path, STUDY.cells[0], error, seed, pixels="original")
     thin, wide = cells(study_table(STUDY, study_rows(STUDY, tmp_path), tmp_path))
     assert thin == [
-        "`thin`", "1,234", "cifar10, lossless", "5.50 (a table)", "7.00", "6.00 to 9.00", "20", "0, 1, 2",
-        "5", "[0](thin-seed0), [1](thin-seed1), [2](thin-seed2)",
+        "`thin`", "1,234", "cifar10, lossless", "5.50 (a table)", "7.00", "6.00 to 9.00", "20",
+        "0, 1, 2", "5", "[0](thin-seed0), [1](thin-seed1), [2](thin-seed2)",
     ]  # fmt: skip
     assert wide == ["`wide`", "", "", "4.00 (a table)", "not run", "", "20", "", "", ""]
 
@@ -71,9 +71,7 @@ def test_runs_of_other_studies_and_unfinished_ones_are_left_out(tmp_path):
 def test_a_run_with_other_settings_than_its_cell_is_refused(tmp_path):
     other = cell(STUDY.cells[0], "thin", 5.5, label_smoothing=0.1)
     write_run(tmp_path, other, 3.0)
-    with pytest.raises(
-        ValueError, match=r"thin-seed0 had other settings.*label_smoothing was 0.1, is 0.0"
-    ):
+    with pytest.raises(ValueError, match=r"thin-seed0 had other.*label_smoothing was 0.1, is 0.0"):
         study_rows(STUDY, tmp_path)
 
 

@@ -209,19 +209,22 @@ def test_a_rehearsal_is_not_taken_for_the_study(tmp_path):
     assert (real.run_dir.name, rehearsed.run_dir.name) == ("a-seed0", "a-smoke-seed0")
 
 
-ORPHAN = """
-import os, subprocess, sys, time
+CHILD = """
+import pathlib, signal, sys, time
+from keras_wrn.training.study import end_with_parent
+def stop(*_):
+    pathlib.Path(sys.argv[1]).touch()
+    sys.exit()
+signal.signal(signal.SIGTERM, stop)
+end_with_parent()
+print('ready', flush=True)
+time.sleep(60)
+"""
+PARENT = """
+import os, subprocess, sys
 os.environ["KERAS_WRN_STUDY"] = str(os.getpid())
-code = (
-    "import pathlib, signal, sys, time\n"
-    "from keras_wrn.training.study import end_with_parent\n"
-    "def stop(*_): pathlib.Path(sys.argv[1]).touch(); sys.exit()\n"
-    "signal.signal(signal.SIGTERM, stop)\n"
-    "end_with_parent()\n"
-    "print('ready', flush=True)\n"
-    "time.sleep(60)"
-)
-child = subprocess.Popen([sys.executable, "-c", code, sys.argv[1]], stdout=subprocess.PIPE)
+command = [sys.executable, "-c", *sys.argv[1:]]
+child = subprocess.Popen(command, stdout=subprocess.PIPE)
 child.stdout.readline()
 os._exit(0)
 """
@@ -229,7 +232,7 @@ os._exit(0)
 
 @pytest.mark.slow
 def test_a_process_ends_when_that_of_the_study_is_gone(tmp_path, run_python):
-    run_python(ORPHAN, tmp_path / "stopped")
+    run_python(PARENT, CHILD, tmp_path / "stopped")
     begun = time.monotonic()
     while not (tmp_path / "stopped").exists() and time.monotonic() - begun < 20:
         time.sleep(0.2)
