@@ -187,14 +187,11 @@ def open_classifier(model_or_name, preprocessing=None, size=None, crop=None) -> 
         preprocessing = resolve_preprocessing(model, preprocessing)
     dense = find_classifier(model)
     trunk = keras.Model(model.inputs, dense.input)
-    kernel, bias = (
-        0.0 if variable is None else keras.ops.convert_to_numpy(variable).astype("float64")
-        for variable in (dense.kernel, dense.bias)
-    )
+    kernel, *biases = (weight.astype("float64") for weight in dense.get_weights())
 
     def answer(images):  # not from the softmax, which rounds small values to 0
         features = trunk.predict_on_batch(preprocessing.normalize(images))
-        return np.asarray(features, "float64") @ kernel + bias
+        return np.asarray(features, "float64") @ kernel + sum(biases)
 
     return Classifier(model.name, preprocessing, model.output_shape[-1], answer)
 
