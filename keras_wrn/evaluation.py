@@ -132,14 +132,7 @@ def evaluate(
     if corrupt:
         spoilt = _corruptible(data, split, data_dir, classifier)
     if held_out is not None:
-        logs, labels = _gathered(_answers(*held_out, **asking))
-        fitted = fit_temperature(logs, labels)
-        if not COLDEST < fitted < HOTTEST:
-            warnings.warn(
-                f"The {len(labels)} images to calibrate on set no temperature: their likelihood "
-                f"still rises at {fitted:.3g}",
-                stacklevel=2,
-            )
+        fitted = _fitted(_answers(*held_out, **asking))
         temperature = classifier.temperature * fitted
         classifier = dataclasses.replace(classifier, temperature=temperature)
         asking["classifier"] = classifier
@@ -186,10 +179,18 @@ def _answers(batches, count, classifier, views, progress):
         )
 
 
-def _gathered(answers):
-    """All log probabilities and labels."""
+def _fitted(answers):
+    """The temperature that suits the answers for held-out images."""
     parts = [(answer.logs, labels) for answer, labels in answers]
-    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+    logs, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+    fitted = fit_temperature(logs, labels)
+    if not COLDEST < fitted < HOTTEST:
+        warnings.warn(
+            f"The {len(labels)} images to calibrate on set no temperature: their likelihood "
+            f"still rises at {fitted:.3g}",
+            stacklevel=3,
+        )
+    return fitted
 
 
 def _told_apart(known, answers):

@@ -50,6 +50,11 @@ class Row:
     def summaries(self):
         return [summary for _, summary in self.runs]
 
+    @property
+    def fastest(self):
+        """Of a timing study, the run with the shortest step."""
+        return min(self.summaries, key=lambda run: run["step"])
+
 
 def write_report(study: Study, directory) -> None:
     """Write table.md, table.csv and curves.png of the finished runs of a study.
@@ -218,16 +223,21 @@ def _links(row, start):
 def _timed(row, start):
     if not row.runs:
         return [f"`{row.cell.name}`", *[""] * 8]
-    best = min(row.summaries, key=lambda run: run["step"])
+    best = row.fastest
     times = [f"{1e3 * best[x]:.1f}" for x in ("forward", "backward", "update", "step")]
     return [
         f"`{row.cell.name}`" + (" (a rehearsal)" if best["quick"] else ""),
         f"{best['params']:,}",
         f"{best['macs'] / 1e9:.2f}",
         *times,
-        f"{100 * best['flops'] / best['step'] / best['peak']:.0f} %",
+        f"{100 * _share(best):.0f} %",
         _links(row, start),
     ]
+
+
+def _share(run):
+    """The share of the machine's peak that a step reaches."""
+    return run["flops"] / run["step"] / run["peak"]
 
 
 _TABLES = {
@@ -284,10 +294,10 @@ def _values(row, directory):
 
 
 def _time_values(row, directory):
-    best = min(row.summaries, key=lambda run: run["step"])
+    best = row.fastest
     return {
         **{x: best[x] for x in TIMES if x in best},
-        "share": best["flops"] / best["step"] / best["peak"],
+        "share": _share(best),
         "machine": best["versions"]["machine"],
         "runs": _paths(row, directory),
     }
@@ -343,15 +353,15 @@ def _timing_figure(study, rows, path):
     rows = [row for row in rows if row.runs][::-1]
     figure, (axes,) = _figure(8, 0.4 * len(rows) + 1.5, 1)
     left = [0.0] * len(rows)
-    best = [min(row.summaries, key=lambda run: run["step"]) for row in rows]
+    best = [row.fastest for row in rows]
     names = [row.recipe.name for row in rows]
     for part in ("forward", "backward", "update"):
         widths = [1e3 * max(run[part], 0) for run in best]
         axes.barh(names, widths, left=left, label=part)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     for number, run in enumerate(best):
-        share = 100 * run["flops"] / run["step"] / run["peak"]
-        axes.text(left[number], number, f" {share:.0f} % of the peak", va="center", fontsize=7)
+        text = f" {100 * _share(run):.0f} % of the peak"
+        axes.text(left[number], number, text, va="center", fontsize=7)
     axes.margins(x=0.2)
     axes.set_xlabel(f"milliseconds a step of {best[0]['batch_size']} images")
     axes.set_title(f"{study.title}\n{best[0]['versions']['machine']}, {best[0]['precision']}")
