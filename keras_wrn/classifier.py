@@ -33,10 +33,11 @@ def find_classifier(model):
     )
 
 
-def resolve_preprocessing(model, preprocessing=None, class_names=None):
+def resolve_preprocessing(model, preprocessing=None, class_names=None, classes=None):
     """Return the given preprocessing, or the model's own, after checking that it fits the model.
 
-    `class_names`, if given, replace its own. `in_model` follows the model's layers, whatever the
+    `class_names`, if given, replace its own. `classes` is how many the model has, None for those of
+    a classifier. `in_model` follows the model's layers, whatever the
     preprocessing says.
 
     Raises:
@@ -76,7 +77,7 @@ def resolve_preprocessing(model, preprocessing=None, class_names=None):
             f"`preprocessing` should whiten the {pixels} values of the model's images. "
             f"Received: ZCA of {len(preprocessing.zca.mean)} values"
         )
-    check_names(names, model.output_shape[-1])
+    check_names(names, model.output_shape[-1] if classes is None else classes)
     return preprocessing
 
 

@@ -7,14 +7,14 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
 from keras_wrn import verbs
 from keras_wrn.distribution import VERSION
 from keras_wrn.errors import FAILURE, WRONG_USE, KerasWrnError
-from keras_wrn.recipe import Recipe
+from keras_wrn.recipe import BaseRecipe
 from keras_wrn.scripts import load_recipe
 from keras_wrn.training.hosts import Hosts, end_process
 from keras_wrn.training.run import run
@@ -41,18 +41,21 @@ def main(args: list[str] | None = None) -> None:
         sys.stdout.flush()
 
 
-def train_main(recipe: Recipe, args: list[str] | None = None) -> None:
+def train_main(recipe: BaseRecipe, args: list[str] | None = None) -> None:
     """The main function of a recipe script: parse its fields as flags, then train."""
     args = sys.argv[1:] if args is None else list(args)
     with _exit_codes():
         _train(recipe, args, Path(sys.argv[0]).name)
 
 
+R = TypeVar("R", bound=BaseRecipe)
+
+
 @dataclasses.dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(Generic[R]):
     """Train a recipe. Every field of the recipe is a flag."""
 
-    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    recipe: Annotated[R, tyro.conf.arg(name="")]
     run_dir: Path | None = None
     """Where to keep the run; by default runs/<recipe>-seed<seed>, or for a folder of images
     runs/<recipe>-<folder>-seed<seed>."""
@@ -68,7 +71,8 @@ class TrainOptions:
 
 
 def _train(recipe, args, prog):
-    options = tyro.cli(TrainOptions, args=args, prog=prog, default=TrainOptions(recipe))
+    kind: Any = TrainOptions[type(recipe)]  # type: ignore[misc]
+    options = tyro.cli(kind, args=args, prog=prog, default=TrainOptions(recipe))
     run(
         options.recipe,
         run_dir=options.run_dir,

@@ -177,23 +177,15 @@ class ExportConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
-    """A training run, fully described.
-
-    Example:
-
-    ```python
-    recipe = keras_wrn.Recipe("mine", model=keras_wrn.training.ModelConfig(16, 4), epochs=30)
-    ```
-    """
+class BaseRecipe:
+    """What every recipe has: a network, its images, and how it is trained."""
 
     name: str
     """The run's directory is runs/<name>-seed<seed>, or runs/<name>-<folder>-seed<seed>."""
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
-    data: DataConfig = dataclasses.field(default_factory=DataConfig)
-    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    data: Any = None
+    optimizer: Any = None
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
-    distill: DistillConfig = dataclasses.field(default_factory=DistillConfig)
     export: ExportConfig = dataclasses.field(default_factory=ExportConfig)
     epochs: Count = 200
     """Passes over the training images."""
@@ -203,8 +195,6 @@ class Recipe:
     """Multiply the learning rate by batch_size / rate_batch, and warm it up over 5 epochs."""
     rate_batch: Count = 128
     """The batch size that the learning rate was chosen for."""
-    label_smoothing: Share = 0.0
-    """Share of the target spread evenly over the classes."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 where the hardware has it, float32 otherwise."""
     strategy: Literal["mirrored", "none", "multi-host"] = "mirrored"
@@ -212,17 +202,12 @@ class Recipe:
     one device; multi-host: all devices of all processes."""
     sync_batch_norm: bool = True
     """With more than one replica: batch norm over the global batch."""
-    views: Literal[1, 2, 6] = 1
-    """Views of each image in a second evaluation at the end: 2 with its mirror image, 6 also
-    shifted by a pixel. Not for digits, whose mirror images mean something else."""
     seed: Annotated[int, Range(0, 2**32)] = 0
     """Seed for initial weights, order, augmentation and dropout."""
     deterministic: bool = False
     """TensorFlow: make reruns bit-identical, at some cost in speed."""
-    paper_error: float | None = None
-    """The published test error in percent, for the results table."""
     source: str = ""
-    """Where that error was published."""
+    """Where what it is compared with was published."""
 
     def __post_init__(self):
         configs = [v for v in vars(self).values() if dataclasses.is_dataclass(v)]
@@ -230,21 +215,17 @@ class Recipe:
             for field, value in vars(part).items():
                 if isinstance(value, np.generic):
                     object.__setattr__(part, field, value.item())
-        data: DataConfig = self.data
-        changes: dict[str, Any] = {}
-        if is_folder(data.dataset):
-            changes["dataset"] = as_folder(data.dataset)
-        known = DATASETS.get(data.dataset)
-        own = Augmentation() if known is None else known.augmentation
-        if data.random_resized_crop:
-            own = dataclasses.replace(own, crop_padding=0)
-        for field in ("crop_padding", "horizontal_flip"):
-            if getattr(data, field) is OWN:
-                changes[field] = getattr(own, field)
-        object.__setattr__(self, "data", dataclasses.replace(data, **changes))
+        changes = self._own_data()
+        if is_folder(self.data.dataset):
+            changes["dataset"] = as_folder(self.data.dataset)
+        object.__setattr__(self, "data", dataclasses.replace(self.data, **changes))
         problems = list(self._problems())
         if problems:
             raise ValueError(f"Recipe {self.name!r}: " + "; ".join(problems))
+
+    def _own_data(self):
+        """Fields of `data` that are not given and follow from others: a dict."""
+        return {}
 
     def _problems(self):
         yield from out_of_range(self)
@@ -257,16 +238,22 @@ class Recipe:
                 "`name` should be letters, digits, '_', and after the first ' .+=,-', received "
                 f"{self.name!r}"
             )
-        if self.views not in VIEWS:
-            yield f"`views` should be one of {VIEWS}, received {self.views!r}"
-        for rules in (_model_rules, _data_rules, _size_rules, _optimizer_rules, _schedule_rules):
-            yield from rules(self)
+        for rule in self._rules():
+            yield from rule(self)
+
+    def _rules(self):
+        """The rules between fields: functions that yield a sentence for each broken one."""
+        return _model_rules, _schedule_rules
+
+    def shrunk(self):
+        """This recipe in seconds, for made-up images."""
+        raise NotImplementedError
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Recipe":
+    def from_json(cls, text: str):
         """Read what `to_json` wrote.
 
         Raises:
@@ -279,21 +266,84 @@ class Recipe:
             raise ValueError(f"Not a recipe of this version of keras_wrn: {error}") from error
 
 
+@dataclasses.dataclass(frozen=True)
+class Recipe(BaseRecipe):
+    """A training run of a classifier, fully described.
+
+    Example:
+
+    ```python
+    recipe = keras_wrn.Recipe("mine", model=keras_wrn.training.ModelConfig(16, 4), epochs=30)
+    ```
+    """
+
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    distill: DistillConfig = dataclasses.field(default_factory=DistillConfig)
+    label_smoothing: Share = 0.0
+    """Share of the target spread evenly over the classes."""
+    views: Literal[1, 2, 6] = 1
+    """Views of each image in a second evaluation at the end: 2 with its mirror image, 6 also
+    shifted by a pixel. Not for digits, whose mirror images mean something else."""
+    paper_error: float | None = None
+    """The published test error in percent, for the results table."""
+
+    def _own_data(self):
+        data, known = self.data, DATASETS.get(self.data.dataset)
+        own = Augmentation() if known is None else known.augmentation
+        if data.random_resized_crop:
+            own = dataclasses.replace(own, crop_padding=0)
+        fields = "crop_padding", "horizontal_flip"
+        return {x: getattr(own, x) for x in fields if getattr(data, x) is OWN}
+
+    def _rules(self):
+        own = _view_rules, _data_rules, _size_rules, _optimizer_rules
+        return (*own, *super()._rules())
+
+    def shrunk(self) -> "Recipe":
+        """This recipe in seconds: WRN-10-1 from scratch, two epochs of made-up images."""
+        return dataclasses.replace(
+            self,
+            name=self.name + SMOKE,
+            model=dataclasses.replace(
+                self.model,
+                depth=10,
+                width=1,
+                num_blocks=None,
+                name="",
+                weights="",
+                frozen_stages=0,
+                stochastic_depth=0.0,
+            ),
+            data=dataclasses.replace(
+                self.data,
+                image_size=SMOKE_PHOTOS if has_photos(self.data.dataset) else 0,
+                train_size=min(self.data.train_size, SMOKE_CROP),
+                validation=0,
+                small_size=min(self.data.small_size, SMOKE_CROP),
+                small_share=0.5,
+            ),
+            optimizer=dataclasses.replace(self.optimizer, lr_multipliers={}),
+            distill=DistillConfig(),
+            schedule=dataclasses.replace(self.schedule, milestones=(0.5,)),
+            epochs=2,
+            batch_size=16,
+            rate_batch=max(1, 16 * self.rate_batch // self.batch_size),
+            paper_error=None,
+        )
+
+
 # Rules between fields: functions that yield a sentence for each broken rule.
 
 
+def _view_rules(recipe):
+    if recipe.views not in VIEWS:
+        yield f"`views` should be one of {VIEWS}, received {recipe.views!r}"
+
+
 def _model_rules(recipe):
-    model, data = recipe.model, recipe.data
+    model = recipe.model
     tagged = bool(split_tag(model.name)[1])
-    if has_photos(data.dataset):
-        if not (data.image_size or model.weights or tagged):
-            yield (
-                f"`data.image_size` should be given for a folder of images, {data.dataset!r}, "
-                f"received 0; the datasets with names are {', '.join(DATASETS)}"
-            )
-    elif data.image_size:
-        size = data.image_size
-        yield f"`data.image_size` is for folders of images, received {size} for a dataset"
     if tagged and model.weights:
         yield (
             f"`model.name`={model.name!r} says where its weights are from: leave out "
@@ -323,7 +373,16 @@ def _model_rules(recipe):
 
 
 def _data_rules(recipe):
-    data = recipe.data
+    model, data = recipe.model, recipe.data
+    if has_photos(data.dataset):
+        if not (data.image_size or model.weights or split_tag(model.name)[1]):
+            yield (
+                f"`data.image_size` should be given for a folder of images, {data.dataset!r}, "
+                f"received 0; the datasets with names are {', '.join(DATASETS)}"
+            )
+    elif data.image_size:
+        size = data.image_size
+        yield f"`data.image_size` is for folders of images, received {size} for a dataset"
     validation = data.validation
     if not (validation >= 0 and (validation < 1 or validation == int(validation))):
         yield (
@@ -423,36 +482,3 @@ def _built(kind, values, where=""):
             raise ValueError(f"`{where}{field}`: {error}. Received: {value!r:.80}") from error
         built[field] = value
     return kind(**built)
-
-
-def smoke(recipe: Recipe) -> Recipe:
-    """Cut a recipe to seconds: WRN-10-1 from scratch, two epochs of made-up images, no teacher."""
-    return dataclasses.replace(
-        recipe,
-        name=recipe.name + SMOKE,
-        model=dataclasses.replace(
-            recipe.model,
-            depth=10,
-            width=1,
-            num_blocks=None,
-            name="",
-            weights="",
-            frozen_stages=0,
-            stochastic_depth=0.0,
-        ),
-        data=dataclasses.replace(
-            recipe.data,
-            image_size=SMOKE_PHOTOS if has_photos(recipe.data.dataset) else 0,
-            train_size=min(recipe.data.train_size, SMOKE_CROP),
-            validation=0,
-            small_size=min(recipe.data.small_size, SMOKE_CROP),
-            small_share=0.5,
-        ),
-        optimizer=dataclasses.replace(recipe.optimizer, lr_multipliers={}),
-        distill=DistillConfig(),
-        schedule=dataclasses.replace(recipe.schedule, milestones=(0.5,)),
-        epochs=2,
-        batch_size=16,
-        rate_batch=max(1, 16 * recipe.rate_batch // recipe.batch_size),
-        paper_error=None,
-    )

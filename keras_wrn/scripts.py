@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from keras_wrn.distribution import carried
-from keras_wrn.recipe import Recipe
+from keras_wrn.recipe import BaseRecipe
 from keras_wrn.study import Study
 
 
@@ -21,9 +21,9 @@ def study_paths() -> dict[str, Path]:
     return _scripts("recipes/studies")
 
 
-def load_recipe(name: str) -> Recipe:
-    """Return a recipe by its name or by a script's path."""
-    return _load(name, recipe_paths(), "recipe", Recipe)
+def load_recipe(name: str) -> BaseRecipe:
+    """Return a `Recipe` or `DetectionRecipe` by its name or by a script's path."""
+    return _load(name, recipe_paths(), "recipe", BaseRecipe)
 
 
 def load_study(name: str) -> Study:
@@ -59,6 +59,6 @@ def _load(name, paths, what, kind):
         found = runpy.run_path(str(path)).get(what)
     if not isinstance(found, kind):
         raise ValueError(
-            f"{path} should define `{what}`, a keras_wrn.{kind.__name__}. Received: {found!r}"
+            f"{path} should define `{what}`, a keras_wrn.{what.capitalize()}. Received: {found!r}"
         )
     return found

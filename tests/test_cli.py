@@ -65,7 +65,7 @@ def test_wrong_use_exits_with_2_and_one_line(capsys, tmp_path, monkeypatch, args
     assert code == 2
     assert len(errors) == 1
     assert message in errors[0]
-    assert "[Errno" not in errors[0] and len(errors[0]) < 400
+    assert "[Errno" not in errors[0] and len(errors[0]) < 500
     assert "model.keras" not in {path.name for path in tmp_path.rglob("*")}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from keras_wrn.data.datasets import CIFAR_MEAN, CIFAR_STD, IMAGENET_MEAN, IMAGENET_STD
 from keras_wrn.data.preprocess import Preprocessing
-from keras_wrn.models import imagenet, thin_resnet, wide_resnet
+from keras_wrn.models import imagenet, retinanet, thin_resnet, wide_resnet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,14 @@ THIN = Family(
 )
 
 
+DETECTORS = Family(
+    retinanet.named_retinanet,
+    lambda given: retinanet.retinanet_name(given["depth"], given["width"]),
+    imagenet.MIN_SIZE,
+    dataclasses.replace(IMAGENET.preprocessing, size=retinanet.SHAPE[0]),
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
     """One network of the catalogue.
@@ -54,8 +62,8 @@ class ModelInfo:
     Args:
         name: str, such as "wrn_28_10".
         arguments: dict, what `family.build` is called with.
-        params: int, trainable parameters with 10 classes, or ImageNet's 1,000; None if they were
-            not counted.
+        params: int, trainable parameters with 10 classes, ImageNet's 1,000 or COCO's 80; None if
+            they were not counted.
         paper_error: dict from "cifar10", "cifar100", "svhn_cropped" or "imagenet2012" to the
             paper's test error in percent (for ImageNet top-1, a single crop), without dropout and
             with mean/std preprocessing unless `note` says otherwise. Empty if the paper has none.
@@ -93,6 +101,12 @@ def _imagenet(depth, width, params, error=None, note="Table 7"):
     arguments = {"depth": depth, "width": width}
     name = imagenet.resnet_name(depth, width)
     return ModelInfo(name, arguments, params, errors, note if errors else "", family=IMAGENET)
+
+
+def _detector(depth, width, params):
+    arguments = {"depth": depth, "width": width}
+    name = retinanet.retinanet_name(depth, width)
+    return ModelInfo(name, arguments, params, family=DETECTORS)
 
 
 def _thin(depth, params, cifar10, cifar100=None, *, pre_activation=True):
@@ -161,6 +175,10 @@ CATALOG = {
         _imagenet(34, 2, 86_036_008, 23.39),
         _imagenet(50, 2, 68_883_240, 21.9, "Table 8"),
         _imagenet(101, 2, 126_886_696),
+        _detector(18, 1, 21_412_148),
+        _detector(34, 1, 31_520_308),
+        _detector(34, 2, 96_655_668),
+        _detector(50, 2, 81_296_948),
     )
 }
 

@@ -64,6 +64,44 @@ def classified(outputs, count):
     return [_result(*row) for row in zip(valid, indices, names, scores, strict=True)]
 
 
+def detected(outputs, count):
+    """What `ServingClient.detect` returns for each of `count` images, a list.
+
+    Raises:
+        WrongAnswer: an output is missing, has another shape or type, or is not finite.
+    """
+    scores = _numbers(outputs, "scores", count)
+    most = scores.shape[1]
+    found = {
+        "valid": _array(outputs, "valid", "b", "booleans"),
+        "count": _array(outputs, "count", "iu", "integers"),
+        "labels": _array(outputs, "labels", "iu", "integers"),
+        "classes": _array(outputs, "classes", "USO", "strings"),
+        "boxes": _array(outputs, "boxes", "fiu", "numbers"),
+    }
+    shapes = {"valid": (count,), "count": (count,), "boxes": (count, most, 4)}
+    for name, value in found.items():
+        shape = shapes.get(name, (count, most))
+        if value.shape != shape:
+            raise WrongAnswer(f"Expected `{name}` of shape {shape}. Received: shape {value.shape}")
+    boxes = found["boxes"].astype("float32")
+    if not np.isfinite(boxes).all():
+        raise WrongAnswer(f"Expected `boxes` that are finite. Received: {_shown(boxes.tolist())}")
+    counts = found["count"]
+    if (counts < 0).any() or (counts > most).any():
+        raise WrongAnswer(f"Expected `count` in 0..{most}. Received: {_shown(counts.tolist())}")
+    return [
+        {
+            "valid": bool(found["valid"][i]),
+            "boxes": boxes[i, :number],
+            "scores": scores[i, :number],
+            "labels": found["labels"][i, :number].astype("int32"),
+            "classes": [_text(name) for name in found["classes"][i, :number]],
+        }
+        for i, number in enumerate(counts)
+    ]
+
+
 def _result(valid, indices, classes, scores):
     if not valid:
         nothing = {"pred_label": -1, "pred_score": 0.0, "pred_class": "", "top_k": []}

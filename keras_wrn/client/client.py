@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_wrn.client.answers import WrongAnswer, classified, predicted
+from keras_wrn.client.answers import WrongAnswer, classified, detected, predicted
 from keras_wrn.client.grpc import GrpcProtocol
 from keras_wrn.client.rest import RestProtocol
 from keras_wrn.client.target import Target
@@ -93,15 +93,25 @@ class ServingClient:
             FileNotFoundError: no such image file.
             ValueError: an array of another type or rank, or a PIL image with float pixels.
         """
-        several = isinstance(image_or_images, list | tuple)
-        several = several or getattr(image_or_images, "ndim", 0) == 4
-        images = list(image_or_images) if several else [image_or_images]
-        if not images:
-            return []
-        data = np.array([_encoded(image) for image in images], object)
-        with self._answers():
-            results = classified(self._ask("classify", {"image_bytes": data}), len(images))
-        return results if several else results[0]
+        return self._of_encoded("classify", image_or_images, classified)
+
+    def detect(self, image_or_images):
+        """Find things in encoded images, with a served detector; the server decodes them.
+
+        Args:
+            image_or_images: as for `classify`.
+
+        Returns:
+            For one image a dict of `valid` (bool, whether it could be decoded), `boxes`, float32
+            (k, 4), left, top, right, bottom in pixels of the image, `scores`, float32 (k,), best
+            first, `labels`, int32 (k,), and `classes`, a list of k names. For an image that is not
+            valid, k is 0. For several images, a list of such dicts.
+
+        Raises:
+            FileNotFoundError: no such image file.
+            ValueError: an array of another type or rank, or a PIL image with float pixels.
+        """
+        return self._of_encoded("detect", image_or_images, detected)
 
     def predict(self, images):
         """Ask for the outputs of the network on pixels of its own size.
@@ -151,6 +161,17 @@ class ServingClient:
     def close(self):
         """Close the connections."""
         self._protocol.close()
+
+    def _of_encoded(self, signature, image_or_images, read):
+        several = isinstance(image_or_images, list | tuple)
+        several = several or getattr(image_or_images, "ndim", 0) == 4
+        images = list(image_or_images) if several else [image_or_images]
+        if not images:
+            return []
+        data = np.array([_encoded(image) for image in images], object)
+        with self._answers():
+            results = read(self._ask(signature, {"image_bytes": data}), len(images))
+        return results if several else results[0]
 
     def _ask(self, signature, inputs):
         return self._protocol.predict(signature, inputs, self._target.timeout)

@@ -37,6 +37,10 @@ class Files:
         """The bytes of one image."""
         return Path(self.paths[index]).read_bytes()
 
+    def take(self, indices):
+        """Some of these images, by their indices."""
+        return Files([self.paths[i] for i in indices], self.root)
+
     def graph_reader(self):
         """`read` for tensors inside tf.data."""
         import tensorflow as tf
@@ -139,6 +143,11 @@ class Photos:
             images[i] = image
         return images
 
+    def decoded(self, index):
+        """One image as it is, neither resized nor cropped: uint8 (height, width, channels)."""
+        mode = "RGB" if self.shape[3] == 3 else "L"
+        return self._opened(index, lambda image: np.atleast_3d(np.asarray(image.convert(mode))))
+
     def crop(self, index, draws, size, scale, ratio):
         """A random-resized crop of one image: uint8 (*size, channels).
 
@@ -178,15 +187,23 @@ class Photos:
         self._raise(problems)
         return images
 
-    def check(self):
+    def check(self, check_size=None):
         """Decode all images, without keeping any, and see whether they can be resized.
 
+        Args:
+            check_size: function of an image's index, width and height that raises a ValueError if
+                the image cannot be used; by default, if it cannot be resized by the preprocessing.
+
         Raises:
-            DataError: some cannot be read or decoded; the message names the first of them.
+            DataError: some cannot be read, decoded or used; the message names the first of them.
         """
+        if check_size is None:
+
+            def check_size(index, width, height):
+                self.preprocessing.resized((width, height))
 
         def decode(index):
-            self._opened(index, lambda image: self.preprocessing.resized(image.size))
+            self._opened(index, lambda image: check_size(index, *image.size))
 
         found = (x for start in range(0, len(self), CHUNK)
                  for x in self._tried(decode, self._chunk(start)))  # fmt: skip

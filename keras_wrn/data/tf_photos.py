@@ -118,6 +118,24 @@ class PhotoReader:
         return _resized(tf, image, self.size, self.photos.preprocessing.interpolation, mirrored)
 
 
+class WholePhotoReader(PhotoReader):
+    """A `PhotoReader` of photos in their own sizes, neither resized nor cropped.
+
+    Args:
+        photos: `Photos` in colour.
+    """
+
+    def __init__(self, photos):
+        super().__init__(photos, photos.shape[1:3], None, None)
+        self.shape = (None, None, photos.shape[3])
+
+    def _with_pillow(self, index, draws, mirrored):
+        return self.photos.decoded(int(index))
+
+    def _whole(self, tf, contents, height, width, draws, mirrored):
+        return tf.io.decode_jpeg(contents, **DECODING)
+
+
 def _resized(tf, image, size, interpolation, mirrored):
     """An image (height, width, 3) in another size, as uint8."""
     height = tf.shape(image)[0]

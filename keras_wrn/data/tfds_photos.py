@@ -139,15 +139,17 @@ class TFRecords:
         return np.array(offsets, "int64")
 
 
-def open_tfds(name, data_dir=None):
-    """TFDS' builder of a prepared dataset of labelled images.
+def open_tfds(name, data_dir=None, kinds=None):
+    """TFDS' builder of a prepared dataset.
 
     Args:
         name: str, "imagenet2012" or "tfds:NAME".
         data_dir: path or None, where TFDS keeps its data.
+        kinds: dict from features that it should have to their classes; None for an image and its
+            label.
 
     Raises:
-        DataError: it is not prepared there, or has no images with labels.
+        DataError: it is not prepared there, or lacks a feature.
     """
     import tensorflow_datasets as tfds
 
@@ -168,10 +170,11 @@ def open_tfds(name, data_dir=None):
         )
         raise DataError(f"{builder.info.full_name} is not prepared in {where}. {advice}")
     features = dict(builder.info.features.items())
-    kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
+    kinds = kinds or {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
     if not all(isinstance(features.get(key), kind) for key, kind in kinds.items()):
         raise DataError(
-            "Expected a dataset with the features image and label, a class. Received: "
+            "Expected a dataset with the features "
+            f"{' and '.join(f'{key} ({kind.__name__})' for key, kind in kinds.items())}. Received: "
             f"{builder.info.full_name} with {', '.join(features)}"
         )
     return builder

@@ -3,10 +3,12 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_wrn.data.names import checked_names
+from keras_wrn.data.photos import Files
 from keras_wrn.errors import DataError
 
 NAMED = 5  # the most problems that a message names
@@ -17,10 +19,10 @@ class BoxSet:
     """Photos and the boxes in them.
 
     Args:
-        path: path of the file they were read from.
+        path: path of the file they were read from, or str for messages.
         class_names: tuple of str, in the order of the labels.
         category_ids: tuple of int, COCO's number of each class.
-        files: tuple of paths.
+        source: the encoded photos, `keras_wrn.data.photos.Files` or the like.
         image_ids: tuple of int, COCO's number of each photo.
         sizes: int32 (n, 2), height and width of each photo.
         boxes: tuple of float32 (k, 4), left, top, right, bottom in pixels of the photo, inside it.
@@ -30,10 +32,10 @@ class BoxSet:
         dropped: int, how many boxes were left out because nothing of them is inside their photo.
     """
 
-    path: Path
+    path: Path | str
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
-    files: tuple[Path, ...]
+    source: Any
     image_ids: tuple[int, ...]
     sizes: np.ndarray
     boxes: tuple[np.ndarray, ...]
@@ -43,7 +45,22 @@ class BoxSet:
     dropped: int = 0
 
     def __len__(self):
-        return len(self.files)
+        return len(self.image_ids)
+
+    def take(self, indices):
+        """The same with some of its photos, by their indices."""
+        columns: dict[str, Any] = {
+            field: tuple(getattr(self, field)[i] for i in indices)
+            for field in ("image_ids", "boxes", "labels", "crowds", "areas")
+        }
+        return dataclasses.replace(
+            self, source=self.source.take(indices), sizes=self.sizes[indices], **columns
+        )
+
+    @property
+    def count(self):
+        """The number of boxes, crowds among them."""
+        return sum(map(len, self.boxes))
 
 
 def read_coco(annotations, images=None) -> BoxSet:
@@ -86,25 +103,28 @@ def read_coco(annotations, images=None) -> BoxSet:
     absent = [p["file_name"] for p in photos.values() if not (images / p["file_name"]).is_file()]
     if absent:
         raise DataError(f"{path} lists photos that are not in {images}: {_some(absent)}")
+    labels = {x: i for i, x in enumerate(category_ids)}
     of_photo: dict[int, list] = {number: [] for number in photos}
-    labels, dropped = {x: i for i, x in enumerate(category_ids)}, 0
     for annotation in found:
-        photo = photos[annotation["image_id"]]
-        box = _inside(annotation["bbox"], photo)
-        if box is None:
-            dropped += 1
-            continue
-        area = annotation.get("area", float(np.prod(annotation["bbox"][2:])))
-        of_photo[annotation["image_id"]].append(
-            (box, labels[annotation["category_id"]], bool(annotation.get("iscrowd", 0)), area)
-        )
-    columns = [_columns(of_photo[number]) for number in photos]
-    boxes, found_labels, crowds, areas = (tuple(column[i] for column in columns) for i in range(4))
+        left, top, width, height = annotation["bbox"]
+        of_photo[annotation["image_id"]].append((
+            (left, top, left + width, top + height),
+            labels[annotation["category_id"]],
+            bool(annotation.get("iscrowd", 0)),
+            annotation.get("area", width * height),
+        ))  # fmt: skip
+    columns, dropped = [], 0
+    for number, photo in photos.items():
+        corners, *rest = _columns(of_photo[number])
+        boxes, kept = inside(corners, photo["height"], photo["width"])
+        columns.append((boxes, *(part[kept] for part in rest)))
+        dropped += int((~kept).sum())
+    boxes, found_labels, crowds, areas = zip(*columns, strict=True)
     return BoxSet(
         path=path,
         class_names=names,
         category_ids=category_ids,
-        files=tuple(images / photo["file_name"] for photo in photos.values()),
+        source=Files([images / photo["file_name"] for photo in photos.values()], images),
         image_ids=tuple(photos),
         sizes=np.array([(p["height"], p["width"]) for p in photos.values()], "int32"),
         boxes=boxes,
@@ -166,19 +186,25 @@ def _by_id(path, part, entries):
     return found
 
 
-def _inside(bbox, photo):
-    """A box as left, top, right, bottom, cut off at the photo's border; None if nothing is left."""
-    left, top, width, height = bbox
-    box = np.array([left, top, left + width, top + height], "float64")
-    if not np.isfinite(box).all():
-        return None
-    most = np.array([photo["width"], photo["height"]] * 2)
-    box = np.clip(box, 0, most)
-    return None if (box[2:] - box[:2] <= 0).any() else box
+def inside(boxes, height, width):
+    """Boxes cut off at their photo's border.
+
+    Args:
+        boxes: (k, 4), left, top, right, bottom in pixels of a photo.
+        height, width: int, of the photo.
+
+    Returns:
+        Those of which something is inside, float32 (at most k, 4); and which these are, bool (k,).
+    """
+    boxes = np.asarray(boxes, "float64").reshape(-1, 4)
+    finite = np.isfinite(boxes).all(axis=-1)
+    boxes = np.clip(np.where(finite[:, None], boxes, 0), 0, [width, height] * 2).astype("float32")
+    kept = finite & (boxes[:, 2:] > boxes[:, :2]).all(axis=-1)
+    return boxes[kept], kept
 
 
 def _columns(rows):
-    kinds = ("float32", (-1, 4)), ("int32", (-1,)), ("bool", (-1,)), ("float32", (-1,))
+    kinds = ("float64", (-1, 4)), ("int32", (-1,)), ("bool", (-1,)), ("float32", (-1,))
     columns = zip(*rows, strict=True) if rows else [[]] * 4
     return [
         np.array(list(column), kind).reshape(shape)

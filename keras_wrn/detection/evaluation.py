@@ -1,11 +1,14 @@
 """How good the boxes of a detector are: average precision, as COCO measures it."""
 
 import contextlib
+import importlib.util
 import io
 from typing import Any
 
 import numpy as np
 
+from keras_wrn.data.photos import Photos
+from keras_wrn.detection.pictures import draw
 from keras_wrn.distribution import install_extra
 from keras_wrn.errors import DataError
 
@@ -14,6 +17,51 @@ FIGURES = (
     "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
     "ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large",
 )  # fmt: skip
+
+
+DRAWN = 8  # photos in the pictures of an evaluation
+READ = 64  # photos that are in memory at once
+
+
+def evaluate_detector(detector, photos, directory=None):
+    """Find things in all photos of a set, and measure how well.
+
+    Args:
+        detector: `Detector`.
+        photos: `BoxSet` of the detector's classes.
+        directory: path to write pictures of the first eight photos with predicted and true boxes
+            into, or None.
+
+    Returns:
+        dict of `images`, int, and what `average_precision` returns.
+
+    Raises:
+        DataError: a photo cannot be read, or pycocotools is not installed.
+        ValueError: the classes are others.
+    """
+    require_pycocotools()
+    if detector.class_names != photos.class_names:
+        raise ValueError(
+            f"Expected photos with the {len(detector.class_names)} classes of {detector.name!r}: "
+            f"{', '.join(detector.class_names[:3])}, ... Received: {len(photos.class_names)} of "
+            f"{photos.path}: {', '.join(photos.class_names[:3])}, ..."
+        )
+    reader, predictions = Photos(photos.source, detector.preprocessing), []
+    for start in range(0, len(photos), READ):
+        part = range(start, min(start + READ, len(photos)))
+        pixels = [reader.decoded(index) for index in part]
+        predictions += detector.find(pixels)
+        if directory is not None and start == 0:
+            shown = range(min(DRAWN, len(pixels)))
+            truth = [{"boxes": photos.boxes[i], "labels": photos.labels[i]} for i in shown]
+            draw(pixels[:DRAWN], predictions[:DRAWN], photos.class_names, directory, truth)
+    return {"images": len(photos), **average_precision(photos, predictions)}
+
+
+def require_pycocotools():
+    """Raise a DataError unless average precision can be measured."""
+    if importlib.util.find_spec("pycocotools") is None:
+        raise DataError(f"Average precision needs pycocotools: {install_extra('detection')}")
 
 
 def average_precision(photos, predictions):
@@ -44,13 +92,10 @@ def average_precision(photos, predictions):
     average_precision(photos, predictions)["ap"]   # 100.0
     ```
     """
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError as error:
-        raise DataError(
-            f"Average precision needs pycocotools: {install_extra('detection')}"
-        ) from error
+    require_pycocotools()
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
     if len(predictions) != len(photos):
         raise ValueError(
             f"Expected predictions for {len(photos)} photos. Received: {len(predictions)}"

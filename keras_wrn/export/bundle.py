@@ -1,5 +1,6 @@
 """Numbered versions of a model's artifacts below one directory, as TF Serving reads them."""
 
+import contextlib
 from pathlib import Path
 
 from keras_wrn.export.decode import CLASSIFIED_PIXELS
@@ -54,13 +55,7 @@ def export_version(
     if not formats or set(formats) - set(known):
         raise ValueError(f"`formats` should be some of {known}. Received: {tuple(formats)}")
     check_writable(formats, precisions)
-    if Path(directory, "saved_model.pb").exists():
-        raise ValueError(
-            "Expected a directory of versions, such as saved_models/mine. Received: "
-            f"{directory}, which is a SavedModel itself"
-        )
-    version = Path(directory) / str(next_version(directory))
-    with written_aside(version, overwrite=False, is_ours=Path.is_dir, kind="a version") as new:
+    with new_version(directory, card) as (version, new):
         if SAVED_MODEL in formats:
             export_saved_model(
                 model, new, top_k=top_k, fold_batch_norm=fold_batch_norm, max_pixels=max_pixels
@@ -75,9 +70,30 @@ def export_version(
                     settings["integer_io"] = integer_io and precision == "int8"
                 row.write(model, new / f"{stem}{row.ending}", precision=precision, **settings)
         model.save(new / "model.keras")
+    return version
+
+
+@contextlib.contextmanager
+def new_version(directory, card=None):
+    """The path of the next version below a directory, and where to write it meanwhile.
+
+    Args:
+        directory: path of the directory of versions.
+        card: str, the contents of the version's README.md, or None.
+
+    Raises:
+        ValueError: the directory is a SavedModel.
+    """
+    if Path(directory, "saved_model.pb").exists():
+        raise ValueError(
+            "Expected a directory of versions, such as saved_models/mine. Received: "
+            f"{directory}, which is a SavedModel itself"
+        )
+    version = Path(directory) / str(next_version(directory))
+    with written_aside(version, overwrite=False, is_ours=Path.is_dir, kind="a version") as new:
+        yield version, new
         if card is not None:
             (new / "README.md").write_text(card)
-    return version
 
 
 def check_writable(formats, precisions):

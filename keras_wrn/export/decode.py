@@ -29,21 +29,39 @@ def decode_images(image_bytes, preprocessing, max_pixels=CLASSIFIED_PIXELS):
         animated PNG and WebP, GIF with a first frame smaller than the screen, and BMP that is
         compressed, has masks, or has fewer than 8 bits.
     """
+    shape = preprocessing.size, preprocessing.size, preprocessing.channels
+    pixels, valid, _ = decode_with(
+        image_bytes, lambda image: prepare(image, preprocessing), shape, max_pixels
+    )
+    return pixels, valid
+
+
+def decode_with(image_bytes, prepare, shape, max_pixels):
+    """`decode_images` with another way to prepare an image, and the sizes of the images.
+
+    Args:
+        image_bytes, max_pixels: as for `decode_images`.
+        prepare: function from uint8 (height, width, 3) to float32 of the `shape`.
+        shape: (height, width, channels).
+
+    Returns:
+        Pixels, float32 (batch, *shape); `valid`, bool (batch,); and the height and width of each
+        image as it declares them, float32 (batch, 2), 0 where it has none.
+    """
     import tensorflow as tf
 
     count = tf.size(image_bytes, out_type=tf.int64)
-    shape = preprocessing.size, preprocessing.size, preprocessing.channels
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.int64)], autograph=False)
     def declared(index):
         height, width = tf.unstack(tf.cast(image_size(image_bytes[index]), tf.float64))
         with tf.control_dependencies([check_size(height, width, max_pixels)]):
-            return index, height * width
+            return index, tf.stack([height, width])
 
     # A function of its own, so that it is traced once. AutoGraph is slow and not needed here.
     @tf.function(input_signature=[tf.TensorSpec((), tf.int64)], autograph=False)
     def prepared(index):
-        image = prepare(decode(image_bytes[index]), preprocessing)
+        image = prepare(decode(image_bytes[index]))
         return index, tf.ensure_shape(image, shape)
 
     def rows(datasets, shape, dtype):
@@ -59,7 +77,8 @@ def decode_images(image_bytes, preprocessing, max_pixels=CLASSIFIED_PIXELS):
     def together(indices, function, at_once=None):
         return tf.data.Dataset.from_tensor_slices(indices).map(function, at_once)
 
-    _, pixels = rows([together(tf.range(count), declared, FULL_SIZED)], (), tf.float64)
+    _, sides = rows([together(tf.range(count), declared, FULL_SIZED)], (2,), tf.float64)
+    pixels = tf.reduce_prod(sides, axis=-1)
     order = tf.argsort(pixels, stable=True)
     pixels = tf.gather(pixels, order)
     within = (pixels > 0) & (tf.cumsum(pixels) <= FULL_SIZED * max_pixels)
@@ -72,7 +91,7 @@ def decode_images(image_bytes, preprocessing, max_pixels=CLASSIFIED_PIXELS):
     ]
     indices, images = rows(datasets, shape, tf.float32)
     found = tf.scatter_nd(indices[:, tf.newaxis], tf.ones_like(indices, tf.int32), [count + 1])
-    return images, found[:count] > 0
+    return images, found[:count] > 0, tf.cast(sides, tf.float32)
 
 
 def check_size(height, width, most):

@@ -123,11 +123,26 @@ def _is_sidecar(path):
 
 def convert(model, preprocessing, precision="float32", images=None, integer_io=False):
     """The bytes of the LiteRT file, without a check."""
+
+    def write(directory):
+        write_plain_saved_model(model, preprocessing, directory)
+
+    return convert_saved_model(write, precision, images, integer_io)
+
+
+def convert_saved_model(write, precision="float32", images=None, integer_io=False):
+    """The bytes of the LiteRT file of a SavedModel.
+
+    Args:
+        write: function that writes the SavedModel, whose only signature is `serving_default`, into
+            a directory.
+        precision, images, integer_io: as for `convert`.
+    """
     import tensorflow as tf
 
     # If it were converted from concrete functions, the variables would stay outside the file.
     with tempfile.TemporaryDirectory() as directory:
-        write_plain_saved_model(model, preprocessing, directory)
+        write(directory)
         converter = tf.lite.TFLiteConverter.from_saved_model(directory, signature_keys=[SIGNATURE])
         if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -89,22 +89,28 @@ def export_onnx(
     images = check_calibration(calibration, precision, model, preprocessing)
     require_extra("onnx")
     import onnx
-    import tf2onnx
 
     with written_aside(path, overwrite=overwrite, is_ours=Path.is_file, kind="a file") as new:
         plain = in_float32(model)
-        function = pixel_function(plain, preprocessing)
-        with _no_copies():
-            graph, _ = tf2onnx.convert.from_function(
-                function, input_signature=function.input_signature, opset=OPSET
-            )
-        _free_memory()
+        graph = converted(pixel_function(plain, preprocessing))
         if images is not None:
             graph = _quantized(graph, images)
         metadata = metadata_json(plain, preprocessing, precision=precision)
         onnx.helper.set_model_props(graph, {"keras_wrn": metadata})
         onnx.save(graph, new)
         verify_file(open_onnx(new)[0], plain, preprocessing, images, "The ONNX file")
+
+
+def converted(function):
+    """The ONNX graph of a `tf.function` that has an input signature."""
+    import tf2onnx
+
+    with _no_copies():
+        graph, _ = tf2onnx.convert.from_function(
+            function, input_signature=function.input_signature, opset=OPSET
+        )
+    _free_memory()
+    return graph
 
 
 @contextlib.contextmanager

@@ -46,17 +46,30 @@ def open_artifact(path):
     ```
     """
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(2, "No such file or directory", str(path))
     row = BY_ENDING.get(path.suffix)
-    kind = row.title if row else "SavedModel"
-    with _naming(path, kind, row.extra if row else ""):
+    with reading_artifact(path) as name:
         if row is None:
             logits, preprocessing = _saved_model(path)
         else:
             logits, text = row.open(path)
             preprocessing = _of_metadata(text)
-    return logits, preprocessing, f"the {kind} {path}"
+    return logits, preprocessing, name
+
+
+@contextlib.contextmanager
+def reading_artifact(path):
+    """Say what an artifact is, and name it in any error from reading it.
+
+    Raises:
+        FileNotFoundError, ValueError, ExportError: as for `open_artifact`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+    row = BY_ENDING.get(path.suffix)
+    kind = row.title if row else "SavedModel"
+    with _naming(path, kind, row.extra if row else ""):
+        yield f"the {kind} {path}"
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from keras_wrn.export.bundle import next_version, versions
 from keras_wrn.export.decode import CLASSIFIED_PIXELS
 from keras_wrn.export.head import exportable, require_extra
 from keras_wrn.export.saved_model import export_saved_model
-from keras_wrn.export.warmup import encoded, write_warmup
+from keras_wrn.export.warmup import ENCODED, encoded, write_warmup
 from keras_wrn.files import written_aside
 from keras_wrn.models import count_macs
 
@@ -104,27 +104,10 @@ def export_serving(
     keras_wrn.export.export_serving(model, "serving", name="wrn")   # serving/models/wrn/1
     ```
     """
-    if not NAME.fullmatch(str(name)):
-        raise ValueError(f"`name` should be {KIND_OF_NAME}. Received: name={name!r}")
-    powers = [2**i for i in range(11)]
-    if max_batch_size not in (None, *powers):
-        raise ValueError(
-            "`max_batch_size` should be a power of two, at most 1024, or None. "
-            f"Received: max_batch_size={max_batch_size!r}"
-        )
     preprocessing = exportable(model, preprocessing, class_names)
-    require_extra("serving")
-    directory = Path(os.path.abspath(directory))
-    _check_files_are_ours(directory, name)
     shape = input_shape(model, preprocessing)
-    image_shape = *(side or preprocessing.size for side in shape[:2]), shape[2]
-    macs = None if None in shape else count_macs(model)
-    if max_batch_size is None:
-        suitable = [size for size in powers[:7] if size * (macs or 0) <= MACS_PER_BATCH]
-        max_batch_size = max(suitable, default=1) if macs else 1
-    sizes = [size for size in powers if size <= max_batch_size]
-    version = directory / "models" / name / str(next_version(directory / "models" / name))
-    with written_aside(version, overwrite=False, is_ours=Path.is_dir, kind="a version") as new:
+
+    def write(new):
         export_saved_model(
             model,
             new,
@@ -133,10 +116,52 @@ def export_serving(
             fold_batch_norm=fold_batch_norm,
             max_pixels=max_pixels,
         )
+
+    return serve_version(
+        directory,
+        name,
+        write,
+        (*(side or preprocessing.size for side in shape[:2]), shape[2]),
+        None if None in shape else count_macs(model),
+        "classify" if shape[2] in (1, 3) else "serve_uint8",
+        max_batch_size,
+    )
+
+
+def serve_version(directory, name, write, image_shape, macs, signature, max_batch_size=None):
+    """Write the next version of a model into a directory for TensorFlow Serving.
+
+    Args:
+        directory, name, max_batch_size: as for `export_serving`.
+        write: function that writes the SavedModel into a new directory.
+        image_shape: (height, width, channels) of an image.
+        macs: int, multiply-adds for an image; None for a model that cannot be batched.
+        signature: str, which one the request to try it with asks.
+
+    The result and errors are those of `export_serving`.
+    """
+    if not NAME.fullmatch(str(name)):
+        raise ValueError(f"`name` should be {KIND_OF_NAME}. Received: name={name!r}")
+    powers = [2**i for i in range(11)]
+    if max_batch_size not in (None, *powers):
+        raise ValueError(
+            "`max_batch_size` should be a power of two, at most 1024, or None. "
+            f"Received: max_batch_size={max_batch_size!r}"
+        )
+    require_extra("serving")
+    directory = Path(os.path.abspath(directory))
+    _check_files_are_ours(directory, name)
+    if max_batch_size is None:
+        suitable = [size for size in powers[:7] if size * (macs or 0) <= MACS_PER_BATCH]
+        max_batch_size = max(suitable, default=1) if macs else 1
+    sizes = [size for size in powers if size <= max_batch_size]
+    version = directory / "models" / name / str(next_version(directory / "models" / name))
+    with written_aside(version, overwrite=False, is_ours=Path.is_dir, kind="a version") as new:
+        write(new)
         write_warmup(new, name, image_shape, sizes)
         if macs:
             (new / BATCHING).write_text(_batching(macs, max_batch_size))
-    request = _smoke_request(image_shape)
+    request = _smoke_request(image_shape, signature)
     files = {f"requests/{name}.json": json.dumps(request), **_files(directory)}
     settings = {"overwrite": True, "is_ours": Path.is_file, "kind": "a file"}
     for file, text in files.items():
@@ -145,13 +170,13 @@ def export_serving(
     return version
 
 
-def _smoke_request(shape):
+def _smoke_request(shape, signature):
     """The body of a REST request with one image."""
-    if shape[2] not in (1, 3):
+    if signature not in ENCODED:
         image = np.full(shape, 128).tolist()
-        return {"signature_name": "serve_uint8", "inputs": {"image": [image]}}
+        return {"signature_name": signature, "inputs": {"image": [image]}}
     image = {"b64": base64.b64encode(encoded(shape, "PNG")).decode()}
-    return {"signature_name": "classify", "inputs": {"image_bytes": [image]}}
+    return {"signature_name": signature, "inputs": {"image_bytes": [image]}}
 
 
 def _batching(macs, max_batch_size):

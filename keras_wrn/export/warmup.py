@@ -8,6 +8,7 @@ from keras_wrn.errors import ExportError
 from keras_wrn.export.saved_model import EXTRAS
 
 WARMUP = "tf_serving_warmup_requests"
+ENCODED = "classify", "detect"  # signatures that take encoded images
 
 
 def write_warmup(version, name, shape, sizes):
@@ -44,7 +45,7 @@ def _grey(signature, size, shape):
     """Name and value of a batch of grey images; pixels are one number, however large the batch."""
     import tensorflow as tf
 
-    if signature == "classify":
+    if signature in ENCODED:
         both = [encoded(shape, kind) for kind in ("JPEG", "PNG")]
         return "image_bytes", tf.make_tensor_proto((both * size)[:size])
     dtype = tf.uint8 if signature == "serve_uint8" else tf.float32

@@ -27,11 +27,18 @@ def count_macs(model, trained_only: bool = False) -> int:
             f"Expected a model with a fixed input size. Received: {model.input_shape[1:]}"
         )
     total = 0
-    for layer in model.layers:
+    for layer, output in _calls(model):
         if trained_only and not layer.trainable:
             continue
         if isinstance(layer, keras.layers.Conv2D):
-            total += math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
+            total += math.prod(output.shape[1:3]) * math.prod(layer.kernel.shape)
         elif isinstance(layer, keras.layers.Dense):
             total += math.prod(layer.kernel.shape)
     return total
+
+
+def _calls(model):
+    """Each layer with its output, once for each time that the model calls it."""
+    for nodes in model._nodes_by_depth.values():
+        for node in nodes:
+            yield node.operation, node.outputs[0]

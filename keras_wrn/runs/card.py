@@ -19,6 +19,11 @@ like those it was trained on; photos made as small are another kind of image. No
 about people.
 """
 
+DETECTOR_ADVICE = """**Use.** A reference for detectors on a wide trunk, and one to fine-tune.
+**Limits.** It finds only its classes, misses small things, and its scores are not calibrated. Not
+for decisions about people.
+"""
+
 
 def model_card(run_dir, preprocessing, published=None):
     """The card in Markdown: network, data, recipe, error, input, use, limits, licence.
@@ -64,8 +69,7 @@ def model_card(run_dir, preprocessing, published=None):
         f"({recipe['schedule']['kind']}), weight decay {recipe['optimizer']['weight_decay']:g}, "
         f"label smoothing {recipe['label_smoothing']:g}, crop padding "
         f"{recipe['data']['crop_padding']}, flip {str(recipe['data']['horizontal_flip']).lower()}",
-        "cost": f"{summary['flops'] / 1e15:.3g} PFLOP, {summary['seconds'] / 3600:.2g} hours on "
-        f"{versions['machine']} in {summary['precision']}",
+        "cost": _cost(summary, versions),
         "input": f"pixels of 0..255, {preprocessing.size} x {preprocessing.size} x "
         f"{preprocessing.channels}; preprocessing is inside every file but `model.keras`: "
         f"{_describe(preprocessing)}",
@@ -74,16 +78,65 @@ def model_card(run_dir, preprocessing, published=None):
         f"{BACKENDS.get(backend, backend)} {versions.get(backend)}",
         "licence": _licence(recipe["model"]),
     }
-    table = "\n".join(f"| {name} | {text} |" for name, text in rows.items() if text)
     return f"""# {recipe["name"]}
 
 Written by `keras-wrn export` from the run's own files.
 
 | | |
 |---|---|
-{table}
+{_table(rows)}
 
 {ADVICE}"""
+
+
+def detector_card(run_dir, preprocessing):
+    """The card of a detector in Markdown; arguments and errors are those of `model_card`."""
+    summary, recipe = read_summary(run_dir, CARD), json.loads(read_recipe(run_dir).to_json())
+    data, versions = summary["data"], summary["versions"]
+    figures = {name: summary.get(name) for name in ("ap", "ap50", "ap75")}
+    texts = [
+        f"{name.upper()} {value:.2f} %" for name, value in figures.items() if value is not None
+    ]
+    split = "test" if data["split"] == "test" else "held-out training"
+    rows = {
+        "network": f"RetinaNet on {_network(recipe['model'])} of width "
+        f"{recipe['model']['width']:g}: {summary['params']:,} parameters, "
+        f"{summary['macs'] / 1e9:,.1f} billion multiply-adds a photo; anchors from "
+        f"{recipe['detector']['anchor_size']:g} pixels on",
+        "started from": _start(recipe["model"]),
+        "found": f"{', '.join(texts) or 'nothing'} of {data['test_images']:,} {split} photos: last "
+        "epoch, a single scale, float32, by pycocotools",
+        "trained on": f"{Path(data['dataset']).name}, {data['train_images']:,} photos",
+        "recipe": f"`{recipe['name']}`: {recipe['epochs']} epochs, seed {recipe['seed']}, batch "
+        f"{recipe['batch_size']}, Adam, peak rate {recipe['optimizer']['learning_rate']:g} "
+        f"({recipe['schedule']['kind']}), scale {recipe['data']['scale']}, flip "
+        f"{str(recipe['data']['horizontal_flip']).lower()}",
+        "cost": _cost(summary, versions),
+        "input": f"pixels of 0..255, {preprocessing.size} x {preprocessing.size} x 3: a photo is "
+        "fitted into the upper left of a black square, bilinear",
+        "classes": ", ".join(preprocessing.class_names) or "without names",
+        "licence": _licence(recipe["model"]),
+    }
+    return f"""# {recipe["name"]}
+
+Written by `keras-wrn export` from the run's own files.
+
+| | |
+|---|---|
+{_table(rows)}
+
+{DETECTOR_ADVICE}"""
+
+
+def _table(rows):
+    return "\n".join(f"| {name} | {text} |" for name, text in rows.items() if text)
+
+
+def _cost(summary, versions):
+    return (
+        f"{summary['flops'] / 1e15:.3g} PFLOP, {summary['seconds'] / 3600:.2g} hours on "
+        f"{versions['machine']} in {summary['precision']}"
+    )
 
 
 def _network(model):

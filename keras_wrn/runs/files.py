@@ -4,18 +4,21 @@ import json
 import sys
 from pathlib import Path
 
+from keras_wrn.detection.recipe import DetectionRecipe
 from keras_wrn.recipe import Recipe
 
 # The fields that are read from an object, with their types; it may have more.
 LINE = {
-    "epoch": int, "accuracy": float, "loss": float, "val_accuracy": float, "val_loss": float,
-    "learning_rate": float, "seconds": float,
+    "epoch": int, "loss": float, "val_loss": float, "learning_rate": float, "seconds": float
 }  # fmt: skip
+CLASSIFIER_LINE = {"accuracy": float, "val_accuracy": float}
+DETECTOR_LINE = {"box_loss": float, "classification_loss": float}
 SUMMARY = {
-    "recipe": str, "seed": int, "epochs": int, "test_error": float, "params": int,
+    "recipe": str, "seed": int, "epochs": int, "params": int,
     "flops": float, "seconds": float, "precision": str, "versions": {"machine": str},
     "data": {"dataset": str, "split": str},
 }  # fmt: skip
+CLASSIFIED = {"test_error": float}
 OPTIONAL = {"trained_params": int, "changes": list, "views": int}
 VIEWS = {"views": int, "views_test_accuracy": float}
 CHANGE = {"after_step": int, "changes": list}
@@ -23,12 +26,12 @@ WORDS = {int: "a whole number", float: "a number", str: "a text", list: "a list"
 
 
 def read_recipe(run_dir):
-    """The `Recipe` of a run.
+    """The `Recipe` or `DetectionRecipe` of a run.
 
     Raises:
         ValueError: it is damaged, or from another version; the message names the file.
     """
-    return _read(Path(run_dir, "recipe.json"), Recipe.from_json, "the recipe of a run")
+    return _read(Path(run_dir, "recipe.json"), _recipe, "the recipe of a run")
 
 
 def read_summary(run_dir, also=()):
@@ -62,14 +65,17 @@ def read_object(path):
     return _read(Path(path), lambda text: _check(json.loads(text), {}), "a JSON object")
 
 
-def read_log(path, count=None):
+def read_log(path, count=None, also=()):
     """The lines of a log.jsonl, or its first `count` lines, as a list of dicts.
+
+    They have what all runs log, and `also`, a dict.
 
     Raises:
         ValueError: a line is damaged; the message names the file and the line.
     """
+    expected = {**LINE, **dict(also)}
     return _read(
-        Path(path), lambda text: _lines(text, LINE, count), "a log, a JSON object an epoch"
+        Path(path), lambda text: _lines(text, expected, count), "a log, a JSON object an epoch"
     )
 
 
@@ -80,6 +86,12 @@ def read_changes(path):
         ValueError: a line is damaged; the message names the file and the line.
     """
     return _read(Path(path), _changes, "the changes of a recipe, a JSON object a line")
+
+
+def _recipe(text):
+    found = json.loads(text)
+    detects = isinstance(found, dict) and "detector" in found
+    return (DetectionRecipe if detects else Recipe).from_json(text)
 
 
 def _read(path, parse, expected):
@@ -110,7 +122,9 @@ def _check_change(change):
 
 
 def _summary(text):
-    summary = _check(json.loads(text), SUMMARY)
+    found = json.loads(text)
+    detects = isinstance(found, dict) and "ap50" in found
+    summary = _check(found, SUMMARY | ({} if detects else CLASSIFIED))
     _texts(summary["versions"])
     _check(summary, {key: kind for key, kind in OPTIONAL.items() if key in summary})
     if "views" in summary:

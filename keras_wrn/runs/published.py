@@ -2,9 +2,10 @@
 
 import json
 import re
+from typing import Any
 
 from keras_wrn.catalog.names import CATALOG, CIFAR, model_info, split_tag
-from keras_wrn.recipe import Recipe
+from keras_wrn.recipe import BaseRecipe, Recipe
 from keras_wrn.runs.directory import NOT_TRAINING
 from keras_wrn.scripts import load_recipe, recipe_paths
 
@@ -38,6 +39,7 @@ def published_error(recipe: Recipe) -> tuple[float, str] | None:
     published_error(recipe)   # (4.0, "Table 5, median of 5")
     ```
     """
+    shipped: Any
     if recipe.name not in recipe_paths():
         return None if recipe.paper_error is None else (recipe.paper_error, recipe.source)
     shipped = load_recipe(recipe.name)
@@ -49,7 +51,7 @@ def published_error(recipe: Recipe) -> tuple[float, str] | None:
     return _of_the_paper(recipe)
 
 
-def settings_of(recipe: Recipe) -> dict:
+def settings_of(recipe: BaseRecipe) -> dict:
     """The settings that a recipe trains with, by dotted names: not its name, seed and texts."""
     settings = {}
     for key, value in json.loads(recipe.to_json()).items():

@@ -5,13 +5,18 @@ import os
 import statistics
 from pathlib import Path
 
-from keras_wrn.recipe import SMOKE
-from keras_wrn.runs.files import read_log, read_recipe, read_summary
+from keras_wrn.detection.recipe import DetectionRecipe
+from keras_wrn.recipe import SMOKE, Recipe
+from keras_wrn.runs.files import CLASSIFIER_LINE, DETECTOR_LINE, read_log, read_recipe, read_summary
 from keras_wrn.runs.published import published_error, settings_of
 from keras_wrn.scripts import load_recipe, recipe_paths
 
 USUAL = 0.75  # of a recipe's rows: a setting that so many share is not named in them
 OWN_COLUMN = "epochs", "changes", "data.dataset"
+COST = "PFLOP", "hours", "machine, precision", "logs"
+START = "recipe", "data", "params", "epochs", "seeds"
+CLASSIFIERS = (*START, "test error (%)", "published (%)", *COST)  # columns
+DETECTORS = (*START, "AP (%)", "AP50 (%)", *COST)
 MARKED = 10  # up to so many epochs, curves.png marks their points
 
 
@@ -21,7 +26,7 @@ def markers(name="results"):
 
 
 def plot_curves(run_dir, test_error):
-    """Plot the error, loss and learning rate of a run over its epochs, into its curves.png.
+    """Plot the error, loss and learning rate of a classifier's run, into its curves.png.
 
     Args:
         run_dir: path with a log.jsonl, whose numbers are in the precision of the training.
@@ -30,44 +35,62 @@ def plot_curves(run_dir, test_error):
     Returns:
         The `matplotlib.figure.Figure`.
     """
+    lines = read_log(Path(run_dir) / "log.jsonl", also=CLASSIFIER_LINE)
+    for line in lines:
+        for part in ("", "val_"):
+            line[f"{part}error"] = 100 * (1 - line[f"{part}accuracy"])
+    title = f"Error in %: {test_error:.2f} of the finished network"
+    figure, (errors, *_) = _curves(lines, {title: "error", "Loss": "loss"})
+    finished = {"color": "black", "linestyle": "none", "clip_on": False}
+    epochs = [line["epoch"] for line in lines]
+    errors.plot(epochs[-1:], [test_error], marker="x", label="finished network", **finished)
+    errors.set_ylim(0, None)
+    return _finished(figure, run_dir)
+
+
+def plot_detector_curves(run_dir):
+    """Plot the losses and the learning rate of a detector's run, into its curves.png."""
+    lines = read_log(Path(run_dir) / "log.jsonl", also=DETECTOR_LINE)
+    figure, axes = _curves(
+        lines, {"Loss of the classes": "classification_loss", "Loss of the boxes": "box_loss"}
+    )
+    for one in axes[:2]:
+        one.set_ylim(0, None)
+    return _finished(figure, run_dir)
+
+
+def _curves(lines, parts):
+    """A figure of curves over the epochs: in training and held out by title, and the rate."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    run_dir = Path(run_dir)
-    lines = read_log(run_dir / "log.jsonl")
     epochs = [line["epoch"] for line in lines]
     figure = Figure(figsize=(12, 3.6))
     FigureCanvasAgg(figure)
-    errors, losses, rates = figure.subplots(1, 3)
+    axes = figure.subplots(1, len(parts) + 1)
     marker = "." if len(epochs) <= MARKED else None
-    for axes, key, label in (
-        (errors, "accuracy", "training (augmented)"),
-        (errors, "val_accuracy", "held out"),
-        (losses, "loss", "training (augmented)"),
-        (losses, "val_loss", "held out"),
-        (rates, "learning_rate", None),
-    ):
-        values = [line[key] for line in lines]
-        if key.endswith("accuracy"):
-            values = [100 * (1 - value) for value in values]
-        axes.plot(epochs, values, label=label, marker=marker, clip_on=False)
-    finished = {"color": "black", "linestyle": "none", "clip_on": False}
-    errors.plot(epochs[-1:], [test_error], marker="x", label="finished network", **finished)
-    errors.set_title(f"Error in %: {test_error:.2f} of the finished network")
-    errors.set_ylim(0, None)
-    losses.set_title("Loss")
-    rates.set_title("Learning rate")
-    for axes in (errors, losses):
-        axes.legend()
-    for axes in (errors, losses, rates):
-        axes.set_xlabel("epoch")
-        axes.set_xlim(0.5, epochs[-1] + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.grid(alpha=0.3)
-    figure.suptitle(run_dir.name)
+    for one, (title, key) in zip(axes, parts.items(), strict=False):
+        for name, label in ((key, "training (augmented)"), (f"val_{key}", "held out")):
+            values = [line[name] for line in lines]
+            one.plot(epochs, values, label=label, marker=marker, clip_on=False)
+        one.set_title(title)
+    axes[-1].plot(epochs, [line["learning_rate"] for line in lines], marker=marker, clip_on=False)
+    axes[-1].set_title("Learning rate")
+    for one in axes:
+        one.set_xlabel("epoch")
+        one.set_xlim(0.5, epochs[-1] + 0.5)
+        one.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        one.grid(alpha=0.3)
+    return figure, axes
+
+
+def _finished(figure, run_dir):
+    for one in figure.axes[:-1]:
+        one.legend()
+    figure.suptitle(Path(run_dir).name)
     figure.tight_layout()
-    figure.savefig(run_dir / "curves.png", dpi=100)
+    figure.savefig(Path(run_dir) / "curves.png", dpi=100)
     return figure
 
 
@@ -78,7 +101,7 @@ def results_table(paths, start=".") -> str:
     recipe as it comes with the package. For runs on held-out training images, and for recipes that
     do not come with the package, it names the settings that less than three quarters of the
     recipe's rows have. A row has the published error that belongs to its network, data and recipe,
-    if any; see `published_error`.
+    if any; see `published_error`. Detectors have a table of their own below.
 
     Args:
         paths: run directories, or folders of run directories.
@@ -90,17 +113,64 @@ def results_table(paths, start=".") -> str:
     groups = _grouped(paths)
     if not groups:
         raise ValueError(f"There is no finished run below {', '.join(map(str, paths))}")
-    rows = [
-        "| recipe | data | params | epochs | seeds | test error (%) | published (%) | PFLOP | "
-        "hours | machine, precision | logs |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    tables = []
+    for head, kind, cells in (
+        (CLASSIFIERS, Recipe, _classifier_cells),
+        (DETECTORS, DetectionRecipe, _detector_cells),
+    ):
+        found = {key: runs for key, runs in groups.items() if isinstance(runs[0][1], kind)}
+        if found:
+            tables.append("\n".join(_rows(found, head, cells, start)))
+    return "\n\n".join(tables)
+
+
+def _rows(groups, head, cells, start):
+    """The lines of a table."""
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
     order = sorted(groups.items(), key=lambda item: (item[0][:2], item[1][0][0]["epochs"], item[0]))
     for (name, split, _), runs in order:
         others = [found[0][3] for key, found in groups.items() if key[:2] == (name, split)]
         runs.sort(key=lambda run: run[0]["seed"])
-        rows.append(_row(name, split, runs, others, start))
-    return "\n".join(rows)
+        summary, _, _, settings = runs[0]
+        data = summary["data"]
+        links = ", ".join(f"[{run[0]['seed']}]({os.path.relpath(run[2], start)})" for run in runs)
+        hours, machines = _hours_and_machines([run[0] for run in runs])
+        row = (
+            " ".join([f"`{name}`", *_differing(name, split, settings, others)]),
+            data["dataset"] + ("" if split == "test" else f" ({split} split)"),
+            f"{summary['params']:,}",
+            str(summary["epochs"]),
+            ", ".join(str(run[0]["seed"]) for run in runs),
+            *cells(name, runs, others),
+            f"{summary['flops'] / 1e15:.3g}",
+            hours,
+            machines,
+            links,
+        )
+        yield "| " + " | ".join(row) + " |"
+
+
+def _classifier_cells(name, runs, others):
+    """The test error of a group of runs, and the published one."""
+    summary, recipe, _, settings = runs[0]
+    error = _mean_and_each([run[0]["test_error"] for run in runs])
+    if "views" in summary:
+        several = _mean_and_each([100 - run[0]["views_test_accuracy"] for run in runs])
+        error += f"; {summary['views']} views: {several}"
+    published = None if settings["changes"] else published_error(recipe)
+    if not _shipped(name) and len({_kind(other) for other in others}) > 1:
+        published = None  # it is unknown which of them it belongs to
+    return error, "" if published is None else f"{published[0]:.2f} ({published[1]})"
+
+
+def _detector_cells(name, runs, others):
+    """The average precisions of a group of runs."""
+    return [
+        _mean_and_each([run[0][figure] for run in runs])
+        if all(run[0][figure] is not None for run in runs) else "none to find"
+        for figure in ("ap", "ap50")
+    ]  # fmt: skip
 
 
 def _grouped(paths):
@@ -120,35 +190,6 @@ def _grouped(paths):
             key = summary["recipe"], summary["data"]["split"], how
             groups.setdefault(key, []).append((summary, recipe, found.parent, settings))
     return groups
-
-
-def _row(name, split, runs, others, start):
-    """The line of a group of runs; `others` are the settings of all groups of its recipe."""
-    summary, recipe, _, settings = runs[0]
-    error = _mean_and_each([run[0]["test_error"] for run in runs])
-    if "views" in summary:
-        several = _mean_and_each([100 - run[0]["views_test_accuracy"] for run in runs])
-        error += f"; {summary['views']} views: {several}"
-    published = None if settings["changes"] else published_error(recipe)
-    if not _shipped(name) and len({_kind(other) for other in others}) > 1:
-        published = None  # it is unknown which of them it belongs to
-    data = summary["data"]
-    links = ", ".join(f"[{run[0]['seed']}]({os.path.relpath(run[2], start)})" for run in runs)
-    hours, machines = _hours_and_machines([run[0] for run in runs])
-    cells = (
-        " ".join([f"`{name}`", *_differing(name, split, settings, others)]),
-        data["dataset"] + ("" if split == "test" else f" ({split} split)"),
-        f"{summary['params']:,}",
-        str(summary["epochs"]),
-        ", ".join(str(run[0]["seed"]) for run in runs),
-        error,
-        "" if published is None else f"{published[0]:.2f} ({published[1]})",
-        f"{summary['flops'] / 1e15:.3g}",
-        hours,
-        machines,
-        links,
-    )
-    return "| " + " | ".join(cells) + " |"
 
 
 def _differing(name, split, settings, others):

@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_wrn.files import replacing
 from keras_wrn.recipe import SMOKE, Recipe
-from keras_wrn.runs.files import read_log, read_object, read_recipe, read_summary
+from keras_wrn.runs.files import CLASSIFIER_LINE, read_log, read_object, read_recipe, read_summary
 from keras_wrn.runs.published import settings_of
 from keras_wrn.study import Study, shortened
 
@@ -329,7 +329,7 @@ def _curves_figure(study, rows, path):
         colors = matplotlib.colormaps["turbo"].resampled(len(shown) + 2)
         losses = axes.twinx()
         for number, row in enumerate(shown, start=1):
-            lines = read_log(row.runs[0][0] / "log.jsonl")
+            lines = read_log(row.runs[0][0] / "log.jsonl", also=CLASSIFIER_LINE)
             epochs = [line["epoch"] for line in lines]
             errors = [100 * (1 - line["val_accuracy"]) for line in lines]
             color = colors(number)

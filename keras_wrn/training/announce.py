@@ -13,16 +13,17 @@ def opening_lines(recipe, model, data, placement):
     """The lines that say what is trained, on what, and what to know about it."""
     replicas = placement.replicas
     of = "made up in place of" if recipe.name.endswith(SMOKE) else "of"
+    training, held_out = data.counts
     lines = [
         f"{recipe.name}: {model.name}, {size_of(model.trainable_weights):,} parameters to train, "
-        f"{len(data.train[0]):,} training and {len(data.test[0]):,} held-out images {of} "
+        f"{training:,} training and {held_out:,} held-out images {of} "
         f"{recipe.data.dataset}, {placement.precision}"
     ]
     start = "" if recipe.model.weights else random_line(recipe.model.name)
     if start:
         lines.append(start)
     lines += data.notes
-    per_epoch = len(data.train[0]) // recipe.batch_size
+    per_epoch = training // recipe.batch_size
     steps = recipe.epochs * per_epoch
     if steps < FEW_STEPS and not recipe.name.endswith(SMOKE):
         lines.append(

@@ -53,6 +53,33 @@ class Inputs:
     files_sha256: str = ""
     made_up: bool = False
 
+    @property
+    def counts(self):
+        """How many images there are to train and to evaluate on."""
+        return len(self.train[0]), len(self.test[0])
+
+    @property
+    def held_out_photos(self):
+        """The `Photos` to evaluate on, None if the images are in memory."""
+        return self.test[0] if isinstance(self.test[0], Photos) else None
+
+    def marks(self):
+        """What tells these images from others, for data.json.
+
+        Photos, which are not all read, are told by their paths and sizes. Those that are in memory
+        are also told by their pixels, as earlier versions did.
+        """
+        digest = hashlib.sha256()
+        in_memory = not any(isinstance(part, Photos) for part in (*self.train, *self.test))
+        for part in (*self.train, *self.test) if in_memory else ():
+            digest.update(np.ascontiguousarray(part).data)
+        return {
+            "train_images": len(self.train[0]),
+            "held_out_images": len(self.test[0]),
+            **({"images_sha256": digest.hexdigest()} if in_memory else {}),
+            **({"files_sha256": self.files_sha256} if self.files_sha256 else {}),
+        }
+
     def pixels(self, dataset):
         """Whether a dataset has its published pixels; see `pixels_of`."""
         return None if self.made_up else pixels_of(dataset, self.train, self.test)
@@ -116,27 +143,14 @@ def check_inputs(recipe: Recipe, data_dir=None, made_up=False):
         photo_splits(recipe.data.dataset, recipe.data.validation)
 
 
-def fingerprint(inputs: Inputs, *models) -> dict:
-    """What shows that a resumed run has the same images and starting weights, for data.json.
-
-    Photos, which are not all read, are told by their paths and sizes. Those that are in memory are
-    also told by their pixels, as earlier versions did.
-    """
-    digest = hashlib.sha256()
-    in_memory = not any(isinstance(part, Photos) for part in (*inputs.train, *inputs.test))
-    for part in (*inputs.train, *inputs.test) if in_memory else ():
-        digest.update(np.ascontiguousarray(part).data)
+def fingerprint(inputs, *models) -> dict:
+    """What shows that a resumed run has the same images and starting weights, for data.json."""
     weights = hashlib.sha256()
     for model in models:
         for variable in model.weights:
             weights.update(keras.ops.convert_to_numpy(variable).tobytes())
-    return {
-        "train_images": len(inputs.train[0]),
-        "held_out_images": len(inputs.test[0]),
-        **({"images_sha256": digest.hexdigest()} if in_memory else {}),
-        **({"files_sha256": inputs.files_sha256} if inputs.files_sha256 else {}),
-        "starting_weights_sha256": weights.hexdigest() if models else "",
-    }
+    digest = weights.hexdigest() if models else ""
+    return {**inputs.marks(), "starting_weights_sha256": digest}
 
 
 def _made_up(seed, info):

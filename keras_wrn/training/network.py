@@ -103,10 +103,15 @@ def final_model(recipe, model, preprocessing):
     """The trained network as users get it: float32, softmax, on one device."""
     size = preprocessing.size
     final = build_model(recipe, classes=model.output_shape[-1], size=size)
-    for variable, trained in zip(_weights(final), _weights(model), strict=True):
-        variable.assign(keras.ops.convert_to_numpy(trained))
+    copy_weights(model, final)
     final.preprocessing = preprocessing
     return final
+
+
+def copy_weights(model, other):
+    """Copy all weights of a network into an equal one, whatever is frozen in either."""
+    for variable, trained in zip(_weights(other), _weights(model), strict=True):
+        variable.assign(keras.ops.convert_to_numpy(trained))
 
 
 def _weights(model):

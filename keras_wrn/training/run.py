@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_wrn.recipe import Recipe, smoke
+from keras_wrn.recipe import BaseRecipe
 from keras_wrn.runs.directory import clear_smoke, default_directory, locked, open_directory
 from keras_wrn.runs.files import read_summary
-from keras_wrn.training.inputs import check_inputs
 from keras_wrn.training.placement import Placement
+from keras_wrn.training.tasks import task_of
 from keras_wrn.training.trainer import Trainer
 
 
 def run(
-    recipe: Recipe,
+    recipe: BaseRecipe,
     *,
     run_dir=None,
     resume=False,
@@ -26,7 +26,7 @@ def run(
     """Train a recipe to its end and write its run directory.
 
     Args:
-        recipe: `keras_wrn.Recipe`.
+        recipe: `keras_wrn.Recipe`, or `keras_wrn.detection.DetectionRecipe`.
         run_dir: path, by default runs/<name>-seed<seed>, or runs/<name>-<folder>-seed<seed> for a
             folder of images. It must be absent or empty, unless `resume`.
         resume: bool, go on from the newest checkpoint in the directory; start anew if there is
@@ -59,11 +59,11 @@ def run(
     summary["test_accuracy"]
     ```
     """
-    recipe = smoke(recipe) if made_up else recipe
+    recipe = recipe.shrunk() if made_up else recipe
     own_place = run_dir is None
     run_dir = Path(run_dir or default_directory(recipe))
     if not (run_dir / "summary.json").exists():  # the images of a finished run may be gone
-        check_inputs(recipe, data_dir, made_up)
+        task_of(recipe).check(recipe, data_dir, made_up)
     placement = Placement.of(recipe, hosts)
     if made_up and own_place and not resume:
         placement.on_chief(clear_smoke, run_dir)

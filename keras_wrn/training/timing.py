@@ -14,7 +14,6 @@ from keras_wrn.errors import RunError
 from keras_wrn.files import write_json
 from keras_wrn.machine import versions
 from keras_wrn.models.complexity import count_macs
-from keras_wrn.recipe import smoke
 from keras_wrn.runs.directory import locked
 from keras_wrn.runs.study_report import TIMING
 from keras_wrn.training.devices import precision_scope
@@ -54,7 +53,7 @@ def time_recipe(recipe, run_dir, quick=False):
         placement = Placement.of(recipe)
         keras.utils.set_random_seed(recipe.seed)
         with precision_scope(placement.precision):
-            result = _measured(smoke(recipe) if quick else recipe, 1 if quick else ROUNDS)
+            result = _measured(recipe.shrunk() if quick else recipe, 1 if quick else ROUNDS)
             result["peak"] = _peak(placement.precision, SIDES[:1] if quick else SIDES)
         result.update(
             recipe=recipe.name,

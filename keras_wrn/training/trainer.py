@@ -12,30 +12,20 @@ from keras_wrn.errors import DataError, RunError
 from keras_wrn.files import write_json
 from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.models.stages import copied
-from keras_wrn.optim.muon import Muon
 from keras_wrn.optim.schedules import scaled_schedule
-from keras_wrn.optim.sgd import SGD
-from keras_wrn.recipe import Recipe
-from keras_wrn.runs import report
+from keras_wrn.recipe import BaseRecipe, DistillConfig, Recipe
 from keras_wrn.runs.checkpoint import Checkpoints, apply_state
 from keras_wrn.runs.directory import begin_directory, check_disk, check_unchanged, note_changes
 from keras_wrn.training.announce import opening_lines
-from keras_wrn.training.averaging import averaging, hold_average, renew_statistics
+from keras_wrn.training.averaging import hold_average, renew_statistics
 from keras_wrn.training.callbacks import RunLog, end_epoch, run_callbacks
 from keras_wrn.training.devices import precision_scope
 from keras_wrn.training.distill import Distiller
-from keras_wrn.training.inputs import (
-    eval_batches,
-    fingerprint,
-    load_inputs,
-    phases,
-    recipe_batches,
-    train_batches,
-)
+from keras_wrn.training.inputs import fingerprint, train_batches
 from keras_wrn.training.memory import memory_explained
-from keras_wrn.training.network import final_model, load_teacher, start_model, training_model
-from keras_wrn.training.outcome import export_artifacts, summarize
+from keras_wrn.training.network import load_teacher, start_model
 from keras_wrn.training.placement import Placement
+from keras_wrn.training.tasks import task_of
 from keras_wrn.training.workers import averaged_steps, build_metrics, on_workers
 
 # TensorFlow's classes of errors of an input that cannot be read.
@@ -46,7 +36,7 @@ class Trainer:
     """Trains a recipe in a run directory: `prepare`, `fit`, `finish`.
 
     Args:
-        recipe: `Recipe`.
+        recipe: `Recipe` or `DetectionRecipe`.
         run_dir: path of an existing directory, which no other run uses. `keras_wrn.run` makes and
             locks it, and is the usual way to train.
         placement: `Placement`.
@@ -73,9 +63,11 @@ class Trainer:
     ```
     """
 
-    def __init__(self, recipe: Recipe, run_dir, placement: Placement):
+    def __init__(self, recipe: BaseRecipe, run_dir, placement: Placement):
         self.recipe, self.run_dir, self.placement = recipe, Path(run_dir), placement
         self.checkpoints = Checkpoints(self.run_dir / "checkpoints")
+        self.task = task_of(recipe)
+        self._averages = bool(getattr(recipe.optimizer, "average", 0))
         self.interrupted = False
 
     def prepare(self, data_dir=None, made_up=False, changes=(), inputs=None):
@@ -127,7 +119,7 @@ class Trainer:
                     self._fit(batches, min(end, until), callbacks)
                 if len(self.phases) > 1:  # else TensorFlow makes one for images of any size
                     self.model.train_function = None
-            if until >= self.recipe.epochs and self.recipe.optimizer.average:
+            if until >= self.recipe.epochs and self._averages:
                 self._take_average(self.model.trainable_variables)
         if until >= self.recipe.epochs:
             self.placement.leave()
@@ -136,9 +128,9 @@ class Trainer:
     def finish(self):
         """Write the trained network, its scores and its artifacts; returns the summary."""
         recipe, run_dir, preprocessing = self.recipe, self.run_dir, self.data.preprocessing
-        final = final_model(recipe, self.student, preprocessing)
+        final = self.task.final(recipe, self.student, preprocessing)
         renewed = 0
-        if recipe.optimizer.average:
+        if self._averages:
             _, batches = self.phases[-1]
             model = final
             if batches.size[0] != preprocessing.size:
@@ -147,14 +139,15 @@ class Trainer:
             final.set_weights(model.get_weights())
         final.save(run_dir / "model.keras")
         preprocessing.save(run_dir)
-        summary = summarize(self, final, renewed)
-        report.plot_curves(run_dir, summary["test_error"])
-        export_artifacts(recipe, final, run_dir / "export")
+        summary = self.task.summarize(self, final, renewed)
+        if keras.backend.backend() == "tensorflow":
+            (run_dir / "export").mkdir(exist_ok=True)
+            self.task.export(recipe, final, run_dir / "export")
+        else:
+            print(f"No artifacts are exported on the {keras.backend.backend()} backend.")
         write_json(run_dir / "summary.json", summary)
-        split = "validation" if recipe.data.validation else "test"
-        error = f"{summary['test_error']:.2f} % {split} error"
         epochs = f"{recipe.epochs} epoch" + "s" * (recipe.epochs > 1)
-        print(f"{recipe.name}: {error} after {epochs}; see {run_dir}")
+        print(f"{recipe.name}: {self.task.result(summary)} after {epochs}; see {run_dir}")
         return summary
 
     def _load(self, data_dir, made_up, inputs):
@@ -165,9 +158,10 @@ class Trainer:
 
             tf.config.experimental.enable_op_determinism()
         self.start = start_model(recipe.model)
-        self.data = inputs or load_inputs(recipe, self.start, data_dir, made_up)
+        self.data = inputs or self.task.load(recipe, self.start, data_dir, made_up)
         with placement.scope():
-            self.teacher = load_teacher(recipe.distill, self.data.preprocessing, self.data.classes)
+            self.distill = recipe.distill if isinstance(recipe, Recipe) else DistillConfig()
+            self.teacher = load_teacher(self.distill, self.data.preprocessing, self.data.classes)
         models = (model for model in (self.start, self.teacher) if model is not None)
         self.given = fingerprint(self.data, *models)
         placement.check_same("recipe", recipe.to_json())
@@ -179,10 +173,7 @@ class Trainer:
 
     def _build(self):
         recipe, placement, replicas = self.recipe, self.placement, self.placement.replicas
-        self.phases = [
-            (epochs, recipe_batches(recipe, self.data, size))
-            for epochs, size in phases(recipe, self.data.preprocessing.size)
-        ]
+        self.phases = self.task.phases(recipe, self.data)
         self.steps = self.phases[0][1].steps_per_epoch
         if recipe.batch_size % replicas:
             raise ValueError(
@@ -190,7 +181,7 @@ class Trainer:
                 f"{recipe.batch_size}. Nearest: {round(recipe.batch_size / replicas) * replicas}"
             )
         with placement.scope():
-            self.student = training_model(recipe, self.start, self.data)
+            self.student = self.task.network(recipe, self.start, self.data)
             if placement.strategy is not None and replicas > 1 and recipe.sync_batch_norm:
                 for layer in self.student.layers:
                     if isinstance(layer, BatchNormalization):
@@ -202,13 +193,14 @@ class Trainer:
             placement.on_chief(check_disk, self.run_dir, params, zca)
             compile_model(self.model, recipe, self.steps)
             self._take_average = hold_average(self.model.optimizer)
-            build_metrics(self.model, self.data.classes)  # `fit` makes them too late to restore
+            # `fit` makes them too late to restore.
+            build_metrics(self.model, *self.task.example(self.student))
 
     def _fitted(self):
         """What `fit` is called on: the student, or a distiller around it."""
         workers = on_workers(self.placement)
         if self.teacher is not None:
-            settings = dataclasses.asdict(self.recipe.distill)
+            settings = dataclasses.asdict(self.distill)
             settings.pop("teacher")
             model = Distiller(self.student, self.teacher, **settings)
         elif workers:  # the model has to be made outside the scope
@@ -239,7 +231,7 @@ class Trainer:
             self.log = RunLog(run_dir / "log.jsonl", keep_epochs=self.step // self.steps)
             if self.step:
                 print(f"Resuming {run_dir} after step {self.step} of {recipe.epochs * self.steps}.")
-        self.test = eval_batches(recipe, self.data, placement)
+        self.test = self.task.eval_batches(recipe, self.data, placement)
 
     def _fit(self, batches, epochs, more):
         """Train from the run's current step to the end of epoch `epochs`."""
@@ -275,13 +267,10 @@ class Trainer:
             yield
         except Exception as error:
             # TensorFlow's classes of errors in the input; others are not worth reading photos for.
-            if type(error).__name__ not in (
-                "InvalidArgumentError",
-                "NotFoundError",
-                "UnknownError",
-            ):
+            if type(error).__name__ not in UNREADABLE:
                 raise
-            photos = [x for x in (batches.images, self.data.test[0]) if isinstance(x, Photos)]
+            read = batches.images, self.data.held_out_photos
+            photos = [x for x in read if isinstance(x, Photos)]
             problem = next((x.failed for x in photos if x.failed), None)
             if problem is None and batches.streamed:
                 problem = batches.problem(int(self.model.optimizer.iterations))
@@ -305,21 +294,12 @@ class Trainer:
 
 def compile_model(model, recipe, steps):
     """Compile a model with a recipe's loss, metrics and optimizer, at `steps` per epoch."""
-    settings = dataclasses.asdict(recipe.optimizer)
-    rate = settings.pop("learning_rate")
+    task, rate = task_of(recipe), recipe.optimizer.learning_rate
     scale = recipe.batch_size / recipe.rate_batch if recipe.scale_lr else 1.0
     schedule = scaled_schedule(recipe.schedule, rate, scale, recipe.epochs, steps)
-    settings.update(averaging(settings.pop("average")))
-    muon = {name: settings.pop(name) for name in ("kernel_rate", "kernel_momentum")}
-    optimizer = (
-        Muon(schedule, **muon, **settings) if muon["kernel_rate"] else SGD(schedule, **settings)
-    )
     model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=recipe.label_smoothing
-        ),
-        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        optimizer=task.optimizer(recipe, schedule),
+        **task.objective(recipe),
         # XLA is slower on CPU, and fails under MirroredStrategy with more than one replica.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )

@@ -109,11 +109,10 @@ def averaged_steps(model):
         setattr(model, name, lambda data, step=step: _vectors(step(data)))
 
 
-def build_metrics(model, classes):
+def build_metrics(model, targets, answers):
     """Make the variables of a compiled model's loss and metrics, in its strategy's scope."""
-    scores = np.ones((1, classes), "float32")
-    model.compute_loss(None, scores, scores, None, training=False)
-    model.compute_metrics(None, scores, scores)
+    model.compute_loss(None, targets, answers, None, training=False)
+    model.compute_metrics(None, targets, answers)
     model.reset_metrics()
 
 

@@ -16,8 +16,10 @@ from keras_wrn.export.bundle import SAVED_MODEL, check_writable
 from keras_wrn.export.formats import FORMATS, PRECISIONS
 from keras_wrn.export.head import CALIBRATION_IMAGES
 from keras_wrn.files import written_aside
+from keras_wrn.models.retinanet import is_detector
 from keras_wrn.runs.card import model_card
 from keras_wrn.runs.published import published_error
+from keras_wrn.verbs.detecting import export_files
 from keras_wrn.verbs.runs import dataset_of, name_of, recipe_of
 from keras_wrn.weights import save_torch_weights
 
@@ -64,9 +66,15 @@ def export(
     if integer_io and not ("int8" in precision and "litert" in format):
         raise ValueError("--integer-io is for --format litert --precision int8")
     check_writable(format, precision)
+    network = load_model(model)
+    if is_detector(network):
+        if precision != ("float32",) or data:
+            raise ValueError(
+                "A detector is exported in float32: --precision and --data are not for it"
+            )
+        return export_files(network, model, format, out, name, max_pixels, max_batch_size)
     directory = out or Path("saved_models") / name_of(model)
     versioned = [kind for kind in format if kind != "serving"]
-    network = load_model(model)
     calibration = None
     if "int8" in precision:
         calibration = _calibration_images(model, data, data_dir, network.preprocessing)

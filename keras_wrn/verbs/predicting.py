@@ -12,10 +12,12 @@ from keras_wrn.data.datasets import DATASETS, dataset_info
 from keras_wrn.data.folder import kinds_of_files
 from keras_wrn.data.images import image_pixels
 from keras_wrn.data.names import first_word
+from keras_wrn.detection.detector import Detector, find_detector
 from keras_wrn.export.opening import is_artifact
 from keras_wrn.files import printable
 from keras_wrn.inference import prediction_figure
 from keras_wrn.trained import open_classifier, open_ensemble
+from keras_wrn.verbs.detecting import detect_images, evaluate_boxes
 from keras_wrn.verbs.images import images_below, images_of, with_true_classes
 from keras_wrn.verbs.runs import held_out_images, own_data
 from keras_wrn.verbs.table import line_of, written
@@ -37,6 +39,8 @@ def evaluate(
     out: Path | None = None,
 ):
     """Evaluate a trained network, or several as an ensemble, on a dataset or a folder of images.
+
+    A detector is evaluated on photos with boxes: average precision, as COCO measures it.
 
     Args:
         models: A run directory, a .keras file, a name with published weights, or an exported model:
@@ -61,8 +65,15 @@ def evaluate(
     if not models:
         raise ValueError("Give a model, or several")
     model = models[0]
+    opened = find_detector(model)
+    if isinstance(opened, Detector):
+        _refuse({
+            "--size": size, "--crop": crop, "--calibrate": calibrate, "--ood": ood,
+            "--corrupt": corrupt, "--views": views > 1, "MODEL...": len(models) > 1,
+        })  # fmt: skip
+        return evaluate_boxes(opened, model, data, split, data_dir, out)
     if len(models) == 1:
-        classifier = open_classifier(model, size=size, crop=crop)
+        classifier = open_classifier(opened, size=size, crop=crop)
     else:
         classifier = open_ensemble(models, size=size, crop=crop)
     if calibrate and split == "train":
@@ -133,7 +144,7 @@ def predict(
     out: Path | None = None,
     show_dir: Path | None = None,
 ):
-    """Classify images, folders of them, or held-out images of a dataset.
+    """Classify images, folders of them, or held-out images of a dataset; or find things in photos.
 
     Args:
         images: Image files, folders of them, and URLs. If folders, or the sub-folders in them, are
@@ -146,7 +157,8 @@ def predict(
         top_k: How many classes to give for each image.
         out: A .json or .csv file to write the predictions into as they come, at first into one that
             ends in .part. Text that a spreadsheet would evaluate gets a leading ' in the .csv.
-        show_dir: A directory for a picture of the images (at most 64) and their classes.
+        show_dir: A directory for a picture of the images (at most 64) and their classes; with a
+            detector, of each photo with its boxes.
     """
     from tqdm import tqdm
 
@@ -156,8 +168,12 @@ def predict(
         raise ValueError(f"--count should be 1 or more. Received: {count}")
     if out is not None and out.suffix not in (".json", ".csv"):
         raise ValueError(f"--out should be a file that ends in .json or .csv. Received: {out}")
+    opened = find_detector(model)
+    if isinstance(opened, Detector):
+        _refuse({"--data": data, "--top-k": top_k > 1})
+        return detect_images(opened, images_below(images), out, show_dir)
     found = images_of(data, count, data_dir) if data else images_below(images)
-    classifier = open_classifier(model)
+    classifier = open_classifier(opened)
     if data:
         _note_other_classes(classifier, data)
     else:
@@ -185,6 +201,13 @@ def predict(
     failed = sum("error" in row for row in rows)
     if failed:
         raise OSError(f"{failed} of {len(rows)} images cannot be classified")
+
+
+def _refuse(given):
+    """Raise a ValueError if something is given that is for classifiers alone."""
+    names = ", ".join(name for name, value in given.items() if value)
+    if names:
+        raise ValueError(f"The model is a detector, and these are for classifiers: {names}")
 
 
 def _classified(classifier, found, top_k):

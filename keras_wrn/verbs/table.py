@@ -7,6 +7,7 @@ import os
 import sys
 
 COLUMNS = "image", "rank", "label", "class", "score", "error"
+BOX_COLUMNS = "image", "label", "class", "score", "left", "top", "right", "bottom", "error"
 FORMULA = "=", "+", "-", "@"  # how a formula begins for a spreadsheet
 
 
@@ -22,8 +23,20 @@ def line_of(row, width):
     return f"{row['image']:{width}}  {text}"
 
 
+def box_line(row, width):
+    """The line of what is found in one image; see `written` for the row."""
+    if "error" in row:
+        text = f"cannot be read: {row['error']}"
+    else:
+        text = "  ".join(
+            f"{one['class']} {one['score']:.3f} ({', '.join(f'{x:.0f}' for x in one['box'])})"
+            for one in row["found"]
+        )
+    return f"{row['image']:{width}}  {text or 'nothing found'}"
+
+
 @contextlib.contextmanager
-def written(path, with_true=False):
+def written(path, with_true=False, boxes=False):
     """Yield a function that writes one prediction after the other.
 
     They go into a file beside `path`, which takes its place at the end. If the body raises, the
@@ -32,16 +45,19 @@ def written(path, with_true=False):
     Args:
         path: a .csv or .json file, or None to write nothing.
         with_true: bool, whether a CSV file has a column for the true class.
+        boxes: bool, whether the rows are those of a detector.
 
     A row is a dict: `image`, its name; what `inference_model` returns, or `error`; and, if the
-    true class is known, `true`, its name, and `right`.
+    true class is known, `true`, its name, and `right`. A detector's has `found` instead, a list of
+    {"label", "class", "score", "box"}.
     """
     if path is None:
         yield lambda row: None
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    writer = _csv_rows if path.suffix == ".csv" else _json_rows
+    tables = _box_rows if boxes else _csv_rows
+    writer = tables if path.suffix == ".csv" else _json_rows
     count = 0
     try:
         with open(part, "w", newline="", encoding="utf-8") as file, writer(file, with_true) as add:
@@ -75,6 +91,23 @@ def _csv_rows(file, with_true):
             table.writerow([image, *values, *ends])
         if error:
             table.writerow([image, "", "", "", "", error, *ends])
+
+    yield add
+
+
+@contextlib.contextmanager
+def _box_rows(file, _):
+    table = csv.writer(file)
+    table.writerow(BOX_COLUMNS)
+
+    def add(row):
+        image, error = (_harmless(row.get(key, "")) for key in ("image", "error"))
+        for one in row.get("found", ()):
+            sides = [f"{side:.2f}" for side in one["box"]]
+            name = _harmless(one["class"])
+            table.writerow([image, one["label"], name, f"{one['score']:.6f}", *sides, ""])
+        if error:
+            table.writerow([image, *[""] * 7, error])
 
     yield add
 

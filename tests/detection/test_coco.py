@@ -1,6 +1,7 @@
 """COCO's files and figures: what is read, what is refused, cases of known average precision."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_what_is_read(write):
     photos = read_coco(write(content()))
     assert photos.class_names == ("person", "toothbrush") and photos.category_ids == (1, 90)
     assert photos.image_ids == (7, 3) and photos.sizes.tolist() == [[80, 100], [50, 50]]
-    assert [path.name for path in photos.files] == ["a.jpg", "b.jpg"]
+    assert [Path(x).name for x in photos.source.paths] == ["a.jpg", "b.jpg"]
     np.testing.assert_array_equal(photos.boxes[0], [[10, 20, 40, 60], [90, 70, 100, 80]])
     assert photos.labels[0].tolist() == [1, 0] and photos.crowds[0].tolist() == [False, True]
     np.testing.assert_allclose(photos.areas[0], [900, 410])

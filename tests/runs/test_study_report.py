@@ -84,9 +84,7 @@ def test_folders_of_something_else_are_left_out(tmp_path):
 
 
 def test_a_rehearsal_and_a_run_of_as_many_epochs_are_two_rows(tmp_path):
-    from keras_wrn.recipe import smoke
-
-    write_run(tmp_path, smoke(STUDY.cells[0]), 90.0)
+    write_run(tmp_path, STUDY.cells[0].shrunk(), 90.0)
     write_run(tmp_path, shortened(STUDY.cells[0], 2), 30.0)
     found = cells(study_table(STUDY, study_rows(STUDY, tmp_path), tmp_path))
     assert {row[4]: row[6] for row in found[:2]} == {
@@ -111,9 +109,7 @@ def test_a_run_whose_settings_were_changed_says_so(tmp_path):
 
 
 def test_a_rehearsal_cannot_be_taken_for_a_result(tmp_path):
-    from keras_wrn.recipe import smoke
-
-    write_run(tmp_path, smoke(STUDY.cells[0]), 90.0)
+    write_run(tmp_path, STUDY.cells[0].shrunk(), 90.0)
     row = cells(study_table(STUDY, study_rows(STUDY, tmp_path), tmp_path))[0]
     assert row[6] == "**a rehearsal on made-up images**"
 

@@ -15,7 +15,6 @@ from PIL import Image
 from tiny import PLAIN
 
 from keras_wrn.errors import DataError, RunError
-from keras_wrn.recipe import smoke
 from keras_wrn.runs import checkpoint
 from keras_wrn.runs import files as run_files
 from keras_wrn.runs.directory import locked
@@ -228,7 +227,7 @@ def test_a_batch_unlike_the_recipes_is_warned_of(tmp_path, capsys):
     run(recipe, run_dir=tmp_path / "run", made_up=True)
     assert "chosen for a batch of 64 images, and this is one of 16" in capsys.readouterr().out
     one = dataclasses.replace(recipe, rate_batch=recipe.batch_size)
-    assert smoke(one).rate_batch == smoke(one).batch_size  # which nobody chose
+    assert one.shrunk().rate_batch == one.shrunk().batch_size  # which nobody chose
     run(dataclasses.replace(recipe, scale_lr=True), run_dir=tmp_path / "scaled", made_up=True)
     assert "The learning rate is 0.25 times that of the recipe\n" in capsys.readouterr().out
     rates = [

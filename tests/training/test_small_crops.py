@@ -11,9 +11,8 @@ import keras_wrn
 from keras_wrn.errors import Stopped
 from keras_wrn.models import count_macs
 from keras_wrn.optim.muon import Muon
-from keras_wrn.recipe import smoke
 from keras_wrn.training import inputs as run_inputs
-from keras_wrn.training import trainer as run_module
+from keras_wrn.training import tasks
 from keras_wrn.training.run import run
 
 DATA = dataclasses.replace(
@@ -67,7 +66,7 @@ def test_kernels_are_trained_by_muon(tmp_path, monkeypatch):
             super().__init__(*args, **settings)
             made.append(self)
 
-    monkeypatch.setattr(run_module, "Muon", Watched)
+    monkeypatch.setattr(tasks, "Muon", Watched)
     run(RECIPE, run_dir=tmp_path / "run", made_up=True)
     (optimizer,) = made
     assert optimizer.kernel_rate == 0.2 and int(optimizer.iterations.numpy()) == 8
@@ -81,7 +80,7 @@ def test_flops_count_each_image_at_its_size(finished):
 
 def test_several_views_are_evaluated_at_the_end(finished):
     run_dir, summary = finished
-    test = run_inputs.load_inputs(smoke(RECIPE), made_up=True).test
+    test = run_inputs.load_inputs(RECIPE.shrunk(), made_up=True).test
     one, six = (keras_wrn.evaluate(run_dir, test, views=views)["accuracy"] for views in (1, 6))
     assert summary["views"] == 6
     assert (summary["test_accuracy"], summary["views_test_accuracy"]) == (one, six)
@@ -117,7 +116,7 @@ def test_crops_as_large_as_the_images_are_refused(few_cifar10, tmp_path):
 
 def test_a_share_that_two_epochs_do_not_have_is_no_matter_to_a_smoke_run():
     data = dataclasses.replace(DATA, small_size=96, small_share=0.2)
-    data = smoke(dataclasses.replace(RECIPE, data=data, epochs=10)).data
+    data = dataclasses.replace(RECIPE, data=data, epochs=10).shrunk().data
     assert (data.small_size, data.small_share) == (24, 0.5)
 
 

@@ -14,7 +14,6 @@ from tiny import PLAIN
 import keras_wrn
 from keras_wrn import cli, export, training
 from keras_wrn.errors import DataError
-from keras_wrn.recipe import smoke
 from keras_wrn.scripts import load_recipe
 from keras_wrn.training import DataConfig, ExportConfig, ModelConfig, OptimizerConfig, Recipe
 from keras_wrn.training.announce import opening_lines
@@ -107,7 +106,7 @@ def test_a_catalogue_name_says_what_is_trained(photos, tmp_path, capfd):
 
 def test_a_run_says_that_a_published_network_starts_at_random(photos):
     place = SimpleNamespace(replicas=1, precision="float32", idle_devices=lambda: 0)
-    data = SimpleNamespace(train=([],), test=([],), notes=())
+    data = SimpleNamespace(counts=(0, 0), notes=())
     model = keras_wrn.WideResNet(10, 1)
     for config, said in (
         (ModelConfig(name="wrn_16_2"), True),
@@ -297,7 +296,7 @@ def test_the_folder_recipe_has_a_smoke_run(tmp_path, capsys):
     recipe = load_recipe("finetune_folder")
     model = dataclasses.replace(recipe.model, frozen_stages=4)
     optimizer = dataclasses.replace(recipe.optimizer, lr_multipliers={"stage3": 0.1})
-    small = smoke(dataclasses.replace(recipe, model=model, optimizer=optimizer))
+    small = dataclasses.replace(recipe, model=model, optimizer=optimizer).shrunk()
     assert small.data.dataset == recipe.data.dataset and small.model.name == ""
     run(small, run_dir=tmp_path / "run", made_up=True)
     assert "steps of training" not in capsys.readouterr().out

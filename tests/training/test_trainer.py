@@ -27,7 +27,7 @@ RECIPES = {
     "name", ["plain", *(pytest.param(name, marks=pytest.mark.slow) for name in list(RECIPES)[1:])]
 )
 def test_fitting_epoch_by_epoch_is_fitting_at_once(tmp_path, name):
-    recipe = keras_wrn.recipe.smoke(RECIPES[name])
+    recipe = RECIPES[name].shrunk()
     recipe = dataclasses.replace(recipe, epochs=RECIPES[name].epochs)
     summaries = []
     for steps in ([None], range(1, recipe.epochs + 1)):
@@ -51,7 +51,7 @@ class StopInside(keras.callbacks.Callback):
 
 
 def test_a_trainer_that_was_stopped_is_made_anew(tmp_path):
-    recipe = keras_wrn.recipe.smoke(PLAIN)
+    recipe = PLAIN.shrunk()
     trainer = Trainer(recipe, tmp_path, Placement.of(recipe))
     trainer.prepare(made_up=True)
     with pytest.raises(Stopped):

@@ -3,15 +3,9 @@
 import numpy as np
 import pytest
 
-from keras_wrn.detection.anchors import (
-    BACKGROUND,
-    IGNORED,
-    Anchors,
-    decode,
-    encode,
-    overlaps,
-    targets,
-)
+from keras_wrn.detection.boxes import decode, encode, overlaps
+from keras_wrn.detection.targets import BACKGROUND, IGNORED, targets
+from keras_wrn.models.retinanet import Anchors
 
 
 def some_boxes(count, size=200, seed=0):

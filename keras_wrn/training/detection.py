@@ -1,0 +1,131 @@
+"""What is a detector's own in its training; see `keras_wrn.training.tasks.Task`."""
+
+import math
+
+import keras
+import numpy as np
+
+from keras_wrn.catalog.names import build
+from keras_wrn.detection.batches import BoxBatches, held_out_batches
+from keras_wrn.detection.detector import open_detector
+from keras_wrn.detection.evaluation import evaluate_detector, require_pycocotools
+from keras_wrn.detection.export import export_detector
+from keras_wrn.detection.inputs import box_splits, load_boxes
+from keras_wrn.detection.losses import BoxLoss, ClassLoss
+from keras_wrn.models.retinanet import Anchors, retinanet
+from keras_wrn.models.stages import copy_trunk, freeze_stages
+from keras_wrn.runs import report
+from keras_wrn.training.network import copy_weights
+from keras_wrn.training.outcome import common_summary, training_flops
+
+__all__ = [
+    "check", "eval_batches", "example", "export", "final", "load_boxes", "network", "objective",
+    "optimizer", "phases", "result", "summarize",
+]  # fmt: skip
+
+
+def check(recipe, data_dir=None, made_up=False):
+    """Check that the photos and boxes are there, and what the evaluation needs."""
+    require_pycocotools()
+    if not made_up:
+        box_splits(recipe.data.dataset, recipe.data.validation, data_dir)
+
+
+def phases(recipe, inputs):
+    """One phase: all epochs train on photos of one size."""
+    batches = BoxBatches(
+        inputs.train, _anchors(recipe, inputs), batch_size=recipe.batch_size,
+        preprocessing=inputs.preprocessing, scale=recipe.data.scale,
+        flips=recipe.data.horizontal_flip, seed=recipe.seed,
+    )  # fmt: skip
+    return [(recipe.epochs, batches)]
+
+
+def network(recipe, start, inputs):
+    """The detector to train, with the trunk of `start` if any.
+
+    Raises:
+        ValueError: `start` is another network.
+    """
+    trunk = _trunk(recipe, inputs.preprocessing.size)
+    if start is not None:
+        copy_trunk(start, trunk)
+    if recipe.model.frozen_stages:
+        freeze_stages(trunk, recipe.model.frozen_stages)
+    return retinanet(trunk, inputs.classes, anchor_size=recipe.detector.anchor_size)
+
+
+def objective(recipe):
+    """The losses of the two heads, whose sum is trained."""
+    return {"loss": {"box": BoxLoss(), "classification": ClassLoss()}}
+
+
+def optimizer(recipe, schedule):
+    """Adam, with gradients of limited length."""
+    # With a name of its own: Keras would number it, and a checkpoint has the names.
+    return keras.optimizers.Adam(schedule, global_clipnorm=recipe.optimizer.clip_norm, name="adam")
+
+
+def example(network):
+    """Targets and answers for one image."""
+    shapes = {name: output.shape[1:] for name, output in network.output.items()}
+    answers = {name: np.zeros((1, *shape), "float32") for name, shape in shapes.items()}
+    count = shapes["box"][0]
+    targets = {"box": (1, count, 5), "classification": (1, count, 2)}
+    return {name: np.zeros(shape, "float32") for name, shape in targets.items()}, answers
+
+
+def eval_batches(recipe, inputs, placement):
+    """The held-out photos in batches; this process has its rows of each."""
+    replicas = placement.replicas
+    wanted = min(recipe.batch_size, len(inputs.test))
+    size = math.ceil(wanted / replicas) * replicas
+    split = placement.count > 1 and placement.strategy is None  # a strategy splits by itself
+    return held_out_batches(
+        inputs.test, _anchors(recipe, inputs), inputs.held_out_photos, batch_size=size,
+        preprocessing=inputs.preprocessing,
+        rows=placement.rows(size) if split else slice(None),
+    )  # fmt: skip
+
+
+def final(recipe, network, preprocessing):
+    """The trained detector as users get it: float32, on one device."""
+    trunk = _trunk(recipe, preprocessing.size)
+    classes = network.output["classification"].shape[-1]
+    model = retinanet(trunk, classes, anchor_size=recipe.detector.anchor_size)
+    copy_weights(network, model)
+    model.preprocessing = preprocessing
+    return model
+
+
+def summarize(trainer, final, renewed):
+    """The contents of summary.json. Writes pictures of the first held-out photos."""
+    directory = trainer.run_dir / "predictions"
+    results = evaluate_detector(open_detector(final), trainer.data.test, directory=directory)
+    flops = trainer.recipe.epochs * training_flops(trainer.student, trainer.student)
+    summary = common_summary(trainer, final, flops, results["images"])
+    report.plot_detector_curves(trainer.run_dir)
+    return {**summary, **results}
+
+
+def result(summary):
+    """The result in a few words."""
+    figures = (summary[name] for name in ("ap", "ap50"))
+    ap, ap50 = ("none" if value is None else f"{value:.1f} %" for value in figures)
+    return f"AP {ap}, AP50 {ap50}"
+
+
+def export(recipe, final, directory):
+    """Write what the recipe's `export` asks for into the directory."""
+    if recipe.export.saved_model:
+        export_detector(final, directory / "saved_model", overwrite=True)
+    if recipe.export.litert:
+        export_detector(final, directory / "model.tflite", overwrite=True)
+
+
+def _trunk(recipe, size):
+    return build(recipe.model.network, include_top=False, input_shape=(size, size, 3))
+
+
+def _anchors(recipe, inputs):
+    return Anchors(inputs.preprocessing.size, recipe.detector.anchor_size)
