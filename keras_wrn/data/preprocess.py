@@ -95,6 +95,12 @@ class Preprocessing:
         """What the short side of an image is resized to before the crop."""
         return max(self.size, math.floor(self.size / self.crop + 1e-6))
 
+    @property
+    def scale_and_shift(self):
+        """What pixels are multiplied with, and what is then subtracted: float32 (channels,)."""
+        mean, std = np.asarray(self.mean, "float64"), np.asarray(self.std, "float64")
+        return (1 / (255 * std)).astype("float32"), (mean / std).astype("float32")
+
     def normalize(self, images):
         """Turn images (batch, height, width, channels) in 0..255 into what the network takes.
 
@@ -107,8 +113,7 @@ class Preprocessing:
             return images
         if self.zca is not None:
             return self.zca(images)
-        mean, std = np.asarray(self.mean, "float64"), np.asarray(self.std, "float64")
-        scale, shift = (1 / (255 * std)).astype("float32"), (mean / std).astype("float32")
+        scale, shift = self.scale_and_shift
         _, *shape = images.shape
         if None in shape:
             return images * scale - shift

@@ -126,10 +126,6 @@ class BoxBatches:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(last - start_step))
         return unsharded(tf, dataset).prefetch(2)
 
-    def arrays(self, start_step=0, epochs=1, rows=slice(None)):
-        """The same dataset for JAX and torch, with this process' rows of each batch alone."""
-        return self.dataset(start_step, epochs).map(lambda x, y: _rows((x, y), rows))
-
     def problem(self, start_step):
         """A sentence on the first photo from a step on that TensorFlow cannot read, or None."""
 
@@ -142,7 +138,7 @@ class BoxBatches:
         return damaged_photo(self.images, WholePhotoReader(self.images), rows())
 
 
-def held_out_batches(boxes, anchors, photos, *, batch_size, preprocessing, rows=slice(None)):
+def held_out_batches(boxes, anchors, photos, *, batch_size, preprocessing):
     """A dataset of all photos in order, fitted into the square, for the held-out loss.
 
     The last batch is filled up with the first photos, whose weights are 0.
@@ -151,7 +147,6 @@ def held_out_batches(boxes, anchors, photos, *, batch_size, preprocessing, rows=
         boxes, anchors, preprocessing: as for `BoxBatches`.
         photos: the `Photos` of `boxes`.
         batch_size: int.
-        rows: slice, the rows of each batch that this process evaluates.
     """
     import tensorflow as tf
 
@@ -170,7 +165,7 @@ def held_out_batches(boxes, anchors, photos, *, batch_size, preprocessing, rows=
     dataset = tf.data.Dataset.from_tensor_slices(numbers)
     dataset = dataset.map(example_of, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.batch(batch_size, drop_remainder=True)
-    dataset = dataset.map(lambda *batch: _rows(_weighted(tf, preprocessing, *batch), rows))
+    dataset = dataset.map(lambda *batch: _weighted(tf, preprocessing, *batch))
     return unsharded(tf, dataset).prefetch(2)
 
 
@@ -192,7 +187,10 @@ def _weighted(tf, preprocessing, images, offsets, labels):
     box = tf.concat([offsets, (weight * positive)[..., tf.newaxis]], axis=-1)
     found = tf.cast(tf.maximum(labels, BACKGROUND), "float32")
     classes = tf.stack([found, weight * counted], axis=-1)
-    return preprocessing.normalize(images), {"box": box, "classification": classes}
+    if not preprocessing.in_model:  # `normalize` takes tensors of Keras' backend alone
+        scale, shift = preprocessing.scale_and_shift
+        images = images * scale - shift
+    return images, {"box": box, "classification": classes}
 
 
 def _boxes_in_graph(tf, boxes):
@@ -210,9 +208,3 @@ def _boxes_in_graph(tf, boxes):
         return corners[part], labels[part]
 
     return boxes_of
-
-
-def _rows(batch, rows):
-    import tensorflow as tf
-
-    return tf.nest.map_structure(lambda part: part[rows], batch)

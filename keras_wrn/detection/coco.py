@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_wrn.data.names import checked_names
 from keras_wrn.data.photos import Files
+from keras_wrn.detection.geometry import as_corners
 from keras_wrn.errors import DataError
 
 NAMED = 5  # the most problems that a message names
@@ -105,10 +106,11 @@ def read_coco(annotations, images=None) -> BoxSet:
         raise DataError(f"{path} lists photos that are not in {images}: {_some(absent)}")
     labels = {x: i for i, x in enumerate(category_ids)}
     of_photo: dict[int, list] = {number: [] for number in photos}
-    for annotation in found:
-        left, top, width, height = annotation["bbox"]
+    all_corners = as_corners([annotation["bbox"] for annotation in found], "xywh")
+    for annotation, box in zip(found, all_corners, strict=True):
+        *_, width, height = annotation["bbox"]
         of_photo[annotation["image_id"]].append((
-            (left, top, left + width, top + height),
+            box,
             labels[annotation["category_id"]],
             bool(annotation.get("iscrowd", 0)),
             annotation.get("area", width * height),
@@ -165,7 +167,7 @@ def _parts(path, content):
             if annotation[field] not in known:
                 raise DataError(f"{path} has a box of the unknown {field} {annotation[field]}")
         numbers = annotation["bbox"]
-        if len(numbers) != 4 or not all(isinstance(x, int | float) for x in numbers):
+        if len(numbers) != 4 or not all(map(_is_number, numbers)):
             raise DataError(
                 f"Expected a bbox of left, top, width and height in {path}. Received: "
                 f"{numbers!r:.80} of image {annotation['image_id']}"
@@ -175,6 +177,12 @@ def _parts(path, content):
         {number: entry["name"] for number, entry in categories.items()},
         content["annotations"],
     )
+
+
+def _is_number(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < 2**63  # a larger one is no float
 
 
 def _by_id(path, part, entries):

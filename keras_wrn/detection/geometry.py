@@ -12,6 +12,22 @@ TOP, LEFT, SCALE, FLIP = range(4)  # columns of an image's draws
 DRAWS = 4
 
 
+def as_corners(boxes, source, height=None, width=None):
+    """Boxes (k, 4) in one of keras-cv's formats as left, top, right, bottom: float32.
+
+    Args:
+        boxes: array (k, 4).
+        source: str, such as "xywh", or "rel_yxyx" for shares of a photo's sides.
+        height, width: int, of the photo; only for shares.
+    """
+    from keras_cv.bounding_box import convert_format
+
+    boxes = np.asarray(boxes, "float32").reshape(-1, 4)
+    shape = None if height is None else (height, width, 3)
+    found = convert_format(boxes, source=source, target=FORMAT, image_shape=shape, dtype="float32")
+    return np.asarray(found)
+
+
 def fitted_size(height, width, size, xp=np):
     """The height and width that a photo has once it is fitted into a square of `size`.
 

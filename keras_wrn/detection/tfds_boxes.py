@@ -7,6 +7,7 @@ import numpy as np
 from keras_wrn.data.names import checked_names
 from keras_wrn.data.tfds_photos import Records, open_tfds
 from keras_wrn.detection.coco import BoxSet, inside
+from keras_wrn.detection.geometry import as_corners
 from keras_wrn.errors import DataError
 
 
@@ -68,8 +69,7 @@ def _row(source, index):
     except OSError as error:
         raise DataError(f"{source.name(index)} cannot be read: {error}") from error
     objects = example["objects"]
-    top, left, bottom, right = np.asarray(objects["bbox"], "float64").reshape(-1, 4).T
-    corners = np.stack([left * width, top * height, right * width, bottom * height], axis=-1)
+    corners = as_corners(objects["bbox"], "rel_yxyx", height, width)
     boxes, kept = inside(corners, height, width)
     labels = np.asarray(objects["label"], "int32").reshape(-1)[kept]
     crowds = np.asarray(objects.get("is_crowd", np.zeros(len(kept))), bool).reshape(-1)[kept]

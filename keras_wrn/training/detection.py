@@ -12,6 +12,7 @@ from keras_wrn.detection.evaluation import evaluate_detector, require_pycocotool
 from keras_wrn.detection.export import export_detector
 from keras_wrn.detection.inputs import box_splits, load_boxes
 from keras_wrn.detection.losses import BoxLoss, ClassLoss
+from keras_wrn.errors import RunError
 from keras_wrn.models.retinanet import Anchors, retinanet
 from keras_wrn.models.stages import copy_trunk, freeze_stages
 from keras_wrn.runs import report
@@ -26,6 +27,11 @@ __all__ = [
 
 def check(recipe, data_dir=None, made_up=False):
     """Check that the photos and boxes are there, and what the evaluation needs."""
+    if keras.backend.backend() != "tensorflow":
+        raise RunError(
+            "Detectors are trained on TensorFlow: on another backend keras-cv's layers for boxes do "
+            f"not run in tf.data. Received: KERAS_BACKEND={keras.backend.backend()}"
+        )
     require_pycocotools()
     if not made_up:
         box_splits(recipe.data.dataset, recipe.data.validation, data_dir)
@@ -76,15 +82,13 @@ def example(network):
 
 
 def eval_batches(recipe, inputs, placement):
-    """The held-out photos in batches; this process has its rows of each."""
+    """The held-out photos in batches, which a strategy splits over its devices."""
     replicas = placement.replicas
     wanted = min(recipe.batch_size, len(inputs.test))
     size = math.ceil(wanted / replicas) * replicas
-    split = placement.count > 1 and placement.strategy is None  # a strategy splits by itself
     return held_out_batches(
         inputs.test, _anchors(recipe, inputs), inputs.held_out_photos, batch_size=size,
         preprocessing=inputs.preprocessing,
-        rows=placement.rows(size) if split else slice(None),
     )  # fmt: skip
 
 

@@ -157,6 +157,8 @@ class Trainer:
             import tensorflow as tf
 
             tf.config.experimental.enable_op_determinism()
+            # keras-cv's layers take it, whether they draw from it or not.
+            tf.random.set_global_generator(tf.random.Generator.from_seed(recipe.seed))
         self.start = start_model(recipe.model)
         self.data = inputs or self.task.load(recipe, self.start, data_dir, made_up)
         with placement.scope():

@@ -75,16 +75,6 @@ def test_epochs_differ_and_seeds_too_and_a_run_goes_on_anywhere(photos):
         assert sorted(batches.plan(epoch)["order"].ravel()) == list(range(6))
 
 
-def test_the_rows_of_a_process(photos):
-    batches = batches_of(photos)
-    (x, y), (part_x, part_y) = (
-        as_numpy(batches.arrays(0, 1, rows))[0] for rows in (slice(None), slice(1, 3))
-    )
-    np.testing.assert_array_equal(part_x, x[1:3])
-    for name in y:  # the weights are those of the whole batch
-        np.testing.assert_array_equal(part_y[name], y[name][1:3])
-
-
 def test_a_batch_without_boxes_trains_its_background(photos):
     empty = photos.take([0])
     batches = BoxBatches(empty, ANCHORS, batch_size=1, preprocessing=PREPROCESSING)
@@ -114,8 +104,6 @@ def test_held_out_photos_are_fitted_and_each_counts_once(photos):
     counts = [(y["box"][..., 4] > 0).sum() for _, y in found]
     for (_, y), count in zip(found, counts, strict=True):
         np.testing.assert_allclose(y["box"][..., 4].sum(), 4 * (count > 0), rtol=1e-5)
-    part = as_numpy(held_out_batches(photos, ANCHORS, reader, rows=slice(2, 4), **settings))
-    np.testing.assert_array_equal(part[0][0], found[0][0][2:])
 
 
 def test_a_broken_photo_is_named(photos, tmp_path):

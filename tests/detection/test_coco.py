@@ -75,6 +75,8 @@ def test_boxes_of_no_size_or_outside_are_left_out_and_counted(write):
      "unknown category_id 2"),
     ({"annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 1, 1]}]},
      r"left, top, width and height.*\[1, 1, 1\] of image 7"),
+    ({"annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 1, 10**400, 1]}]},
+     r"left, top, width and height.*1000"),
     ({"images": [{"id": 7, "file_name": f"{i}.jpg", "width": 9, "height": 9} | {"id": i}
                  for i in range(8)], "annotations": []},
      r"not in .*images: 0.jpg, 1.jpg.* and 3 more"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_wrn.detection.geometry import (
+    as_corners,
     augment,
     fit,
     fit_with_boxes,
@@ -35,6 +36,18 @@ def resized(image, height, width):
         share = (places - low).reshape([-1 if a == axis else 1 for a in range(3)])
         image = np.take(image, low, axis) * (1 - share) + np.take(image, high, axis) * share
     return image
+
+
+def test_formats_of_boxes():
+    random = np.random.default_rng(0)
+    sides = random.uniform(0, 1, (30, 4)).astype("float32")
+    left, top, width, height = (100 * sides).T
+    corners = np.stack([left, top, left + width, top + height], axis=-1)
+    np.testing.assert_allclose(as_corners(100 * sides, "xywh"), corners, atol=1e-3)
+    top, left, bottom, right = sides.T
+    corners = np.stack([300 * left, 200 * top, 300 * right, 200 * bottom], axis=-1)
+    np.testing.assert_allclose(as_corners(sides, "rel_yxyx", 200, 300), corners, atol=1e-3)
+    assert as_corners([], "xywh").shape == (0, 4)
 
 
 @pytest.mark.parametrize("seed", range(20))
