@@ -15,6 +15,7 @@ from keras_wrn.detection.losses import BoxLoss, ClassLoss
 from keras_wrn.errors import RunError
 from keras_wrn.models.retinanet import Anchors, retinanet
 from keras_wrn.models.stages import copy_trunk, freeze_stages
+from keras_wrn.optim.adam import Adam
 from keras_wrn.runs import report
 from keras_wrn.training.network import copy_weights
 from keras_wrn.training.outcome import common_summary, training_flops
@@ -29,8 +30,8 @@ def check(recipe, data_dir=None, made_up=False):
     """Check that the photos and boxes are there, and what the evaluation needs."""
     if keras.backend.backend() != "tensorflow":
         raise RunError(
-            "Detectors are trained on TensorFlow: on another backend keras-cv's layers for boxes do "
-            f"not run in tf.data. Received: KERAS_BACKEND={keras.backend.backend()}"
+            "Detectors are trained on TensorFlow: on another backend keras-cv's layers for boxes "
+            f"do not run in tf.data. Received: KERAS_BACKEND={keras.backend.backend()}"
         )
     require_pycocotools()
     if not made_up:
@@ -69,7 +70,7 @@ def objective(recipe):
 def optimizer(recipe, schedule):
     """Adam, with gradients of limited length."""
     # With a name of its own: Keras would number it, and a checkpoint has the names.
-    return keras.optimizers.Adam(schedule, global_clipnorm=recipe.optimizer.clip_norm, name="adam")
+    return Adam(schedule, global_clipnorm=recipe.optimizer.clip_norm, name="adam")
 
 
 def example(network):
