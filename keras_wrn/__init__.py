@@ -14,7 +14,7 @@ if quiet.is_command():
 if platform.machine() in ("x86_64", "AMD64") and "tensorflow" not in sys.modules:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from keras_wrn import catalog, data, distribution, export, models, training, weights
+from keras_wrn import catalog, data, detection, distribution, export, models, training, weights
 from keras_wrn.catalog import (
     PreActResNet,
     ResNet,
@@ -82,6 +82,7 @@ __all__ = [
     "create_model",
     "data",
     "decode_predictions",
+    "detection",
     "evaluate",
     "export",
     "export_litert",

@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typeguard
 
-from keras_wrn.catalog.names import ANY_WIDTH, CIFAR, THIN, model_info, split_tag, with_width
+from keras_wrn.catalog.names import (
+    ANY_WIDTH,
+    CIFAR,
+    DETECTORS,
+    THIN,
+    model_info,
+    split_tag,
+    with_width,
+)
 from keras_wrn.checks import Range, out_of_range
 from keras_wrn.data.augmentation import Augmentation, Part, Pixels, conflicts
 from keras_wrn.data.datasets import DATASETS, as_folder, has_photos, is_folder
@@ -393,6 +401,11 @@ def _data_rules(recipe):
         yield "`data.preprocessing` should be meanstd or scale for a folder, received 'zca'"
     if data.random_resized_crop and not has_photos(data.dataset):
         yield f"`data.random_resized_crop` is for photos on disk, received {data.dataset!r}"
+    if model.name and model_info(model.network).family is DETECTORS:
+        yield (
+            "`model.name` should be a classifier; `keras_wrn.detection.DetectionRecipe` is for "
+            f"detectors, and has the name of their trunk. Received: {model.name!r}"
+        )
     yield from conflicts(data, data.preprocessing == "zca", "data.")
     if data.cutmix_rate != DataConfig.cutmix_rate and not data.cutmix:
         yield f"`data.cutmix_rate` needs `data.cutmix`, received {data.cutmix_rate} and 0"

@@ -186,11 +186,7 @@ def tfds_photos(builder, split):
     Raises:
         DataError: there is no such split, or it has photos without a label.
     """
-    if split not in builder.info.splits:
-        raise DataError(
-            f"{builder.info.full_name} in {builder.data_path} has no split {split!r}, only "
-            f"{', '.join(sorted(builder.info.splits))}"
-        )
+    check_split(builder, split)
     names = builder.info.features["label"].names
     source = Records(builder, split)
     labels = source.labels()
@@ -200,6 +196,15 @@ def tfds_photos(builder, split):
             f"{labels.min()} to {labels.max()}"
         )
     return PhotoSet(source.root, checked_names(names), tuple(labels.tolist()), source)
+
+
+def check_split(builder, split):
+    """Raise a DataError unless a prepared dataset has a split."""
+    if split not in builder.info.splits:
+        raise DataError(
+            f"{builder.info.full_name} in {builder.data_path} has no split {split!r}, only "
+            f"{', '.join(sorted(builder.info.splits))}"
+        )
 
 
 def held_out_split(builder):

@@ -109,11 +109,17 @@ class BoxBatches:
 
         read, boxes_of = WholePhotoReader(self.images), _boxes_in_graph(tf, self.boxes)
         size, scale, flips = self.preprocessing.size, self.scale, self.flips
+        sides = tf.constant(self.boxes.sizes)
 
         @tf.autograph.experimental.do_not_convert
         def example_of(row):
             boxes, labels = boxes_of(row["order"])
-            found = augment(read(row), boxes, labels, row["draws"], size, scale, flips)
+            image = read(row)
+            # A photo of another size than its boxes are for ends the run; `problem` names it.
+            right = tf.reduce_all(tf.shape(image)[:2] == sides[row["order"]])
+            with tf.control_dependencies([tf.debugging.Assert(right, ["another size"])]):
+                image = tf.identity(image)
+            found = augment(image, boxes, labels, row["draws"], size, scale, flips)
             return _with_targets(tf, self.anchors, *found)
 
         dataset = tf.data.Dataset.range(first_epoch, epochs).flat_map(plan_of).skip(skip)
@@ -129,13 +135,24 @@ class BoxBatches:
     def problem(self, start_step):
         """A sentence on the first photo from a step on that TensorFlow cannot read, or None."""
 
-        def rows():
-            for step in range(start_step, start_step + AHEAD):
-                epoch, number = divmod(step, self.steps_per_epoch)
-                for index in self.plan(epoch)["order"][number]:
-                    yield {"order": index}
+        steps = (divmod(start_step + i, self.steps_per_epoch) for i in range(AHEAD))
+        plans: dict = {}
+        indices = [
+            index
+            for epoch, number in steps
+            for index in plans.setdefault(epoch, self.plan(epoch))["order"][number]
+        ]
+        reader = WholePhotoReader(self.images)
+        found = damaged_photo(self.images, reader, ({"order": index} for index in indices))
+        return found or self._of_another_size(indices)
 
-        return damaged_photo(self.images, WholePhotoReader(self.images), rows())
+    def _of_another_size(self, indices):
+        for index in dict.fromkeys(int(index) for index in indices):
+            try:
+                self.boxes.check_size(index, *self.images.decoded(index).shape[:2])
+            except ValueError as error:
+                return str(error)
+        return None
 
 
 def held_out_batches(boxes, anchors, photos, *, batch_size, preprocessing):
@@ -170,13 +187,8 @@ def held_out_batches(boxes, anchors, photos, *, batch_size, preprocessing):
 
 
 def _with_targets(tf, anchors, image, boxes, labels):
-    def found(boxes, labels):
-        kept = labels >= 0
-        return targets(anchors, boxes[kept], labels[kept])
-
-    offsets, labels = tf.numpy_function(found, [boxes, labels], ["float32", "int32"])
-    count = len(anchors)
-    return image, tf.ensure_shape(offsets, (count, 4)), tf.ensure_shape(labels, (count,))
+    kept = labels >= 0
+    return image, *targets(anchors, boxes[kept], labels[kept])
 
 
 def _weighted(tf, preprocessing, images, offsets, labels):

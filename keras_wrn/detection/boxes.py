@@ -4,33 +4,36 @@ import numpy as np
 
 # Offsets are divided by these, so that they are about as large as the classes' logits.
 DEVIATIONS = np.array([0.1, 0.1, 0.2, 0.2], "float32")
+ZERO = np.float32(0)
 LARGEST = np.float32(np.log(1000 / 16))  # logarithm of a box's side over its anchor's
 
 
-def overlaps(boxes, others):
+def overlaps(boxes, others, xp=np):
     """Intersection over union of each of some boxes with each of others, float32 (n, m).
 
-    Boxes are (..., 4): left, top, right, bottom. An empty box overlaps nothing.
+    Boxes are (..., 4): left, top, right, bottom. An empty box overlaps nothing. `xp` may be
+    TensorFlow's NumPy.
     """
-    boxes, others = np.asarray(boxes, "float32"), np.asarray(others, "float32")
-    corners = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    corners = corners - np.maximum(boxes[:, None, :2], others[None, :, :2])
-    both = np.prod(np.maximum(corners, 0), axis=-1)
-    areas = [np.prod(np.maximum(x[:, 2:] - x[:, :2], 0), axis=-1) for x in (boxes, others)]
-    either = areas[0][:, None] + areas[1][None, :] - both
-    return np.divide(both, either, out=np.zeros_like(both), where=either > 0)
+    a, b = boxes[:, None], others[None]
+    sides = [xp.minimum(a[..., i + 2], b[..., i + 2]) - xp.maximum(a[..., i], b[..., i])
+             for i in (0, 1)]  # fmt: skip
+    both = xp.maximum(sides[0], ZERO) * xp.maximum(sides[1], ZERO)
+    areas = [xp.maximum(x[..., 2] - x[..., 0], ZERO) * xp.maximum(x[..., 3] - x[..., 1], ZERO)
+             for x in (a, b)]  # fmt: skip
+    either = areas[0] + areas[1] - both
+    return both / xp.where(either > 0, either, np.float32(1))
 
 
-def encode(anchors, boxes):
-    """How boxes differ from anchors, float32 (n, 4).
+def encode(anchors, boxes, xp=np):
+    """How boxes differ from anchors, float32 (n, 4). `xp` may be TensorFlow's NumPy.
 
     The distance of the centres over the anchor's width and height, and the logarithm of the ratios
     of widths and heights, divided by `DEVIATIONS`.
     """
     middles, sizes = middles_and_sizes(anchors)
     centers, extents = middles_and_sizes(boxes)
-    offsets = np.concatenate([(centers - middles) / sizes, np.log(extents / sizes)], axis=-1)
-    return (offsets / DEVIATIONS).astype("float32")
+    offsets = xp.concatenate([(centers - middles) / sizes, xp.log(extents / sizes)], axis=-1)
+    return offsets / DEVIATIONS
 
 
 def decode(anchors, offsets, xp=np):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ from keras_wrn.data.names import checked_names
 from keras_wrn.data.photos import Files
 from keras_wrn.detection.geometry import as_corners
 from keras_wrn.errors import DataError
+from keras_wrn.files import printable
 
 NAMED = 5  # the most problems that a message names
+LARGEST_SIDE = 2**20  # pixels
+FARTHEST = 1e9  # pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +63,15 @@ class BoxSet:
             self, source=self.source.take(indices), sizes=self.sizes[indices], **columns
         )
 
+    def check_size(self, index, height, width):
+        """Raise a ValueError unless a photo has the size that its boxes are for."""
+        expected = tuple(int(side) for side in self.sizes[index])
+        if (height, width) != expected:
+            raise ValueError(
+                f"{self.source.name(index)} should be {expected[1]} x {expected[0]}, as "
+                f"{self.path} says, and is {width} x {height}"
+            )
+
     @property
     def count(self):
         """The number of boxes, crowds among them."""
@@ -79,8 +93,9 @@ def read_coco(annotations, images=None) -> BoxSet:
         counted.
 
     Raises:
-        DataError: the file cannot be read, a field is missing, a box has an unknown photo or
-            category, an id comes twice, or a photo's file is absent. The message names it.
+        DataError: the file cannot be read, a field is missing or makes no sense, a box has an
+            unknown photo or category, an id or a name comes twice, or a photo's file is absent. The
+            message names it.
 
     Example:
 
@@ -93,7 +108,7 @@ def read_coco(annotations, images=None) -> BoxSet:
     images = Path(images) if images is not None else path.parent / "images"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     photos, categories, found = _parts(path, content)
     category_ids = tuple(sorted(categories))
@@ -101,38 +116,31 @@ def read_coco(annotations, images=None) -> BoxSet:
         names = checked_names([categories[x] for x in category_ids])
     except ValueError as error:
         raise DataError(f"{path} names classes. {error}") from error
-    absent = [p["file_name"] for p in photos.values() if not (images / p["file_name"]).is_file()]
+    absent = [p["file_name"] for p in photos.values() if not _is_in(images, p["file_name"])]
     if absent:
         raise DataError(f"{path} lists photos that are not in {images}: {_some(absent)}")
     labels = {x: i for i, x in enumerate(category_ids)}
-    of_photo: dict[int, list] = {number: [] for number in photos}
-    all_corners = as_corners([annotation["bbox"] for annotation in found], "xywh")
-    for annotation, box in zip(found, all_corners, strict=True):
-        *_, width, height = annotation["bbox"]
-        of_photo[annotation["image_id"]].append((
-            box,
-            labels[annotation["category_id"]],
-            bool(annotation.get("iscrowd", 0)),
-            annotation.get("area", width * height),
-        ))  # fmt: skip
-    columns, dropped = [], 0
-    for number, photo in photos.items():
-        corners, *rest = _columns(of_photo[number])
-        boxes, kept = inside(corners, photo["height"], photo["width"])
-        columns.append((boxes, *(part[kept] for part in rest)))
-        dropped += int((~kept).sum())
-    boxes, found_labels, crowds, areas = zip(*columns, strict=True)
+    places = {number: place for place, number in enumerate(photos)}
+    sizes = np.array([(p["height"], p["width"]) for p in photos.values()], "int32")
+    # Beyond these no photo reaches, and float32 has room for them.
+    given = np.array([annotation["bbox"] for annotation in found], "float64").reshape(-1, 4)
+    corners = as_corners(np.clip(given, -FARTHEST, FARTHEST), "xywh")
+    columns, dropped = by_photo(
+        [places[annotation["image_id"]] for annotation in found],
+        sizes,
+        corners,
+        [labels[annotation["category_id"]] for annotation in found],
+        [bool(annotation.get("iscrowd", 0)) for annotation in found],
+        [annotation.get("area", math.prod(annotation["bbox"][2:])) for annotation in found],
+    )
     return BoxSet(
         path=path,
         class_names=names,
         category_ids=category_ids,
         source=Files([images / photo["file_name"] for photo in photos.values()], images),
         image_ids=tuple(photos),
-        sizes=np.array([(p["height"], p["width"]) for p in photos.values()], "int32"),
-        boxes=boxes,
-        labels=found_labels,
-        crowds=crowds,
-        areas=areas,
+        sizes=sizes,
+        **columns,
         dropped=dropped,
     )
 
@@ -162,6 +170,15 @@ def _parts(path, content):
     photos, categories = (_by_id(path, part, content[part]) for part in ("images", "categories"))
     if not photos or not categories:
         raise DataError(f"There are no {'images' if not photos else 'categories'} in {path}")
+    _check_unique(path, "categories", "name", categories.values())
+    _check_unique(path, "images", "file_name", photos.values())
+    for photo in photos.values():
+        sides = photo["width"], photo["height"]
+        if not all(1 <= side <= LARGEST_SIDE for side in sides):
+            raise DataError(
+                f"Expected sides of 1 to {LARGEST_SIDE:,} pixels in {path}. Received: width and "
+                f"height {sides} of image {photo['id']}"
+            )
     for annotation in content["annotations"]:
         for field, known in (("image_id", photos), ("category_id", categories)):
             if annotation[field] not in known:
@@ -172,11 +189,41 @@ def _parts(path, content):
                 f"Expected a bbox of left, top, width and height in {path}. Received: "
                 f"{numbers!r:.80} of image {annotation['image_id']}"
             )
+        crowd, area = annotation.get("iscrowd", 0), annotation.get("area", 0.0)
+        if crowd not in (0, 1) or not isinstance(crowd, int):
+            raise DataError(
+                f"Expected an iscrowd of 0 or 1 in {path}. Received: {crowd!r:.80} of a box of "
+                f"image {annotation['image_id']}"
+            )
+        if not _is_number(area) or not 0 <= area < math.inf:
+            raise DataError(
+                f"Expected an area of 0 or more square pixels in {path}. Received: {area!r:.80} of "
+                f"a box of image {annotation['image_id']}"
+            )
     return (
         photos,
         {number: entry["name"] for number, entry in categories.items()},
         content["annotations"],
     )
+
+
+def _check_unique(path, part, field, entries):
+    """Raise a DataError if two entries have one name: what belongs to which would be unknown."""
+    seen = set()
+    for entry in entries:
+        if entry[field] in seen:
+            name = printable(entry[field])
+            raise DataError(f"{path} has the {field} {name!r:.80} twice in `{part}`")
+        seen.add(entry[field])
+
+
+def _is_in(folder, name):
+    """Whether there is a file of that name in a folder or below it."""
+    try:
+        inside = not Path(name).is_absolute() and os.pardir not in Path(name).parts
+        return inside and (folder / name).is_file()
+    except (OSError, ValueError):  # a name too long, or with a null byte
+        return False
 
 
 def _is_number(value):
@@ -194,33 +241,38 @@ def _by_id(path, part, entries):
     return found
 
 
-def inside(boxes, height, width):
-    """Boxes cut off at their photo's border.
+def by_photo(places, sizes, corners, labels, crowds, areas):
+    """All boxes of a dataset, photo by photo, cut off at the borders.
 
     Args:
-        boxes: (k, 4), left, top, right, bottom in pixels of a photo.
-        height, width: int, of the photo.
+        places: int (k,), the photo of each box.
+        sizes: int (n, 2), height and width of each photo.
+        corners: (k, 4), left, top, right, bottom in pixels of the photo.
+        labels, crowds, areas: (k,).
 
     Returns:
-        Those of which something is inside, float32 (at most k, 4); and which these are, bool (k,).
+        dict of `boxes`, `labels`, `crowds` and `areas` as `BoxSet` has them; and the number of
+        boxes of which nothing is inside their photo, which are left out.
     """
-    boxes = np.asarray(boxes, "float64").reshape(-1, 4)
-    finite = np.isfinite(boxes).all(axis=-1)
-    boxes = np.clip(np.where(finite[:, None], boxes, 0), 0, [width, height] * 2).astype("float32")
-    kept = finite & (boxes[:, 2:] > boxes[:, :2]).all(axis=-1)
-    return boxes[kept], kept
-
-
-def _columns(rows):
-    kinds = ("float64", (-1, 4)), ("int32", (-1,)), ("bool", (-1,)), ("float32", (-1,))
-    columns = zip(*rows, strict=True) if rows else [[]] * 4
-    return [
-        np.array(list(column), kind).reshape(shape)
-        for column, (kind, shape) in zip(columns, kinds, strict=True)
-    ]
+    places = np.asarray(places, "int64")
+    corners = np.asarray(corners, "float32").reshape(-1, 4)
+    most = np.asarray(sizes)[places][:, [1, 0, 1, 0]]
+    finite = np.isfinite(corners).all(axis=-1)
+    boxes = np.clip(np.where(finite[:, None], corners, 0), 0, most).astype("float32")
+    kept = np.flatnonzero(finite & (boxes[:, 2:] > boxes[:, :2]).all(axis=-1))
+    order = kept[np.argsort(places[kept], kind="stable")]
+    ends = np.cumsum(np.bincount(places[order], minlength=len(sizes)))[:-1]
+    columns = {
+        "boxes": boxes,
+        "labels": np.asarray(labels, "int32"),
+        "crowds": np.asarray(crowds, bool),
+        "areas": np.asarray(areas, "float32"),
+    }
+    split = {name: tuple(np.split(column[order], ends)) for name, column in columns.items()}
+    return split, len(places) - len(kept)
 
 
 def _some(names):
-    return ", ".join(names[:NAMED]) + (
+    return ", ".join(printable(name)[:80] for name in names[:NAMED]) + (
         f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     )

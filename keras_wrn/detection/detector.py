@@ -10,7 +10,7 @@ from keras_wrn.catalog.opening import load_model
 from keras_wrn.classifier import resolve_preprocessing
 from keras_wrn.data.images import picture
 from keras_wrn.data.preprocess import Preprocessing
-from keras_wrn.detection.answers import Selection, select
+from keras_wrn.detection.answers import USUAL, Selection, select
 from keras_wrn.detection.exported import open_exported
 from keras_wrn.detection.geometry import fit, fitted_size, in_photo
 from keras_wrn.export.opening import is_artifact
@@ -27,14 +27,18 @@ class Detector:
         name: str, what it is, for messages.
         preprocessing: `keras_wrn.Preprocessing`, with the names of the classes.
         classes: int.
-        answer: function from pixels, float32 (batch, size, size, 3) of 0..255, to a list with a
-            dict for each image: what `select` returns.
+        anchors: float32 (n, 4), the anchor boxes.
+        raw: function from pixels, float32 (batch, size, size, 3) of 0..255, to a dict of `box`,
+            (batch, n, 4), and `classification`, (batch, n, classes).
+        selection: `Selection`.
     """
 
     name: str
     preprocessing: Preprocessing
     classes: int
-    answer: Callable
+    anchors: np.ndarray
+    raw: Callable
+    selection: Selection = USUAL
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -68,11 +72,17 @@ class Detector:
         found = []
         for start in range(0, len(photos), BATCH):
             part = photos[start : start + BATCH]
-            answers = self.answer(np.stack([np.asarray(fit(photo, size)) for photo in part]))
-            for photo, answer in zip(part, answers, strict=True):
+            raw = self.raw(np.stack([np.asarray(fit(photo, size)) for photo in part]))
+            for photo, box, classification in zip(
+                part, raw["box"], raw["classification"], strict=True
+            ):
                 height, width = photo.shape[:2]
-                boxes = in_photo(answer["boxes"], height, width, size)
-                found.append({**answer, "boxes": boxes})
+                answer = select(
+                    self.anchors, box, classification, self.selection,
+                    within=fitted_size(height, width, size),
+                )  # fmt: skip
+                answer["boxes"] = in_photo(answer["boxes"], height, width, size)
+                found.append(answer)
         return found
 
 
@@ -82,12 +92,11 @@ def open_detector(model_or_name, selection=None) -> Detector:
     Args:
         model_or_name: a detector as `retinanet` builds it; the path of a `.keras` file or of a run
             directory; or an exported one: a SavedModel directory, or a .onnx or .tflite file.
-        selection: `Selection`, which boxes are answers; None for the usual ones. A SavedModel and
-            an ONNX file have their own inside.
+        selection: `Selection`, which boxes are answers; None for that of an exported file, or the
+            usual one.
 
     Raises:
-        ValueError: there is no such model, it is no detector, or it has a `Selection` inside and
-            another is given.
+        ValueError: there is no such model, or it is no detector.
         FileNotFoundError: there is no such exported file.
 
     Example:
@@ -111,21 +120,23 @@ def find_detector(model_or_name, selection=None):
     if isinstance(model_or_name, Detector):
         return model_or_name
     if isinstance(model_or_name, str | os.PathLike) and is_artifact(model_or_name):
-        opened = open_exported(model_or_name, selection)
-        return model_or_name if opened is None else Detector(*opened[:4])
+        opened = open_exported(model_or_name)
+        if opened is None:
+            return model_or_name
+        detector = Detector(**opened._asdict())
+        return detector if selection is None else dataclasses.replace(detector, selection=selection)
     model = load_model(model_or_name)
     if not is_detector(model):
         return model
     classes = model.output["classification"].shape[-1]
     preprocessing = resolve_preprocessing(model, classes=classes)
-    anchors, selection = anchors_of(model).boxes, selection or Selection()
 
-    def answer(pixels):
-        raw = model.predict_on_batch(preprocessing.normalize(pixels))
-        rows = zip(np.asarray(raw["box"]), np.asarray(raw["classification"]), strict=True)
-        return [select(anchors, *row, selection) for row in rows]
+    def raw(pixels):
+        found = model.predict_on_batch(preprocessing.normalize(pixels))
+        return {name: np.asarray(value) for name, value in found.items()}
 
-    return Detector(model.name, preprocessing, classes, answer)
+    anchors = anchors_of(model).boxes
+    return Detector(model.name, preprocessing, classes, anchors, raw, selection or USUAL)
 
 
 def detect(model_or_name, image_or_images, *, selection=None):

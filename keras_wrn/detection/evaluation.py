@@ -20,7 +20,7 @@ FIGURES = (
 
 
 DRAWN = 8  # photos in the pictures of an evaluation
-READ = 64  # photos that are in memory at once
+READ = 16  # photos that are in memory at once
 
 
 def evaluate_detector(detector, photos, directory=None):
@@ -36,7 +36,8 @@ def evaluate_detector(detector, photos, directory=None):
         dict of `images`, int, and what `average_precision` returns.
 
     Raises:
-        DataError: a photo cannot be read, or pycocotools is not installed.
+        DataError: a photo cannot be read or has another size than the set says, or pycocotools is
+            not installed.
         ValueError: the classes are others.
     """
     require_pycocotools()
@@ -50,6 +51,11 @@ def evaluate_detector(detector, photos, directory=None):
     for start in range(0, len(photos), READ):
         part = range(start, min(start + READ, len(photos)))
         pixels = [reader.decoded(index) for index in part]
+        for index, photo in zip(part, pixels, strict=True):
+            try:
+                photos.check_size(index, *photo.shape[:2])
+            except ValueError as error:
+                raise DataError(str(error)) from error
         predictions += detector.find(pixels)
         if directory is not None and start == 0:
             shown = range(min(DRAWN, len(pixels)))

@@ -11,9 +11,9 @@ from keras import ops
 
 from keras_wrn.classifier import resolve_preprocessing
 from keras_wrn.data.preprocess import MAX_PIXELS, Preprocessing
-from keras_wrn.detection.answers import Selection
+from keras_wrn.detection.answers import Selection, select
 from keras_wrn.detection.boxes import decode
-from keras_wrn.detection.exported import DETECTOR_FILE, open_exported
+from keras_wrn.detection.exported import DETECTOR_FILE, RAW, open_exported
 from keras_wrn.detection.geometry import fit, fitted_size
 from keras_wrn.errors import ExportError
 from keras_wrn.export.bundle import SAVED_MODEL, new_version
@@ -29,7 +29,7 @@ from keras_wrn.export.head import (
     save_signatures,
 )
 from keras_wrn.export.litert import METADATA, convert_saved_model
-from keras_wrn.export.onnx import converted
+from keras_wrn.export.onnx import converted, open_onnx
 from keras_wrn.export.saved_model import CONTENTS, EXTRAS, check_max_pixels
 from keras_wrn.export.serving import serve_version
 from keras_wrn.export.verification import LOW_TOLERANCE, TOLERANCE, full_float32
@@ -38,8 +38,9 @@ from keras_wrn.models.complexity import count_macs
 from keras_wrn.models.normalization import flat_layers
 from keras_wrn.models.retinanet import anchors_of
 
-RAW = "raw"  # the signature without non-maximum suppression
 DETECT = "detect"
+AT_A_LIMIT = 2  # boxes
+OTHERS = ".xml", ".keras", ".h5", ".pt", ".pb", ".json"  # endings of no directory
 FILES = {"litert": ".tflite", "onnx": ".onnx"}  # the endings of the files by format
 
 
@@ -54,7 +55,7 @@ def export_detector(
     | directory | `serving_default`: pixels     | boxes, after non-maximum suppression           |
     |           | `detect`: encoded images      | the same, in pixels of each image, and `valid` |
     |           | `raw`: pixels                 | `box` and `classification` of each anchor      |
-    | `.onnx`   | pixels                        | boxes, after non-maximum suppression           |
+    | `.onnx`   | pixels                        | boxes, and `box` and `classification`          |
     | `.tflite` | pixels                        | `box` and `classification` of each anchor      |
 
     Pixels are `image`, float32 (batch, size, size, 3) of 0..255: a photo fitted into the upper left
@@ -67,6 +68,7 @@ def export_detector(
     left is filled with 0, 0, -1 and "". In `detect`, an image that cannot be decoded has a `valid`
     of False and a count of 0, and the others get their answers.
 
+    Boxes are cut off at the photo, in `serving_default` at the square, before they are compared.
     LiteRT has no such non-maximum suppression: `keras_wrn.detection.select` turns the answers of a
     `.tflite` file into boxes, with NumPy alone. Weights are float32 in all of them.
 
@@ -104,6 +106,11 @@ def export_detector(
              ".tflite": (_write_litert, Path.is_file, "a file")}  # fmt: skip
     if Path(path).suffix == ".onnx":
         require_extra("onnx")
+    if Path(path).suffix in OTHERS:
+        raise ValueError(
+            "`path` should be a directory, or end in .onnx or .tflite: a detector has no other "
+            f"format. Received: {path}"
+        )
     write, is_ours, kind = kinds.get(
         Path(path).suffix, (_write_saved_model, _is_ours, "a SavedModel")
     )
@@ -260,15 +267,60 @@ class _Parts:
                     f"The artifact does not compute what the model does: its {name} should differ "
                     f"by {limit:.3g} at most, and differ by {difference:.3g}. Nothing was written."
                 )
+        if (run := _suppressing(path)) is not None:
+            self._verify_boxes(run(pixels), found)
+
+    def _verify_boxes(self, found, raw):
+        """Compare boxes after non-maximum suppression with those of `select`."""
+        for i, count in enumerate(found["count"]):
+            answers = raw["box"][i], raw["classification"][i]
+            within = self.size, self.size
+            wanted = select(self.anchors, *answers, self.selection, within=within)
+            # A box that is exactly at a limit may be kept by one and not by the other.
+            same = np.array_equal(found["labels"][i][:count], wanted["labels"])
+            close = same and np.allclose(found["boxes"][i][:count], wanted["boxes"], atol=0.05)
+            if not close and abs(int(count) - len(wanted["labels"])) > AT_A_LIMIT:
+                raise ExportError(
+                    f"The artifact should find {len(wanted['labels'])} boxes in an image of noise, "
+                    f"and finds {count}. Nothing was written."
+                )
 
 
-def _answers(tf, parts, raw):
-    """The boxes of a batch, from the answers for each anchor."""
+def _suppressing(path):
+    """A function from pixels to an artifact's boxes after non-maximum suppression, or None."""
+    if Path(path).suffix == ".tflite":
+        return None
+    if Path(path).suffix == ".onnx":
+        return open_onnx(path)[0]
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+
+    def run(pixels, _=loaded):
+        answers = loaded.signatures[SIGNATURE](image=tf.constant(pixels, tf.float32))
+        return {name: value.numpy() for name, value in answers.items()}
+
+    return run
+
+
+def _answers(tf, parts, raw, within=None):
+    """The boxes of a batch, from the answers for each anchor.
+
+    `within` is the height and width of each photo in its square, float32 (batch, 2); None for the
+    whole square.
+    """
     selection = parts.selection
-    boxes = decode(parts.anchors, raw["box"], xp=ops)
+    boxes, scores = decode(parts.anchors, raw["box"], xp=ops), tf.sigmoid(raw["classification"])
+    within = tf.fill((tf.shape(boxes)[0], 2), float(parts.size)) if within is None else within
+    boxes = tf.clip_by_value(boxes, 0.0, tf.tile(within[:, ::-1], [1, 2])[:, tf.newaxis])
+    some = tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1, keepdims=True)
+    scores = tf.where(some, scores, 0.0)
+    flat = tf.reshape(scores, (-1, scores.shape[1] * scores.shape[2]))
+    best = tf.math.top_k(flat, min(selection.candidates, flat.shape[1])).values
+    scores = tf.where(scores >= best[:, -1:, tf.newaxis], scores, 0.0)
     found, scores, labels, count = tf.image.combined_non_max_suppression(
-        boxes[:, :, tf.newaxis], tf.sigmoid(raw["classification"]), selection.most,
-        selection.most, selection.overlap, selection.threshold, clip_boxes=False,
+        boxes[:, :, tf.newaxis], scores, selection.most, selection.most, selection.overlap,
+        selection.threshold, clip_boxes=False,
     )  # fmt: skip
     real = tf.range(selection.most) < count[:, tf.newaxis]
     return {
@@ -312,20 +364,14 @@ def _write_saved_model(parts, new, max_pixels):
                 return fit(tf.identity(image), size)
 
         pixels, valid, sides = decode_with(image_bytes, prepare, shape[1:], max_pixels)
-        found = _answers(tf, parts, serve_raw(pixels))
         sides = tf.maximum(sides, 1.0)
         new = fitted_size(sides[:, 0], sides[:, 1], size, tf.experimental.numpy)
-        new = tf.maximum(tf.cast(tf.stack(new, axis=-1), tf.float32), 1.0)
-        scale, sides = (tf.tile(x[:, ::-1], [1, 2])[:, tf.newaxis] for x in (sides / new, sides))
-        boxes = tf.clip_by_value(found["boxes"] * scale, 0.0, sides)
-        row = valid[:, tf.newaxis]
-        return {
-            **with_names({**found, "labels": tf.where(row, found["labels"], -1)}),
-            "boxes": tf.where(row[..., tf.newaxis], boxes, 0.0),
-            "scores": tf.where(row, found["scores"], 0.0),
-            "count": tf.where(valid, found["count"], 0),
-            "valid": valid,
-        }
+        new = tf.cast(tf.stack(new, axis=-1), tf.float32)
+        # Of an image that is not valid nothing is within.
+        within = tf.where(valid[:, tf.newaxis], new, 0.0)
+        found = with_names(_answers(tf, parts, serve_raw(pixels), within))
+        scale = tf.tile((sides / tf.maximum(new, 1.0))[:, ::-1], [1, 2])[:, tf.newaxis]
+        return {**found, "boxes": found["boxes"] * scale, "valid": valid}
 
     signatures = {SIGNATURE: serve, RAW: serve_raw, DETECT: detect}
     save_signatures(served, signatures, new)

@@ -12,20 +12,19 @@ TOP, LEFT, SCALE, FLIP = range(4)  # columns of an image's draws
 DRAWS = 4
 
 
-def as_corners(boxes, source, height=None, width=None):
+def as_corners(boxes, source):
     """Boxes (k, 4) in one of keras-cv's formats as left, top, right, bottom: float32.
 
     Args:
         boxes: array (k, 4).
-        source: str, such as "xywh", or "rel_yxyx" for shares of a photo's sides.
-        height, width: int, of the photo; only for shares.
+        source: str, such as "xywh"; or "rel_yxyx" and the like, for shares of a photo's sides,
+            which stay such.
     """
     from keras_cv.bounding_box import convert_format
 
     boxes = np.asarray(boxes, "float32").reshape(-1, 4)
-    shape = None if height is None else (height, width, 3)
-    found = convert_format(boxes, source=source, target=FORMAT, image_shape=shape, dtype="float32")
-    return np.asarray(found)
+    target = f"rel_{FORMAT}" if source.startswith("rel_") else FORMAT
+    return np.asarray(convert_format(boxes, source=source, target=target, dtype="float32"))
 
 
 def fitted_size(height, width, size, xp=np):
@@ -111,10 +110,9 @@ def augment(image, boxes, labels, draws, size, scale, flips):
 
 
 def in_photo(boxes, height, width, size):
-    """Boxes (k, 4) in a fitted photo's square as those in the photo, cut off at its borders."""
+    """Boxes (k, 4) in a fitted photo's square as those in the photo, float32."""
     new = np.array(fitted_size(height, width, size)[::-1] * 2, "float32")
-    sides = np.array([width, height] * 2, "float32")
-    return np.clip(boxes * (sides / new), 0, sides).astype("float32")
+    return (boxes * (np.array([width, height] * 2, "float32") / new)).astype("float32")
 
 
 @functools.cache

@@ -12,9 +12,10 @@ from keras_wrn.data.arrays import held_out_count
 from keras_wrn.data.images import jpeg_bytes
 from keras_wrn.data.photos import Encoded, Photos
 from keras_wrn.data.preprocess import Preprocessing
+from keras_wrn.data.tfds_photos import check_split, held_out_split
 from keras_wrn.detection.coco import BoxSet, read_coco
 from keras_wrn.detection.geometry import fitted_size
-from keras_wrn.detection.tfds_boxes import read_tfds
+from keras_wrn.detection.tfds_boxes import open_boxes, read_tfds
 from keras_wrn.errors import DataError
 
 MADE_UP = 8  # photos of a smoke run
@@ -63,7 +64,7 @@ class BoxInputs:
         }  # fmt: skip
 
 
-def load_boxes(recipe, start=None, data_dir=None, made_up=False) -> BoxInputs:
+def load_boxes(recipe, start=None, data_dir=None, made_up=False, found=None) -> BoxInputs:
     """Read the photos and boxes of a recipe.
 
     Args:
@@ -71,14 +72,15 @@ def load_boxes(recipe, start=None, data_dir=None, made_up=False) -> BoxInputs:
         start: the network whose weights the trunk starts from, or None.
         data_dir: path where TFDS keeps its data, or None.
         made_up: bool, whether to use a few made-up photos instead.
+        found: what `check_boxes` returned, or None.
 
     Raises:
         DataError: they are missing or unreadable; the message names the file.
     """
     settings = recipe.data
-    train, test = (_made_up(recipe.seed),) * 2 if made_up else box_splits(
-        settings.dataset, settings.validation, data_dir
-    )  # fmt: skip
+    if made_up:
+        found = (_made_up(recipe.seed),) * 2
+    train, test = found or box_splits(settings.dataset, settings.validation, data_dir)
     own = getattr(start, "preprocessing", None)
     preprocessing = Preprocessing(
         settings.image_size,
@@ -123,12 +125,62 @@ def box_splits(name, validation=0, data_dir=None) -> tuple[BoxSet, BoxSet]:
     Raises:
         DataError: they are not as described there, or the two parts differ in their classes.
     """
+    readers = _readers(name, data_dir)
+    train = readers[TRAIN]()
+    if not train.count:
+        raise DataError(f"Expected boxes to learn from in {train.path}. Received: none")
+    if validation or HELD_OUT not in readers:
+        return _hold_out(train, validation)
+    test = readers[HELD_OUT]()
+    if (train.class_names, train.category_ids) != (test.class_names, test.category_ids):
+        raise DataError(
+            f"Expected the categories of {train.path} in {test.path}. Received: "
+            f"{_differing(train, test)}"
+        )
+    return train, test
+
+
+def part_to_evaluate(name, split="test", validation=0, data_dir=None) -> BoxSet:
+    """The photos of one part: those held out for "test", or those for "train".
+
+    Photos of a single file are one part, unless `validation` holds some of them out.
+
+    The arguments and errors are those of `box_splits`.
+    """
+    readers = _readers(name, data_dir)
+    if validation:
+        return _hold_out(readers[TRAIN](), validation)[split == "test"]
+    part = HELD_OUT if split == "test" and HELD_OUT in readers else TRAIN
+    return readers[part]()
+
+
+def check_boxes(name, validation=0, data_dir=None):
+    """Read the photos to train and to evaluate on, or None if TFDS has them.
+
+    What TFDS has prepared is only looked for: reading it takes minutes.
+
+    The arguments and errors are those of `box_splits`.
+    """
     if datasets.is_tfds(str(name)):
-        parts = read_tfds(name, "train", data_dir), read_tfds(name, "validation", data_dir)
-        return _hold_out(parts[0], validation) if validation else parts
+        _readers(name, data_dir)
+        return None
+    return box_splits(name, validation)
+
+
+def _readers(name, data_dir):
+    """Functions that read each part of a dataset, by the part."""
+    if datasets.is_tfds(str(name)):
+        builder, _ = open_boxes(name, data_dir)
+        check_split(builder, "train")
+        parts = {TRAIN: "train", HELD_OUT: held_out_split(builder)}
+        return {
+            part: functools.partial(read_tfds, name, split, data_dir)
+            for part, split in parts.items()
+            if split in builder.info.splits
+        }
     path = Path(name)
     if path.suffix == ".json":
-        return _hold_out(read_coco(path), validation)
+        return {TRAIN: functools.partial(read_coco, path)}
     found = {part: _file_of(path, part) for part in (TRAIN, HELD_OUT)}
     if found[TRAIN] is None:
         whole = path / "instances.json"
@@ -138,17 +190,8 @@ def box_splits(name, validation=0, data_dir=None) -> tuple[BoxSet, BoxSet]:
                 "instances_val.json, or annotations/ as COCO has it; or one such file, or "
                 f"tfds:coco/2017. Received: {name}"
             )
-        return _hold_out(read_coco(whole), validation)
-    train = read_coco(*found[TRAIN])
-    if validation or found[HELD_OUT] is None:
-        return _hold_out(train, validation)
-    test = read_coco(*found[HELD_OUT])
-    if (train.class_names, train.category_ids) != (test.class_names, test.category_ids):
-        raise DataError(
-            f"Expected the categories of {train.path} in {test.path}. Received: "
-            f"{_differing(train, test)}"
-        )
-    return train, test
+        return {TRAIN: functools.partial(read_coco, whole)}
+    return {part: functools.partial(read_coco, *x) for part, x in found.items() if x is not None}
 
 
 def check_photos(boxes, preprocessing):
@@ -159,12 +202,7 @@ def check_photos(boxes, preprocessing):
     """
 
     def check_size(index, width, height):
-        expected = tuple(boxes.sizes[index][::-1])
-        if (width, height) != expected:
-            raise ValueError(
-                f"{boxes.source.name(index)} should be {expected[0]} x {expected[1]}, as "
-                f"{boxes.path} says, and is {width} x {height}"
-            )
+        boxes.check_size(index, height, width)
         if min(fitted_size(height, width, preprocessing.size)) < 1:
             raise ValueError(
                 f"{boxes.source.name(index)} is too long and thin for a square of "

@@ -1,6 +1,7 @@
 """The recipe of a detector."""
 
 import dataclasses
+import math
 from typing import Annotated, Literal
 
 from keras_wrn.catalog.names import IMAGENET, model_info
@@ -82,8 +83,6 @@ class DetectionRecipe(BaseRecipe):
     rate_batch: Count = 32
     """The batch size that the learning rate was chosen for."""
     detector: DetectorConfig = dataclasses.field(default_factory=DetectorConfig)
-    paper_ap: float | None = None
-    """The published average precision in percent, for comparison."""
 
     def _rules(self):
         return (*super()._rules(), _trunk_rules, _box_rules)
@@ -101,7 +100,6 @@ class DetectionRecipe(BaseRecipe):
             epochs=2,
             batch_size=4,
             rate_batch=max(1, 4 * self.rate_batch // self.batch_size),
-            paper_ap=None,
         )
 
 
@@ -120,11 +118,13 @@ def _trunk_rules(recipe):
 def _box_rules(recipe):
     data = recipe.data
     low, high = data.scale
-    if low > high:
-        yield f"`data.scale` should be a range, low first, received {data.scale}"
+    if not 0 < low <= high < math.inf:
+        yield f"`data.scale` should be a range above 0, low first, received {data.scale}"
     if data.dataset in DATASETS:
         yield f"`data.dataset` should be photos with boxes, received {data.dataset!r}"
-    if not (data.validation >= 0 and (data.validation < 1 or data.validation % 1 == 0)):
+    share = data.validation
+    whole = share < 1 or share % 1 == 0
+    if isinstance(share, bool) or share < 0 or not whole:
         yield (
             "`data.validation` should be a number of photos, or a share of them below 1, received "
             f"{data.validation!r}"

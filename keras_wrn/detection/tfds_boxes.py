@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_wrn.data.names import checked_names
 from keras_wrn.data.tfds_photos import Records, open_tfds
-from keras_wrn.detection.coco import BoxSet, inside
+from keras_wrn.detection.coco import BoxSet, by_photo
 from keras_wrn.detection.geometry import as_corners
 from keras_wrn.errors import DataError
 
@@ -22,6 +22,35 @@ def read_tfds(name, split, data_dir=None) -> BoxSet:
     Raises:
         DataError: it is not prepared there, or has no photos with boxes.
     """
+    builder, features = open_boxes(name, data_dir)
+    source = Records(builder, split)
+    names = checked_names(features["label"].names)
+    numbers, sides, objects = zip(*(_row(source, i) for i in range(len(source))), strict=True)
+    columns = {name: np.concatenate([x[name] for x in objects]) for name in objects[0]}
+    places = np.repeat(np.arange(len(source)), [len(x["label"]) for x in objects])
+    sizes = np.array(sides, "int32")
+    corners = as_corners(columns["bbox"], "rel_yxyx") * sizes[places][:, [1, 0, 1, 0]]
+    areas = columns.get("area", np.prod(corners[:, 2:] - corners[:, :2], axis=-1))
+    crowds = columns.get("is_crowd", np.zeros(len(places), bool))
+    found, dropped = by_photo(places, sizes, corners, columns["label"], crowds, areas)
+    return BoxSet(
+        path=source.root,
+        class_names=names,
+        category_ids=tuple(range(1, len(names) + 1)),
+        source=source,
+        image_ids=numbers if len(set(numbers)) == len(numbers) else tuple(range(len(source))),
+        sizes=sizes,
+        **found,
+        dropped=dropped,
+    )
+
+
+def open_boxes(name, data_dir=None):
+    """TFDS' builder of a prepared dataset of photos with boxes, and the features of a box.
+
+    Raises:
+        DataError: it is not prepared there, or has no photos with boxes.
+    """
     import tensorflow_datasets as tfds
 
     builder = open_tfds(name, data_dir, {"image": tfds.features.Image})
@@ -33,34 +62,11 @@ def read_tfds(name, split, data_dir=None) -> BoxSet:
             "Expected a dataset whose `objects` have bbox and label, such as coco/2017. Received: "
             f"{builder.info.full_name} with {', '.join(builder.info.features)}"
         )
-    if split not in builder.info.splits:
-        raise DataError(
-            f"{builder.info.full_name} in {builder.data_path} has no split {split!r}, only "
-            f"{', '.join(sorted(builder.info.splits))}"
-        )
-    source = Records(builder, split)
-    names = checked_names(fields["label"].names)
-    rows = [_row(source, i) for i in range(len(source))]
-    names_of = "id", "size", "boxes", "labels", "crowds", "areas", "lost"
-    columns = dict(zip(names_of, zip(*rows, strict=True), strict=True))
-    ids = columns["id"] if len(set(columns["id"])) == len(rows) else range(len(rows))
-    return BoxSet(
-        path=source.root,
-        class_names=names,
-        category_ids=tuple(range(1, len(names) + 1)),
-        source=source,
-        image_ids=tuple(ids),
-        sizes=np.array(columns["size"], "int32"),
-        boxes=columns["boxes"],
-        labels=columns["labels"],
-        crowds=columns["crowds"],
-        areas=columns["areas"],
-        dropped=sum(columns["lost"]),
-    )
+    return builder, fields
 
 
 def _row(source, index):
-    """A photo's id, size, boxes, labels, crowds and areas, and how many boxes it lost."""
+    """A photo's id, its height and width, and the fields of its boxes."""
     from PIL import Image
 
     example = source.example(int(source.indices[index]))
@@ -68,14 +74,10 @@ def _row(source, index):
         width, height = Image.open(io.BytesIO(example["image"])).size
     except OSError as error:
         raise DataError(f"{source.name(index)} cannot be read: {error}") from error
-    objects = example["objects"]
-    corners = as_corners(objects["bbox"], "rel_yxyx", height, width)
-    boxes, kept = inside(corners, height, width)
-    labels = np.asarray(objects["label"], "int32").reshape(-1)[kept]
-    crowds = np.asarray(objects.get("is_crowd", np.zeros(len(kept))), bool).reshape(-1)[kept]
-    whole = np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1)
-    areas = objects.get("area")
-    areas = whole if areas is None else np.asarray(areas, "float32").reshape(-1)[kept]
-    number = int(example.get("image/id", index))
-    lost = int((~kept).sum())
-    return number, (height, width), boxes, labels, crowds, areas, lost
+    found = example["objects"]
+    objects = {
+        name: np.asarray(found[name]).reshape((-1, 4) if name == "bbox" else -1)
+        for name in ("bbox", "label", "is_crowd", "area")
+        if name in found
+    }
+    return int(example.get("image/id", index)), (height, width), objects

@@ -39,6 +39,8 @@ def count_macs(model, trained_only: bool = False) -> int:
 
 def _calls(model):
     """Each layer with its output, once for each time that the model calls it."""
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs, model.outputs)
     for nodes in model._nodes_by_depth.values():
         for node in nodes:
             yield node.operation, node.outputs[0]

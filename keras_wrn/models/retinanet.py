@@ -166,6 +166,11 @@ def is_detector(model):
     )
 
 
+def trunk_of(model):
+    """The network that a detector was built on, without its classifier; its layers are shared."""
+    return keras.Model(model.inputs[0], stage_outputs(model)[STAGES[-1]], name=model.name)
+
+
 def anchors_of(model) -> Anchors:
     """The anchor boxes of a detector.
 
@@ -218,14 +223,26 @@ def _pyramid(stages):
         _conv(CHANNELS, 3, name=f"pyramid_outer{level}")(x)
         for level, x in zip(LEVELS, inner, strict=False)
     ]
-    levels.append(_conv(CHANNELS, 3, 2, name="pyramid_outer6")(stages[-1]))
+    levels.append(_coarser(stages[-1], 6))
     x = keras.layers.Activation("relu", name="pyramid_act6")(levels[-1])
-    return [*levels, _conv(CHANNELS, 3, 2, name="pyramid_outer7")(x)]
+    return [*levels, _coarser(x, 7)]
 
 
-def _conv(filters, size, strides=1, *, name, **settings):
+def _coarser(x, level):
+    """A level with half of the height and width, whose padding is that of "same".
+
+    The zeros have a layer of their own. In bfloat16 on a CPU, oneDNN leaves the gradient of those
+    weights undefined that meet nothing but its own padding, as on a map of one pixel.
+    """
+    sides = [((side % 2), 1) for side in x.shape[1:3]]
+    x = keras.layers.ZeroPadding2D(sides, CHANNELS_LAST, name=f"pyramid_pad{level}")(x)
+    name = f"pyramid_outer{level}"
+    return _conv(CHANNELS, 3, 2, padding="valid", name=name)(x)
+
+
+def _conv(filters, size, strides=1, *, padding="same", name, **settings):
     return keras.layers.Conv2D(
-        filters, size, strides, "same", data_format=CHANNELS_LAST,
+        filters, size, strides, padding, data_format=CHANNELS_LAST,
         **{"kernel_initializer": "he_normal", **settings}, name=name,
     )  # fmt: skip
 

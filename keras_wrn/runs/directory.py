@@ -17,7 +17,7 @@ from keras_wrn.recipe import SMOKE
 from keras_wrn.runs.files import read_changes, read_object, read_recipe, read_summary
 
 # Fields of a recipe that may change on resume.
-NOT_TRAINING = "export", "paper_ap", "paper_error", "source", "views"
+NOT_TRAINING = "export", "paper_error", "source", "views"
 # If one of these fields changes, a checkpoint is void: its network, images or steps were others.
 FIXED = frozenset(
     "batch_size data.dataset data.extra data.image_size data.validation model.block model.depth "

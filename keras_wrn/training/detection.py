@@ -10,10 +10,10 @@ from keras_wrn.detection.batches import BoxBatches, held_out_batches
 from keras_wrn.detection.detector import open_detector
 from keras_wrn.detection.evaluation import evaluate_detector, require_pycocotools
 from keras_wrn.detection.export import export_detector
-from keras_wrn.detection.inputs import box_splits, load_boxes
+from keras_wrn.detection.inputs import check_boxes, load_boxes
 from keras_wrn.detection.losses import BoxLoss, ClassLoss
 from keras_wrn.errors import RunError
-from keras_wrn.models.retinanet import Anchors, retinanet
+from keras_wrn.models.retinanet import Anchors, is_detector, retinanet, trunk_of
 from keras_wrn.models.stages import copy_trunk, freeze_stages
 from keras_wrn.optim.adam import Adam
 from keras_wrn.runs import report
@@ -34,8 +34,15 @@ def check(recipe, data_dir=None, made_up=False):
             f"do not run in tf.data. Received: KERAS_BACKEND={keras.backend.backend()}"
         )
     require_pycocotools()
-    if not made_up:
-        box_splits(recipe.data.dataset, recipe.data.validation, data_dir)
+    if made_up:
+        return None
+    found = check_boxes(recipe.data.dataset, recipe.data.validation, data_dir)
+    if found is not None and recipe.batch_size > len(found[0]):
+        raise ValueError(
+            f"`batch_size` should be at most the {len(found[0])} photos to train on. Received: "
+            f"{recipe.batch_size}"
+        )
+    return found
 
 
 def phases(recipe, inputs):
@@ -51,15 +58,26 @@ def phases(recipe, inputs):
 def network(recipe, start, inputs):
     """The detector to train, with the trunk of `start` if any.
 
+    If `start` is a detector, its pyramid and heads are taken over too; the last layer of the
+    classes only if there are as many.
+
     Raises:
         ValueError: `start` is another network.
     """
     trunk = _trunk(recipe, inputs.preprocessing.size)
+    detects = start is not None and is_detector(start)
     if start is not None:
-        copy_trunk(start, trunk)
+        copy_trunk(trunk_of(start) if detects else start, trunk)
     if recipe.model.frozen_stages:
         freeze_stages(trunk, recipe.model.frozen_stages)
-    return retinanet(trunk, inputs.classes, anchor_size=recipe.detector.anchor_size)
+    model = retinanet(trunk, inputs.classes, anchor_size=recipe.detector.anchor_size)
+    if detects:
+        own = {layer.name for layer in trunk.layers}
+        for layer in (x for x in model.layers if x.weights and x.name not in own):
+            theirs = start.get_layer(layer.name).get_weights()
+            if [x.shape for x in theirs] == [tuple(x.shape) for x in layer.weights]:
+                layer.set_weights(theirs)
+    return model
 
 
 def objective(recipe):

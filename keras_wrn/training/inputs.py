@@ -85,7 +85,7 @@ class Inputs:
         return None if self.made_up else pixels_of(dataset, self.train, self.test)
 
 
-def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inputs:
+def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False, found=None) -> Inputs:
     """Load the images of a recipe.
 
     Args:
@@ -93,6 +93,7 @@ def load_inputs(recipe: Recipe, start=None, data_dir=None, made_up=False) -> Inp
         start: the model whose weights it starts from, or None.
         data_dir: path where TFDS keeps its data, or None.
         made_up: bool, whether to use a few made-up images instead.
+        found: what `check_inputs` returned: nothing.
 
     Raises:
         DataError: the data is missing or unreadable.

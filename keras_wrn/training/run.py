@@ -62,8 +62,9 @@ def run(
     recipe = recipe.shrunk() if made_up else recipe
     own_place = run_dir is None
     run_dir = Path(run_dir or default_directory(recipe))
+    checked = None
     if not (run_dir / "summary.json").exists():  # the images of a finished run may be gone
-        task_of(recipe).check(recipe, data_dir, made_up)
+        checked = task_of(recipe).check(recipe, data_dir, made_up)
     placement = Placement.of(recipe, hosts)
     if made_up and own_place and not resume:
         placement.on_chief(clear_smoke, run_dir)
@@ -77,6 +78,6 @@ def run(
     with contextlib.ExitStack() as stack, placement.with_peers(run_dir):
         placement.on_chief(lambda: stack.enter_context(locked(run_dir)))
         trainer = Trainer(recipe, run_dir, placement)
-        trainer.prepare(data_dir, made_up, changes)
+        trainer.prepare(data_dir, made_up, changes, found=checked)
         trainer.fit()
         return placement.on_chief(trainer.finish) or {}

@@ -28,8 +28,8 @@ class Task:
 
     Args:
         check: function of (recipe, data_dir, made_up) that raises what can be known to fail before
-            anything is loaded.
-        load: function of (recipe, start, data_dir, made_up) to the inputs, such as `Inputs`.
+            anything is loaded. What it returns goes to `load`.
+        load: function of (recipe, start, data_dir, made_up, found) to the inputs, such as `Inputs`.
         phases: function of (recipe, inputs) to a list of (epochs, batches).
         network: function of (recipe, start, inputs) to the network to train.
         objective: function of a recipe to `loss` and `weighted_metrics` for `compile`.

@@ -70,7 +70,7 @@ class Trainer:
         self._averages = bool(getattr(recipe.optimizer, "average", 0))
         self.interrupted = False
 
-    def prepare(self, data_dir=None, made_up=False, changes=(), inputs=None):
+    def prepare(self, data_dir=None, made_up=False, changes=(), inputs=None, found=None):
         """Load the images, build the model, and restore the newest checkpoint.
 
         Args:
@@ -78,13 +78,14 @@ class Trainer:
             made_up: bool, whether to use a few made-up images instead.
             changes: list of str, how the recipe differs from the one the run was started with.
             inputs: `Inputs` instead of the recipe's own images.
+            found: what the task's `check` returned, or None.
 
         Raises:
             DataError: the dataset is missing or unreadable.
             RunError: no checkpoint can be read, the disk is too full, there is too little memory.
             ValueError: a setting is invalid, or the run was started with other images.
         """
-        self._load(data_dir, made_up, inputs)
+        self._load(data_dir, made_up, inputs, found)
         with self._computing():
             self._build()
             self._take_up(changes)
@@ -150,7 +151,7 @@ class Trainer:
         print(f"{recipe.name}: {self.task.result(summary)} after {epochs}; see {run_dir}")
         return summary
 
-    def _load(self, data_dir, made_up, inputs):
+    def _load(self, data_dir, made_up, inputs, found):
         recipe, placement = self.recipe, self.placement
         keras.utils.set_random_seed(recipe.seed)
         if recipe.deterministic and keras.backend.backend() == "tensorflow":
@@ -160,7 +161,7 @@ class Trainer:
             # keras-cv's layers take it, whether they draw from it or not.
             tf.random.set_global_generator(tf.random.Generator.from_seed(recipe.seed))
         self.start = start_model(recipe.model)
-        self.data = inputs or self.task.load(recipe, self.start, data_dir, made_up)
+        self.data = inputs or self.task.load(recipe, self.start, data_dir, made_up, found)
         with placement.scope():
             self.distill = recipe.distill if isinstance(recipe, Recipe) else DistillConfig()
             self.teacher = load_teacher(self.distill, self.data.preprocessing, self.data.classes)

@@ -19,7 +19,7 @@ from keras_wrn.files import written_aside
 from keras_wrn.models.retinanet import is_detector
 from keras_wrn.runs.card import model_card
 from keras_wrn.runs.published import published_error
-from keras_wrn.verbs.detecting import export_files
+from keras_wrn.verbs.detecting import export_files, refuse
 from keras_wrn.verbs.runs import dataset_of, name_of, recipe_of
 from keras_wrn.weights import save_torch_weights
 
@@ -68,10 +68,9 @@ def export(
     check_writable(format, precision)
     network = load_model(model)
     if is_detector(network):
-        if precision != ("float32",) or data:
-            raise ValueError(
-                "A detector is exported in float32: --precision and --data are not for it"
-            )
+        given = {"--precision": precision != ("float32",), "--data": data, "--top-k": top_k != 5,
+                 "--no-fold-batch-norm": not fold_batch_norm}  # fmt: skip
+        refuse(given)
         return export_files(network, model, format, out, name, max_pixels, max_batch_size)
     directory = out or Path("saved_models") / name_of(model)
     versioned = [kind for kind in format if kind != "serving"]

@@ -10,7 +10,7 @@ from keras_wrn.detection.export import (
     export_detector_serving,
     export_detector_version,
 )
-from keras_wrn.detection.inputs import box_splits
+from keras_wrn.detection.inputs import part_to_evaluate
 from keras_wrn.detection.pictures import draw
 from keras_wrn.export.bundle import SAVED_MODEL
 from keras_wrn.files import printable, write_json
@@ -19,7 +19,6 @@ from keras_wrn.verbs.runs import name_of, recipe_of
 from keras_wrn.verbs.table import box_line, written
 
 RESULTS_FILE = "results.json"
-SPLITS = "train", "test"
 
 
 def detect_images(detector: Detector, found, out, show_dir):
@@ -37,6 +36,7 @@ def detect_images(detector: Detector, found, out, show_dir):
     """
     from tqdm import tqdm
 
+    check_folder("--show-dir", show_dir)
     width = max(len(item.name) for item in found)
     failed, names = 0, _file_names(found)
     with (
@@ -73,12 +73,13 @@ def evaluate_boxes(detector: Detector, model, data, split, data_dir, out):
         data_dir: where TFDS keeps its data, or None.
         out: path of a folder for results.json and pictures, or None.
     """
+    check_folder("--out", out)
     recipe = recipe_of(model)
     if data is None and recipe is None:
         raise ValueError(f"{model} is no run directory: give --data")
     own = data is None or (recipe is not None and data == recipe.data.dataset)
     validation = recipe.data.validation if own and recipe is not None else 0
-    photos = box_splits(data or recipe.data.dataset, validation, data_dir)[SPLITS.index(split)]
+    photos = part_to_evaluate(data or recipe.data.dataset, split, validation, data_dir)
     results = evaluate_detector(detector, photos, directory=out)
     print(f"images    {results['images']:,} of {photos.path}, {photos.count:,} boxes")
     for name, text in (
@@ -122,6 +123,19 @@ def export_files(network, model, formats, out, name, max_pixels, max_batch_size)
         print(f"Exported serving to {served}: version {version.name} of {version.parent.name}")
 
 
+def refuse(given):
+    """Raise a ValueError if something is given that is for classifiers alone: flags by name."""
+    names = ", ".join(name for name, value in given.items() if value)
+    if names:
+        raise ValueError(f"The model is a detector, and these are for classifiers: {names}")
+
+
+def check_folder(flag, path):
+    """Raise a ValueError if what should become a folder is a file."""
+    if path is not None and Path(path).exists() and not Path(path).is_dir():
+        raise ValueError(f"{flag} should be a folder, new or there. Received: {path}, a file")
+
+
 def _detected(detector, items, alone):
     """Yield for each image its row, its pixels and what is found, or a row with the error."""
     photos, errors = {}, {}
@@ -151,9 +165,15 @@ def _detected(detector, items, alone):
 
 
 def _file_names(found):
-    """A name for the picture of each image: the file's own where it is the only one so called."""
-    stems = [Path(item.name).stem for item in found]
-    return [
-        stem if stems.count(stem) == 1 and stem else f"{stem}-{number}"
-        for number, stem in enumerate(stems)
-    ]
+    """A name for the picture of each image: that of the file, with a number where it is taken."""
+    taken: set = set()
+    names = []
+    for item in found:
+        stem = Path(item.name).stem or "photo"
+        name, number = stem, 1
+        while name in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name)
+        names.append(name)
+    return names

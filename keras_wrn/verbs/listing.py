@@ -89,5 +89,6 @@ def report(
         print(table)
     else:
         reporting.write_between_markers(readme, table, name)
-        rows = len(table.splitlines()) - 2
+        lines = [line for line in table.splitlines() if line.startswith("|")]
+        rows = len(lines) - 2 * sum(line.startswith("|--") for line in lines)
         print(f"Wrote the table of {rows} row{'s' * (rows > 1)} into {readme}")

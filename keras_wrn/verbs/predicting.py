@@ -17,7 +17,7 @@ from keras_wrn.export.opening import is_artifact
 from keras_wrn.files import printable
 from keras_wrn.inference import prediction_figure
 from keras_wrn.trained import open_classifier, open_ensemble
-from keras_wrn.verbs.detecting import detect_images, evaluate_boxes
+from keras_wrn.verbs.detecting import detect_images, evaluate_boxes, refuse
 from keras_wrn.verbs.images import images_below, images_of, with_true_classes
 from keras_wrn.verbs.runs import held_out_images, own_data
 from keras_wrn.verbs.table import line_of, written
@@ -47,7 +47,8 @@ def evaluate(
             a SavedModel directory, or a file that ends in .tflite, .onnx or .xml. The probabilities
             of several are averaged.
         data: cifar10, cifar100, svhn_cropped, digits, imagenet2012, tfds:NAME, a folder of images
-            with one sub-folder for each class, or a list of them; by default the run's own.
+            with one sub-folder for each class, or a list of them; by default the run's own. For a
+            detector tfds:coco/2017, a folder in COCO's format, or one of its .json files.
         split: The split to evaluate on; in a folder, val/ (validation/, test/) or train/.
         size: Height and width of the images in pixels, instead of the model's.
         crop: The share of a resized photo that the central crop keeps, instead of the model's.
@@ -67,7 +68,7 @@ def evaluate(
     model = models[0]
     opened = find_detector(model)
     if isinstance(opened, Detector):
-        _refuse({
+        refuse({
             "--size": size, "--crop": crop, "--calibrate": calibrate, "--ood": ood,
             "--corrupt": corrupt, "--views": views > 1, "MODEL...": len(models) > 1,
         })  # fmt: skip
@@ -168,11 +169,11 @@ def predict(
         raise ValueError(f"--count should be 1 or more. Received: {count}")
     if out is not None and out.suffix not in (".json", ".csv"):
         raise ValueError(f"--out should be a file that ends in .json or .csv. Received: {out}")
+    found = images_of(data, count, data_dir) if data else images_below(images)
     opened = find_detector(model)
     if isinstance(opened, Detector):
-        _refuse({"--data": data, "--top-k": top_k > 1})
-        return detect_images(opened, images_below(images), out, show_dir)
-    found = images_of(data, count, data_dir) if data else images_below(images)
+        refuse({"--data": data, "--top-k": top_k > 1, "--count": count != 16})
+        return detect_images(opened, found, out, show_dir)
     classifier = open_classifier(opened)
     if data:
         _note_other_classes(classifier, data)
@@ -201,13 +202,6 @@ def predict(
     failed = sum("error" in row for row in rows)
     if failed:
         raise OSError(f"{failed} of {len(rows)} images cannot be classified")
-
-
-def _refuse(given):
-    """Raise a ValueError if something is given that is for classifiers alone."""
-    names = ", ".join(name for name, value in given.items() if value)
-    if names:
-        raise ValueError(f"The model is a detector, and these are for classifiers: {names}")
 
 
 def _classified(classifier, found, top_k):

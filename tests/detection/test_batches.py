@@ -1,5 +1,7 @@
 """Batches of a detector: the plan, the targets, the weights; resumed, streamed, held out."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from keras_wrn.data.photos import Photos
 from keras_wrn.detection import Anchors, BoxBatches, BoxLoss, ClassLoss, read_coco
 from keras_wrn.detection.batches import held_out_batches
 from keras_wrn.detection.geometry import augment
-from keras_wrn.detection.targets import targets
+from keras_wrn.detection.targets import targets as graph_targets
 
 ANCHORS = Anchors(64, 16)
 PREPROCESSING = Preprocessing(64, mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -47,7 +49,8 @@ def test_a_batch_is_its_plan(photos):
             tf.constant(image), *map(tf.constant, given), draws, 64, (0.8, 1.25), True
         )
         alive = np.asarray(labels) >= 0
-        offsets, labels = targets(ANCHORS.boxes, boxes.numpy()[alive], labels.numpy()[alive])
+        found = graph_targets(ANCHORS.boxes, boxes.numpy()[alive], labels.numpy()[alive])
+        offsets, labels = map(np.asarray, found)
         positives += (labels >= 0).sum()
         expected.append((PREPROCESSING.normalize(pixels.numpy()[None])[0], offsets, labels))
     assert positives > 4
@@ -116,6 +119,19 @@ def test_a_broken_photo_is_named(photos, tmp_path):
 
     with pytest.raises(tf.errors.OpError):
         list(batches.dataset())
+
+
+def test_a_photo_of_another_size_is_named(tmp_path):
+    folder = coco_folder(tmp_path / "coco")
+    content = json.loads((folder / "instances_train.json").read_text())
+    content["images"][3]["width"] += 1
+    (folder / "instances_train.json").write_text(json.dumps(content))
+    batches = batches_of(read_coco(folder / "instances_train.json"), batch_size=6)
+    import tensorflow as tf
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="another size"):
+        list(batches.dataset())
+    assert "train3.jpg should be 76 x 71" in batches.problem(0)
 
 
 def test_a_batch_larger_than_the_photos_is_refused(photos):

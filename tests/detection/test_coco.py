@@ -77,6 +77,24 @@ def test_boxes_of_no_size_or_outside_are_left_out_and_counted(write):
      r"left, top, width and height.*\[1, 1, 1\] of image 7"),
     ({"annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 1, 10**400, 1]}]},
      r"left, top, width and height.*1000"),
+    ("[" * 100_000, "instances.json cannot be read"),
+    ({"categories": [{"id": 1, "name": "cat"}, {"id": 90, "name": "cat"}]}, "name 'cat' twice"),
+    ({"images": [{"id": i, "file_name": "a.jpg", "width": 9, "height": 9} for i in (7, 8)]},
+     r"file_name 'a\.jpg' twice"),
+    ({"images": [{"id": 7, "file_name": "a.jpg", "width": 0, "height": 9}], "annotations": []},
+     r"sides of 1 to .*\(0, 9\) of image 7"),
+    ({"images": [{"id": 7, "file_name": "a.jpg", "width": 2**40, "height": 9}],
+      "annotations": []}, "sides of 1 to"),
+    *(({"images": [{"id": 7, "file_name": name, "width": 9, "height": 9}], "annotations": []},
+       "lists photos that are not in") for name in ("/etc/hostname", "../instances.json",
+                                                     "x" * 5000, "a\x00.jpg")),
+    *(({"annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 1, 1, 1]} | more]}, text)
+      for more, text in (
+          ({"iscrowd": "0"}, "iscrowd of 0 or 1.*'0' of a box of image 7"),
+          ({"iscrowd": 2}, "iscrowd of 0 or 1"), ({"iscrowd": 1.0}, "iscrowd of 0 or 1"),
+          ({"area": None}, "area of 0 or more.*None"), ({"area": -5}, "area of 0 or more"),
+          ({"area": float("nan")}, "area of 0 or more"), ({"area": []}, "area of 0 or more"),
+          ({"area": 10**400}, "area of 0 or more"))),
     ({"images": [{"id": 7, "file_name": f"{i}.jpg", "width": 9, "height": 9} | {"id": i}
                  for i in range(8)], "annotations": []},
      r"not in .*images: 0.jpg, 1.jpg.* and 3 more"),
@@ -85,6 +103,12 @@ def test_what_cannot_be_read_is_named(write, changes, message):
     value = changes if isinstance(changes, str) else content(**changes)
     with pytest.raises(DataError, match=message):
         read_coco(write(value))
+
+
+def test_a_box_beyond_all_measure_is_cut_off_at_the_photo(write):
+    annotations = [{"image_id": 7, "category_id": 1, "bbox": [0, -5, 1e300, 1e300]}]
+    photos = read_coco(write(content(annotations=annotations)))
+    assert photos.boxes[0].tolist() == [[0, 0, 100, 80]]
 
 
 def test_a_missing_file_is_named(tmp_path):

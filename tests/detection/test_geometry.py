@@ -44,9 +44,7 @@ def test_formats_of_boxes():
     left, top, width, height = (100 * sides).T
     corners = np.stack([left, top, left + width, top + height], axis=-1)
     np.testing.assert_allclose(as_corners(100 * sides, "xywh"), corners, atol=1e-3)
-    top, left, bottom, right = sides.T
-    corners = np.stack([300 * left, 200 * top, 300 * right, 200 * bottom], axis=-1)
-    np.testing.assert_allclose(as_corners(sides, "rel_yxyx", 200, 300), corners, atol=1e-3)
+    np.testing.assert_array_equal(as_corners(sides, "rel_yxyx"), sides[:, [1, 0, 3, 2]])
     assert as_corners([], "xywh").shape == (0, 4)
 
 
@@ -66,11 +64,6 @@ def test_a_photo_is_fitted_into_the_upper_left(seed):
     np.testing.assert_array_equal(same, labels)
     back = in_photo(np.asarray(found), *image.shape[:2], SIZE)
     np.testing.assert_allclose(back, boxes, atol=0.02)
-
-
-def test_boxes_in_the_black_part_are_cut_off_at_the_photo():
-    boxes = np.array([[-5, 3, 80, 80]], "float32")
-    np.testing.assert_array_equal(in_photo(boxes, 50, 100, SIZE), [[0, 4.6875, 100, 50]])
 
 
 @pytest.mark.parametrize("seed", range(40))

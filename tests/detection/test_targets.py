@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from keras_wrn.detection import targets as module
 from keras_wrn.detection.boxes import decode, encode, overlaps
-from keras_wrn.detection.targets import BACKGROUND, IGNORED, targets
+from keras_wrn.detection.targets import BACKGROUND, IGNORED
 from keras_wrn.models.retinanet import Anchors
 
 
@@ -12,6 +13,26 @@ def some_boxes(count, size=200, seed=0):
     random = np.random.default_rng(seed)
     corners = random.uniform(0, size, (count, 2, 2))
     return np.concatenate([corners.min(axis=1), corners.max(axis=1) + 1], axis=-1).astype("float32")
+
+
+def targets(anchors, boxes, labels):
+    boxes = np.asarray(boxes, "float32").reshape(-1, 4)
+    return [np.asarray(x) for x in module.targets(anchors, boxes, np.asarray(labels, "int32"))]
+
+
+def reference(anchors, boxes, labels):
+    """The rules one after the other."""
+    offsets, found = np.zeros((len(anchors), 4)), np.full(len(anchors), BACKGROUND)
+    shared = overlaps(anchors, boxes)
+    nearest, most = shared.argmax(axis=1), shared.max(axis=1)
+    found[most >= 0.4] = IGNORED
+    belongs = most >= 0.5
+    for box in np.argsort(shared.max(axis=0), kind="stable"):
+        best = shared[:, box].argmax()
+        nearest[best], belongs[best] = box, True
+    found[belongs] = labels[nearest[belongs]]
+    offsets[belongs] = encode(anchors[belongs], boxes[nearest[belongs]])
+    return offsets, found
 
 
 def overlap(a, b):
@@ -108,3 +129,17 @@ def test_each_box_has_an_anchor(count):
     boxes = some_boxes(count, size=250, seed=count)
     _, found = targets(anchors, boxes, np.arange(count))
     assert set(range(count)) - set(found.tolist()) == set() or count == 40
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_rules_one_after_the_other_give_the_same(seed):
+    """Many small boxes, of which several have one best anchor."""
+    anchors = Anchors(64, base=32).boxes
+    boxes = (
+        some_boxes(30, size=60, seed=seed) * [1, 1, 0.5, 0.5] if seed % 2 else some_boxes(30, 60)
+    )
+    boxes = np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:] - 1), boxes[:, 2:]], axis=-1)
+    boxes, labels = boxes.astype("float32"), np.arange(30)
+    for ours, expected in zip(targets(anchors, boxes, labels),
+                              reference(anchors, boxes, labels), strict=True):  # fmt: skip
+        np.testing.assert_allclose(ours, expected, atol=1e-3)

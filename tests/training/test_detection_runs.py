@@ -11,6 +11,7 @@ import pytest
 from tiny import stop_at, weights
 
 import keras_wrn
+from keras_wrn.cli import main
 from keras_wrn.detection import (
     AdamConfig,
     BoxDataConfig,
@@ -21,7 +22,9 @@ from keras_wrn.detection import (
 )
 from keras_wrn.errors import DataError, Stopped
 from keras_wrn.recipe import ExportConfig, ModelConfig, ScheduleConfig
+from keras_wrn.runs.card import detector_card
 from keras_wrn.runs.files import read_recipe, read_summary
+from keras_wrn.runs.report import results_table
 from keras_wrn.scripts import load_recipe
 from keras_wrn.training.run import run
 
@@ -110,6 +113,19 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(
     assert last[0] == pytest.approx(last[1], rel=1e-5)
 
 
+def test_the_table_and_the_card_have_its_figures(finished, tmp_path, capsys):
+    run_dir, summary = finished
+    table = results_table([run_dir])
+    assert "| AP (%) | AP50 (%) |" in table and "test error" not in table
+    ap, ap50 = (f"{summary[name]:.2f}" for name in ("ap", "ap50"))
+    assert f"| {ap} | {ap50} |" in table and "`boxes`" in table
+    card = detector_card(run_dir, keras_wrn.load_model(run_dir).preprocessing)
+    assert f"AP {ap} %, AP50 {ap50} %" in card and "cat, dog, bird" in card
+    assert "wide_resnet18 of width 1" in card
+    main(["export", str(run_dir), "--format", "litert", "--out", str(tmp_path / "versions")])
+    assert (tmp_path / "versions" / "1" / "README.md").read_text() == card
+
+
 def test_other_anchors_do_not_go_on(finished, photos):
     run_dir, _ = finished
     recipe = recipe_for(photos, epochs=3, detector=DetectorConfig(anchor_size=32.0))
@@ -137,9 +153,29 @@ def test_the_trunk_starts_from_weights_and_stays_where_it_is_frozen(photos, tmp_
     assert summary["trained_params"] < summary["params"]
 
 
+def test_a_finished_detector_trains_on(finished, photos, tmp_path):
+    run_dir, _ = finished
+    before = keras_wrn.load_model(run_dir)
+    model = dataclasses.replace(RECIPE.model, weights=str(run_dir))
+    slow = AdamConfig(learning_rate=1e-9)
+    run(recipe_for(photos, model=model, optimizer=slow, epochs=1), run_dir=tmp_path / "run")
+    after = keras_wrn.load_model(tmp_path / "run")
+    for name in ("stage3_block1_conv1", "pyramid_outer6", "class_conv4", "class_output"):
+        for ours, theirs in zip(
+            after.get_layer(name).get_weights(), before.get_layer(name).get_weights(), strict=True
+        ):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    other = dataclasses.replace(model, name="wide_resnet34")
+    with pytest.raises(ValueError, match="Expected weights of the network 'wide_resnet34_1'"):
+        run(recipe_for(photos, model=other, epochs=1), run_dir=tmp_path / "other")
+
+
 def test_what_is_missing_is_said_before_the_training(photos, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="Expected a folder with images/"):
         run(recipe_for(tmp_path / "absent"), run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match="at most the 8 photos"):
+        run(recipe_for(photos, batch_size=9, rate_batch=9), run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match="pycocotools"):
