@@ -76,12 +76,18 @@ def load_boxes(recipe, start=None, data_dir=None, made_up=False, found=None) -> 
 
     Raises:
         DataError: they are missing or unreadable; the message names the file.
+        ValueError: it is not known how the images of `start` were normalised.
     """
     settings = recipe.data
     if made_up:
         found = (_made_up(recipe.seed),) * 2
     train, test = found or box_splits(settings.dataset, settings.validation, data_dir)
     own = getattr(start, "preprocessing", None)
+    if start is not None and own is None:
+        raise ValueError(
+            f"Expected weights of a model with its own preprocessing, to start from. Received: "
+            f"{start.name!r} without any"
+        )
     preprocessing = Preprocessing(
         settings.image_size,
         mean=own.mean if own is not None else datasets.IMAGENET_MEAN,

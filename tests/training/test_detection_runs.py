@@ -141,6 +141,10 @@ def test_the_trunk_starts_from_weights_and_stays_where_it_is_frozen(photos, tmp_
         RECIPE.model, weights=str(tmp_path / "trunk.keras"), frozen_stages=2
     )
     summary = run(recipe_for(photos, model=model, epochs=1), run_dir=tmp_path / "run")
+    bare = dataclasses.replace(RECIPE.model, weights=str(tmp_path / "bare.keras"))
+    keras_wrn.WideResNet18(input_shape=(64, 64, 3)).save(bare.weights)
+    with pytest.raises(ValueError, match="with its own preprocessing"):
+        run(recipe_for(photos, model=bare), run_dir=tmp_path / "bare")
     detector = keras_wrn.load_model(tmp_path / "run")
     assert detector.preprocessing.mean == (0.4,) * 3
     for name in ("conv1", "bn1", "stage2_block2_conv2"):
