@@ -103,7 +103,7 @@ class ServingClient:
 
         Returns:
             For one image a dict of `valid` (bool, whether it could be decoded), `boxes`, float32
-            (k, 4), left, top, right, bottom in pixels of the image, `scores`, float32 (k,), best
+            (k, 4), x, y, width, height in pixels of the image, `scores`, float32 (k,), best
             first, `labels`, int32 (k,), and `classes`, a list of k names. For an image that is not
             valid, k is 0. For several images, a list of such dicts.
 

@@ -6,7 +6,7 @@ import numbers
 import numpy as np
 
 from keras_wrn.checks import check_count
-from keras_wrn.detection.boxes import decode, overlaps
+from keras_wrn.detection.boxes import decode, overlaps, with_sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +55,8 @@ def select(anchors, box, classification, selection=USUAL, *, within):
             the upper left on. Boxes are cut off there, and left out if nothing remains.
 
     Returns:
-        dict of `boxes`, float32 (k, 4), left, top, right, bottom in pixels of the square; `scores`,
-        float32 (k,), best first; `labels`, int32 (k,).
+        dict of `boxes`, float32 (k, 4), x, y, width, height in pixels of the square, x and y those
+        of the upper left; `scores`, float32 (k,), best first; `labels`, int32 (k,).
 
     Raises:
         ValueError: the answers are not for these anchors, or not finite.
@@ -95,7 +95,7 @@ def select(anchors, box, classification, selection=USUAL, *, within):
     found.sort(key=lambda row: (-row[0], row[1]))
     found = found[: selection.most]
     return {
-        "boxes": boxes[[row[2] for row in found]].reshape(-1, 4),
+        "boxes": with_sizes(boxes[[row[2] for row in found]].reshape(-1, 4)),
         "scores": np.array([row[0] for row in found], "float32"),
         "labels": np.array([row[1] for row in found], "int32"),
     }

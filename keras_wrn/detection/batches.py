@@ -7,7 +7,7 @@ import numpy as np
 from keras_wrn.data.evaluation import unsharded
 from keras_wrn.data.photos import Photos
 from keras_wrn.data.tf_photos import WholePhotoReader, damaged_photo
-from keras_wrn.detection.geometry import DRAWS, augment, fit_with_boxes
+from keras_wrn.detection.geometry import DRAWS, as_corners, augment, fit_with_boxes
 from keras_wrn.detection.targets import BACKGROUND, IGNORED, targets
 
 AHEAD = 100  # steps that tf.data may have begun before the one that trains
@@ -206,13 +206,13 @@ def _weighted(tf, preprocessing, images, offsets, labels):
 
 
 def _boxes_in_graph(tf, boxes):
-    """A function from a photo's index to its boxes (k, 4) and labels (k,), without crowds."""
+    """A function from a photo's index to its corners (k, 4) and labels (k,), without crowds."""
     kept = [~crowds for crowds in boxes.crowds]
     counts = np.array([int(x.sum()) for x in kept], "int64")
     ends = np.cumsum(counts)
     all_boxes = np.concatenate([b[x] for b, x in zip(boxes.boxes, kept, strict=True)])
     all_labels = np.concatenate([b[x] for b, x in zip(boxes.labels, kept, strict=True)])
-    corners, labels = tf.constant(all_boxes, "float32"), tf.constant(all_labels, "int32")
+    corners, labels = tf.constant(as_corners(all_boxes, "xywh")), tf.constant(all_labels, "int32")
     starts, ends = tf.constant(ends - counts), tf.constant(ends)
 
     def boxes_of(index):

@@ -1,4 +1,4 @@
-"""Arithmetic of boxes (..., 4): left, top, right, bottom."""
+"""Arithmetic of boxes (..., 4): left, top, right, bottom, called corners elsewhere."""
 
 import numpy as np
 
@@ -6,6 +6,11 @@ import numpy as np
 DEVIATIONS = np.array([0.1, 0.1, 0.2, 0.2], "float32")
 ZERO = np.float32(0)
 LARGEST = np.float32(np.log(1000 / 16))  # logarithm of a box's side over its anchor's
+
+
+def with_sizes(corners, xp=np):
+    """Corners as x, y, width, height: x and y are those of the upper left."""
+    return xp.concatenate([corners[..., :2], corners[..., 2:] - corners[..., :2]], axis=-1)
 
 
 def overlaps(boxes, others, xp=np):

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_wrn.data.names import checked_names
 from keras_wrn.data.photos import Files
+from keras_wrn.detection.boxes import with_sizes
 from keras_wrn.detection.geometry import as_corners
 from keras_wrn.errors import DataError
 from keras_wrn.files import printable
@@ -31,7 +32,8 @@ class BoxSet:
         source: the encoded photos, `keras_wrn.data.photos.Files` or the like.
         image_ids: tuple of int, COCO's number of each photo.
         sizes: int32 (n, 2), height and width of each photo.
-        boxes: tuple of float32 (k, 4), left, top, right, bottom in pixels of the photo, inside it.
+        boxes: tuple of float32 (k, 4), x, y, width, height in pixels of the photo, inside it; x and
+            y are those of the upper left.
         labels: tuple of int32 (k,), from 0.
         crowds: tuple of bool (k,), whether a box is around many that are not told apart.
         areas: tuple of float32 (k,), in square pixels, of the mask where the file has one.
@@ -84,7 +86,7 @@ def read_coco(annotations, images=None) -> BoxSet:
     Args:
         annotations: path of the JSON file, with `images` (`id`, `file_name`, `width`, `height`),
             `categories` (`id`, `name`) and `annotations` (`image_id`, `category_id`, `bbox`, and
-            maybe `iscrowd` and `area`); a bbox is left, top, width and height in pixels.
+            maybe `iscrowd` and `area`); a bbox is x, y, width and height in pixels.
         images: path of the folder of the photos, None for images/ beside the file.
 
     Returns:
@@ -186,7 +188,7 @@ def _parts(path, content):
         numbers = annotation["bbox"]
         if len(numbers) != 4 or not all(map(_is_number, numbers)):
             raise DataError(
-                f"Expected a bbox of left, top, width and height in {path}. Received: "
+                f"Expected a bbox of x, y, width and height in {path}. Received: "
                 f"{numbers!r:.80} of image {annotation['image_id']}"
             )
         crowd, area = annotation.get("iscrowd", 0), annotation.get("area", 0.0)
@@ -263,7 +265,7 @@ def by_photo(places, sizes, corners, labels, crowds, areas):
     order = kept[np.argsort(places[kept], kind="stable")]
     ends = np.cumsum(np.bincount(places[order], minlength=len(sizes)))[:-1]
     columns = {
-        "boxes": boxes,
+        "boxes": with_sizes(boxes),
         "labels": np.asarray(labels, "int32"),
         "crowds": np.asarray(crowds, bool),
         "areas": np.asarray(areas, "float32"),

@@ -149,9 +149,9 @@ def detect(model_or_name, image_or_images, *, selection=None):
         selection: as for `open_detector`.
 
     Returns:
-        For one photo a dict of `boxes`, float32 (k, 4), left, top, right, bottom in pixels of the
-        photo; `scores`, float32 (k,), best first; `labels`, int32 (k,); `classes`, a list of k
-        names. For several, a list of these.
+        For one photo a dict of `boxes`, float32 (k, 4), x, y, width, height in pixels of the photo,
+        x and y those of the upper left; `scores`, float32 (k,), best first; `labels`, int32 (k,);
+        `classes`, a list of k names. For several, a list of these.
 
     Raises:
         ValueError: no such detector, or a photo that cannot be fetched or decoded.

@@ -75,8 +75,8 @@ def average_precision(photos, predictions):
 
     Args:
         photos: `BoxSet`.
-        predictions: list, for each photo in turn, of dicts of `boxes` (k, 4), left, top, right,
-            bottom in the photo's pixels, `scores` (k,) and `labels` (k,).
+        predictions: list, for each photo in turn, of dicts of `boxes` (k, 4), x, y, width, height
+            in the photo's pixels, `scores` (k,) and `labels` (k,).
 
     Returns:
         dict of `ap` (the mean over the overlaps 0.5, 0.55, ..., 0.95 and over the classes), `ap50`,
@@ -141,7 +141,7 @@ def _as_coco(photos):
                 "id": len(annotations) + 1,
                 "image_id": number,
                 "category_id": photos.category_ids[label],
-                "bbox": _bbox(box),
+                "bbox": np.asarray(box, "float64").tolist(),
                 "area": float(area),
                 "iscrowd": int(crowd),
             })  # fmt: skip
@@ -162,7 +162,7 @@ def _rows(photos, predictions):
         {
             "image_id": number,
             "category_id": photos.category_ids[int(label)],
-            "bbox": _bbox(box),
+            "bbox": np.asarray(box, "float64").tolist(),
             "score": float(score),
         }
         for number, answer in zip(photos.image_ids, predictions, strict=True)
@@ -179,8 +179,3 @@ def _without(truth):
     empty.dataset = {**truth.dataset, "annotations": []}
     empty.createIndex()
     return empty
-
-
-def _bbox(box):
-    left, top, right, bottom = np.asarray(box, "float64").tolist()
-    return [left, top, right - left, bottom - top]

@@ -12,7 +12,7 @@ from keras import ops
 from keras_wrn.classifier import resolve_preprocessing
 from keras_wrn.data.preprocess import MAX_PIXELS, Preprocessing
 from keras_wrn.detection.answers import Selection, select
-from keras_wrn.detection.boxes import decode
+from keras_wrn.detection.boxes import decode, with_sizes
 from keras_wrn.detection.exported import DETECTOR_FILE, RAW, open_exported
 from keras_wrn.detection.geometry import fit, fitted_size
 from keras_wrn.errors import ExportError
@@ -62,11 +62,12 @@ def export_detector(
     of a black square. Encoded images are `image_bytes`, str (batch,), of any size, in the formats
     of `keras_wrn.export.export_saved_model`'s `classify`, with the same limits.
 
-    Boxes are `boxes`, float32 (batch, most, 4), left, top, right, bottom; `scores`, float32 (batch,
-    most), best first; `labels`, int32 (batch, most); `classes`, str (batch, most), the names of the
-    classes (not in an ONNX file); and `count`, int32 (batch,), how many of them there are. What is
-    left is filled with 0, 0, -1 and "". In `detect`, an image that cannot be decoded has a `valid`
-    of False and a count of 0, and the others get their answers.
+    Boxes are `boxes`, float32 (batch, most, 4), x, y, width, height in pixels, x and y those of the
+    upper left; `scores`, float32 (batch, most), best first; `labels`, int32 (batch, most);
+    `classes`, str (batch, most), the names of the classes (not in an ONNX file); and `count`, int32
+    (batch,), how many of them there are. What is left is filled with 0, 0, -1 and "". In `detect`,
+    an image that cannot be decoded has a `valid` of False and a count of 0, and the others get
+    their answers.
 
     Boxes are cut off at the photo, in `serving_default` at the square, before they are compared.
     LiteRT has no such non-maximum suppression: `keras_wrn.detection.select` turns the answers of a
@@ -324,7 +325,7 @@ def _answers(tf, parts, raw, within=None):
     )  # fmt: skip
     real = tf.range(selection.most) < count[:, tf.newaxis]
     return {
-        "boxes": found,
+        "boxes": with_sizes(found, ops),
         "scores": scores,
         "labels": tf.where(real, tf.cast(labels, tf.int32), -1),
         "count": count,

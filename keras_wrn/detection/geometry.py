@@ -1,6 +1,6 @@
 """How a photo and its boxes become an input: fitted into a square; for training scaled and cut too.
 
-keras-cv's layers do it, in TensorFlow. Boxes are left, top, right, bottom in pixels.
+keras-cv's layers do it, in TensorFlow. Boxes are corners: left, top, right, bottom in pixels.
 """
 
 import functools
@@ -110,7 +110,7 @@ def augment(image, boxes, labels, draws, size, scale, flips):
 
 
 def in_photo(boxes, height, width, size):
-    """Boxes (k, 4) in a fitted photo's square as those in the photo, float32."""
+    """Boxes (k, 4) in a fitted photo's square, in any format, as those in the photo, float32."""
     new = np.array(fitted_size(height, width, size)[::-1] * 2, "float32")
     return (boxes * (np.array([width, height] * 2, "float32") / new)).astype("float32")
 

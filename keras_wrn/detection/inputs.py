@@ -271,10 +271,9 @@ def _made_up(seed):
         height, width = 60 + i, 80 - i
         image = random.integers(0, 128, (height, width, 3), dtype="uint8")
         left, top = random.integers(0, 30, 2)
-        corners = left, top, left + 30, top + 25
         image[top : top + 25, left : left + 30, i % 3] = 255
         encoded.append(jpeg_bytes(image))
-        boxes.append(np.array([corners], "float32"))
+        boxes.append(np.array([[left, top, 30, 25]], "float32"))
         sizes.append((height, width))
     return BoxSet(
         path="made-up photos",

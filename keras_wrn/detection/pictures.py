@@ -66,11 +66,9 @@ def _boxes(axes, found, class_names, colors, height):
 
     scores = found["scores"]
     for i, (box, label) in enumerate(zip(found["boxes"], found["labels"], strict=True)):
-        left, top, right, bottom = (float(side) for side in box)
+        left, top, width, tall = (float(side) for side in box)
         color = colors[int(label)]
-        axes.add_patch(
-            Rectangle((left, top), right - left, bottom - top, fill=False, color=color, linewidth=2)
-        )
+        axes.add_patch(Rectangle((left, top), width, tall, fill=False, color=color, linewidth=2))
         text = first_word(class_names[int(label)])
         if scores is not None:
             text += f" {100 * scores[i]:.0f} %"

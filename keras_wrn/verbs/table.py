@@ -7,7 +7,7 @@ import os
 import sys
 
 COLUMNS = "image", "rank", "label", "class", "score", "error"
-BOX_COLUMNS = "image", "label", "class", "score", "left", "top", "right", "bottom", "error"
+BOX_COLUMNS = "image", "label", "class", "score", "x", "y", "width", "height", "error"
 FORMULA = "=", "+", "-", "@"  # how a formula begins for a spreadsheet
 
 

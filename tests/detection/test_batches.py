@@ -44,7 +44,8 @@ def test_a_batch_is_its_plan(photos):
     for index, draws in zip(plan["order"][0], plan["draws"][0], strict=True):
         image = Photos(photos.source, PREPROCESSING).decoded(index)
         kept = ~photos.crowds[index]
-        given = (photos.boxes[index][kept], photos.labels[index][kept])
+        left, top, width, height = photos.boxes[index][kept].T
+        given = np.stack([left, top, left + width, top + height], -1), photos.labels[index][kept]
         pixels, boxes, labels = augment(
             tf.constant(image), *map(tf.constant, given), draws, 64, (0.8, 1.25), True
         )

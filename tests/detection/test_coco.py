@@ -44,7 +44,7 @@ def test_what_is_read(write):
     assert photos.class_names == ("person", "toothbrush") and photos.category_ids == (1, 90)
     assert photos.image_ids == (7, 3) and photos.sizes.tolist() == [[80, 100], [50, 50]]
     assert [Path(x).name for x in photos.source.paths] == ["a.jpg", "b.jpg"]
-    np.testing.assert_array_equal(photos.boxes[0], [[10, 20, 40, 60], [90, 70, 100, 80]])
+    np.testing.assert_array_equal(photos.boxes[0], [[10, 20, 30, 40], [90, 70, 10, 10]])
     assert photos.labels[0].tolist() == [1, 0] and photos.crowds[0].tolist() == [False, True]
     np.testing.assert_allclose(photos.areas[0], [900, 410])
     assert photos.boxes[1].shape == (0, 4) and photos.labels[1].shape == (0,)
@@ -57,7 +57,7 @@ def test_boxes_of_no_size_or_outside_are_left_out_and_counted(write):
     annotations = [{"image_id": 7, "category_id": 1, "bbox": box} for box in boxes]
     photos = read_coco(write(content(annotations=annotations)))
     assert photos.dropped == 5
-    np.testing.assert_array_equal(photos.boxes[0], [[1, 1, 6, 6]])
+    np.testing.assert_array_equal(photos.boxes[0], [[1, 1, 5, 5]])
 
 
 @pytest.mark.parametrize(("changes", "message"), [
@@ -74,9 +74,9 @@ def test_boxes_of_no_size_or_outside_are_left_out_and_counted(write):
     ({"annotations": [{"image_id": 7, "category_id": 2, "bbox": [1, 1, 1, 1]}]},
      "unknown category_id 2"),
     ({"annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 1, 1]}]},
-     r"left, top, width and height.*\[1, 1, 1\] of image 7"),
+     r"x, y, width and height.*\[1, 1, 1\] of image 7"),
     ({"annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 1, 10**400, 1]}]},
-     r"left, top, width and height.*1000"),
+     r"x, y, width and height.*1000"),
     ("[" * 100_000, "instances.json cannot be read"),
     ({"categories": [{"id": 1, "name": "cat"}, {"id": 90, "name": "cat"}]}, "name 'cat' twice"),
     ({"images": [{"id": i, "file_name": "a.jpg", "width": 9, "height": 9} for i in (7, 8)]},
@@ -146,7 +146,7 @@ class TestAveragePrecision:
         assert found["ap"] == 0 and found["ar100"] == 0
 
     def test_one_of_two_persons_is_half_of_that_class(self, photos):
-        found = average_precision(photos, [guess([[10, 10, 50, 50]], [0]), guess([], [])])
+        found = average_precision(photos, [guess([[10, 10, 40, 40]], [0]), guess([], [])])
         assert found["per_class"]["toothbrush"] == 0
         # Precision 1 up to a recall of 0.5: 51 of the 101 points.
         assert found["per_class"]["person"] == pytest.approx(100 * 51 / 101, abs=0.01)
@@ -155,16 +155,16 @@ class TestAveragePrecision:
     def test_a_better_scored_wrong_box_halves_the_precision(self, photos):
         found = average_precision(
             photos,
-            [guess([[10, 10, 50, 50], [60, 50, 90, 70]], [0, 0], [0.5, 0.9]),
-             guess([[5, 5, 45, 45]], [0], [0.6])],
+            [guess([[10, 10, 40, 40], [60, 50, 30, 20]], [0, 0], [0.5, 0.9]),
+             guess([[5, 5, 40, 40]], [0], [0.6])],
         )  # fmt: skip
         assert found["per_class"]["person"] == pytest.approx(100 * 2 / 3, abs=0.01)
 
     def test_boxes_a_little_off_count_at_low_overlaps_alone(self, photos):
         # Moved by 5 of 40 pixels: an overlap of 35 / 45 = 0.78, six of the ten thresholds.
         found = average_precision(
-            photos, [guess([[15, 10, 55, 50], [60, 10, 80, 30]], [0, 1]),
-                     guess([[10, 5, 50, 45]], [0])],
+            photos, [guess([[15, 10, 40, 40], [60, 10, 20, 20]], [0, 1]),
+                     guess([[10, 5, 40, 40]], [0])],
         )  # fmt: skip
         assert found["per_class"] == {"person": pytest.approx(60, abs=0.01), "toothbrush": 100}
         assert found["ap50"] == found["ap75"] == 100

@@ -180,7 +180,7 @@ def test_what_tfds_has_prepared(prepared):
         assert tuple(train.sizes[place]) == (40 + i, 60)
         assert len(train.boxes[place]) == (i > 0)
         if i:
-            expected = [[15, 0.1 * (40 + i), 45, 0.5 * (40 + i)]]
+            expected = [[15, 0.1 * (40 + i), 30, 0.4 * (40 + i)]]
             np.testing.assert_allclose(train.boxes[place], expected, rtol=1e-5)
             assert train.labels[place].tolist() == [i % 2]
             assert train.crowds[place].tolist() == [i == 3]
