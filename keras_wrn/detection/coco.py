@@ -103,7 +103,7 @@ def read_coco(annotations, images=None) -> BoxSet:
 
     ```python
     photos = read_coco("coco/instances_val.json")
-    photos.boxes[0]   # [[1.01, 39.35, 242.49, 369.29], ...]
+    photos.boxes[0]   # [[1.01, 39.35, 241.48, 329.94], ...]
     ```
     """
     path = Path(annotations)

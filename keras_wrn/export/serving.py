@@ -162,7 +162,10 @@ def serve_version(directory, name, write, image_shape, macs, signature, max_batc
         if macs:
             (new / BATCHING).write_text(_batching(macs, max_batch_size))
     request = _smoke_request(image_shape, signature)
-    files = {f"requests/{name}.json": json.dumps(request), **_files(directory)}
+    file = directory / "requests" / f"{name}.json"
+    with written_aside(file, overwrite=True, is_ours=Path.is_file, kind="a file") as new:
+        new.write_text(json.dumps(request))
+    files = _files(directory)
     settings = {"overwrite": True, "is_ours": Path.is_file, "kind": "a file"}
     for file, text in files.items():
         with written_aside(directory / file, **settings) as new:
@@ -198,6 +201,7 @@ def _files(directory):
     found = _models(directory)
     models = [path.name for path in found]
     words = {
+        "method": _method(directory, models[0]),
         "image": f"tensorflow/serving:{RELEASE}",
         "version": RELEASE,
         "flags": "\n".join(f"      - {flag}" for flag in FLAGS),
@@ -218,6 +222,16 @@ def _files(directory):
         else:
             files[file] = _template(kind, **words, name=models[0])
     return files
+
+
+def _method(directory, model):
+    """What `ServingClient` has for a model of the directory, by the request to try it with."""
+    try:
+        text = (directory / "requests" / f"{model}.json").read_text()
+        signature = json.loads(text)["signature_name"]
+    except (OSError, ValueError, LookupError, TypeError):  # it was removed, or is not ours
+        signature = ""
+    return "detect" if signature == "detect" else "classify"
 
 
 def _models(directory):

@@ -201,6 +201,7 @@ def test_a_served_detector_answers_the_client(model, photos, tmp_path, protocol)
     assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()
     request = json.loads((directory / "requests" / "things.json").read_text())
     assert request["signature_name"] == "detect"
+    assert '.detect("photo.jpg")' in (directory / "README.md").read_text()
     expected = detect(model, photos, selection=SELECTION)
     with Double(directory) as server:
         url = server.rest_url if protocol == "rest" else server.grpc_url
