@@ -121,7 +121,11 @@ def test_evaluate_measures_average_precision(model, tmp_path, capsys):
         (["evaluate", "{model}"], "give --data"),
         (["evaluate", "{model}", "--views", "2", "--size", "32"], "--size, --views"),
         (["evaluate", "{model}", "--data", "absent"], "Expected a folder with images/"),
-        (["export", "{model}", "--format", "openvino"], "exported as"),
+        pytest.param(
+            ["export", "{model}", "--format", "openvino"],
+            "exported as",
+            marks=pytest.mark.extra("openvino"),
+        ),
         (["export", "{model}", "--precision", "float16", "--top-k", "3"], "--precision, --top-k"),
         (["predict", "{photos}", "--model", "{model}", "--show-dir", "{model}"], "a file"),
         (["predict", "absent.jpg", "--model", "{model}"], "No such file"),
