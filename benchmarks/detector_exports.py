@@ -32,7 +32,7 @@ FORMATS = {"SavedModel": "saved", "ONNX": "model.onnx", "LiteRT": "model.tflite"
 def table_of(measured):
     """The Markdown table of what was measured."""
     lines = [
-        "| artifact | photos | boxes | photos with others | box (pixels) | score | raw logit |",
+        "| artifact | photos | boxes | photos that differ | box (pixels) | score | raw logit |",
         "|---" * 7 + "|",
     ]
     for row in measured["rows"]:
