@@ -1,0 +1,1 @@
+"""Defects in photos: what looks unlike all good ones."""
