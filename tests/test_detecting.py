@@ -2,11 +2,11 @@
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from finders import NAMES, coco_folder, finder, photo
 from PIL import Image
 
 import keras_wrn
@@ -14,8 +14,6 @@ from keras_wrn.cli import main
 from keras_wrn.detection import detect
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "tests" / "detection"))
-from finders import NAMES, coco_folder, finder, photo  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -219,21 +219,8 @@ class Batches:
         check_backend("Batches.dataset", "Batches.arrays")
         import tensorflow as tf
 
-        self._check_step(start_step, epochs)
         labels = tf.constant(self.labels)
         images = None if self.streamed else tf.constant(self.images)
-        first_epoch, skip = divmod(start_step, self.steps_per_epoch)
-        example = self._plan_for(first_epoch, rows)
-        types = [part.dtype for part in example.values()]
-
-        def plan_of(epoch):
-            def parts_of(epoch):
-                return list(self._plan_for(epoch, rows).values())
-
-            parts = tf.numpy_function(parts_of, [epoch], types)
-            for part, array in zip(parts, example.values(), strict=True):
-                part.set_shape(array.shape)
-            return tf.data.Dataset.from_tensor_slices(dict(zip(example, parts, strict=True)))
 
         @tf.autograph.experimental.do_not_convert
         def batch_of(plan):
@@ -245,7 +232,9 @@ class Batches:
             return x, y
 
         remaining = epochs * self.steps_per_epoch - start_step
-        dataset = tf.data.Dataset.range(first_epoch, epochs).flat_map(plan_of).skip(skip)
+        dataset = plans(
+            lambda epoch: self._plan_for(epoch, rows), start_step, epochs, self.steps_per_epoch
+        )
         parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
         if self.streamed:
             read = self._reader()
@@ -303,15 +292,45 @@ class Batches:
         Raises:
             ValueError: the step is not in the run.
         """
-        self._check_step(start_step, epochs)
+        check_step(start_step, epochs, self.steps_per_epoch)
         return ArrayBatches(self, start_step, epochs * self.steps_per_epoch, rows)
 
-    def _check_step(self, start_step, epochs):
-        if not 0 <= start_step <= epochs * self.steps_per_epoch:
-            raise ValueError(
-                f"`start_step` should be in 0..{epochs * self.steps_per_epoch}, {epochs} epochs of "
-                f"{self.steps_per_epoch} steps. Received: start_step={start_step!r}"
-            )
+
+def plans(plan, start_step, epochs, steps):
+    """A `tf.data.Dataset` of each step's part of the plans, from a step to the end of the run.
+
+    Args:
+        plan: function of an epoch to a dict of arrays whose first axis is (steps,).
+        start_step: int, counted from the start of the run.
+        epochs: int, of the whole run.
+        steps: int, in an epoch.
+
+    Raises:
+        ValueError: the step is not in the run.
+    """
+    import tensorflow as tf
+
+    check_step(start_step, epochs, steps)
+    first_epoch, skip = divmod(start_step, steps)
+    example = plan(first_epoch)
+    types = [part.dtype for part in example.values()]
+
+    def plan_of(epoch):
+        parts = tf.numpy_function(lambda epoch: list(plan(epoch).values()), [epoch], types)
+        for part, array in zip(parts, example.values(), strict=True):
+            part.set_shape(array.shape)
+        return tf.data.Dataset.from_tensor_slices(dict(zip(example, parts, strict=True)))
+
+    return tf.data.Dataset.range(first_epoch, epochs).flat_map(plan_of).skip(skip)
+
+
+def check_step(start_step, epochs, steps):
+    """Raise a ValueError unless a step is in a run of so many epochs of so many steps."""
+    if not 0 <= start_step <= epochs * steps:
+        raise ValueError(
+            f"`start_step` should be in 0..{epochs * steps}, {epochs} epochs of {steps} steps. "
+            f"Received: start_step={start_step!r}"
+        )
 
 
 class ArrayBatches(keras.utils.PyDataset):

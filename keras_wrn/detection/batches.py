@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_wrn.data.evaluation import unsharded
 from keras_wrn.data.photos import Photos
+from keras_wrn.data.pipeline import plans
 from keras_wrn.data.tf_photos import WholePhotoReader, damaged_photo
 from keras_wrn.detection.geometry import DRAWS, as_corners, augment, fit_with_boxes
 from keras_wrn.detection.targets import BACKGROUND, IGNORED, targets
@@ -91,22 +92,6 @@ class BoxBatches:
         """
         import tensorflow as tf
 
-        last = epochs * self.steps_per_epoch
-        if not 0 <= start_step <= last:
-            raise ValueError(
-                f"`start_step` should be in 0..{last}, {epochs} epochs of {self.steps_per_epoch} "
-                f"steps. Received: start_step={start_step!r}"
-            )
-        first_epoch, skip = divmod(start_step, self.steps_per_epoch)
-        example = self.plan(first_epoch)
-        types = [part.dtype for part in example.values()]
-
-        def plan_of(epoch):
-            parts = tf.numpy_function(lambda e: list(self.plan(e).values()), [epoch], types)
-            for part, array in zip(parts, example.values(), strict=True):
-                part.set_shape(array.shape)
-            return tf.data.Dataset.from_tensor_slices(dict(zip(example, parts, strict=True)))
-
         read, boxes_of = WholePhotoReader(self.images), _boxes_in_graph(tf, self.boxes)
         size, scale, flips = self.preprocessing.size, self.scale, self.flips
         sides = tf.constant(self.boxes.sizes)
@@ -122,32 +107,30 @@ class BoxBatches:
             found = augment(image, boxes, labels, row["draws"], size, scale, flips)
             return _with_targets(tf, self.anchors, *found)
 
-        dataset = tf.data.Dataset.range(first_epoch, epochs).flat_map(plan_of).skip(skip)
-        dataset = dataset.unbatch()
+        dataset = plans(self.plan, start_step, epochs, self.steps_per_epoch).unbatch()
         parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
         dataset = dataset.map(example_of, **parallel)
         dataset = dataset.batch(self.batch_size, drop_remainder=True)
         dataset = dataset.map(lambda *batch: _weighted(tf, self.preprocessing, *batch))
+        remaining = epochs * self.steps_per_epoch - start_step
         # An unknown cardinality would make Keras count one step too many at each epoch's end.
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(last - start_step))
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(remaining))
         return unsharded(tf, dataset).prefetch(2)
 
     def problem(self, start_step):
-        """A sentence on the first photo from a step on that TensorFlow cannot read, or None."""
-
-        steps = (divmod(start_step + i, self.steps_per_epoch) for i in range(AHEAD))
-        plans: dict = {}
-        indices = [
-            index
-            for epoch, number in steps
-            for index in plans.setdefault(epoch, self.plan(epoch))["order"][number]
-        ]
+        """A sentence on the first photo from a step on that cannot be used, or None."""
+        indices: list = []
+        for step in range(start_step, start_step + AHEAD):
+            epoch, number = divmod(step, self.steps_per_epoch)
+            if number == 0 or step == start_step:
+                order = self.plan(epoch)["order"]
+            indices += order[number].tolist()
         reader = WholePhotoReader(self.images)
         found = damaged_photo(self.images, reader, ({"order": index} for index in indices))
         return found or self._of_another_size(indices)
 
     def _of_another_size(self, indices):
-        for index in dict.fromkeys(int(index) for index in indices):
+        for index in dict.fromkeys(indices):
             try:
                 self.boxes.check_size(index, *self.images.decoded(index).shape[:2])
             except ValueError as error:

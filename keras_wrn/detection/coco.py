@@ -169,11 +169,11 @@ def _parts(path, content):
                         f"Expected {kind.__name__} `{field}` in entry {number} of `{part}` of "
                         f"{path}. Received: {value!r:.80}"
                     )
-    photos, categories = (_by_id(path, part, content[part]) for part in ("images", "categories"))
+    photos, categories = (_by(path, x, "id", content[x]) for x in ("images", "categories"))
     if not photos or not categories:
         raise DataError(f"There are no {'images' if not photos else 'categories'} in {path}")
-    _check_unique(path, "categories", "name", categories.values())
-    _check_unique(path, "images", "file_name", photos.values())
+    _by(path, "categories", "name", categories.values())
+    _by(path, "images", "file_name", photos.values())
     for photo in photos.values():
         sides = photo["width"], photo["height"]
         if not all(1 <= side <= LARGEST_SIDE for side in sides):
@@ -209,16 +209,6 @@ def _parts(path, content):
     )
 
 
-def _check_unique(path, part, field, entries):
-    """Raise a DataError if two entries have one name: what belongs to which would be unknown."""
-    seen = set()
-    for entry in entries:
-        if entry[field] in seen:
-            name = printable(entry[field])
-            raise DataError(f"{path} has the {field} {name!r:.80} twice in `{part}`")
-        seen.add(entry[field])
-
-
 def _is_in(folder, name):
     """Whether there is a file of that name in a folder or below it."""
     try:
@@ -234,12 +224,13 @@ def _is_number(value):
     return isinstance(value, float) or abs(value) < 2**63  # a larger one is no float
 
 
-def _by_id(path, part, entries):
+def _by(path, part, field, entries):
+    """Entries by a field; a DataError if two have the same: what belongs to which is unknown."""
     found = {}
     for entry in entries:
-        if entry["id"] in found:
-            raise DataError(f"{path} has the id {entry['id']} twice in `{part}`")
-        found[entry["id"]] = entry
+        if entry[field] in found:
+            raise DataError(f"{path} has the {field} {entry[field]!r:.80} twice in `{part}`")
+        found[entry[field]] = entry
     return found
 
 

@@ -12,7 +12,7 @@ from keras_wrn.data.images import picture
 from keras_wrn.data.preprocess import Preprocessing
 from keras_wrn.detection.answers import USUAL, Selection, select
 from keras_wrn.detection.exported import open_exported
-from keras_wrn.detection.geometry import fit, fitted_size, in_photo
+from keras_wrn.detection.geometry import check_fits, fit, fitted_size, in_photo
 from keras_wrn.export.opening import is_artifact
 from keras_wrn.models.retinanet import anchors_of, is_detector
 
@@ -48,11 +48,7 @@ class Detector:
     def check(self, photo, name):
         """Raise a ValueError if a photo, uint8 (height, width, 3), is too long and thin."""
         height, width = photo.shape[:2]
-        size = self.preprocessing.size
-        if min(fitted_size(height, width, size)) < 1:
-            raise ValueError(
-                f"{name} is too long and thin for a square of {size} pixels: {width} x {height}"
-            )
+        check_fits(name, height, width, self.preprocessing.size)
 
     def find(self, photos):
         """What is in photos of any size.

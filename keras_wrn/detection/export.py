@@ -30,12 +30,11 @@ from keras_wrn.export.head import (
 )
 from keras_wrn.export.litert import METADATA, convert_saved_model
 from keras_wrn.export.onnx import converted, open_onnx
-from keras_wrn.export.saved_model import CONTENTS, EXTRAS, check_max_pixels
+from keras_wrn.export.saved_model import EXTRAS, check_max_pixels, for_any_batch, is_saved_model
 from keras_wrn.export.serving import serve_version
-from keras_wrn.export.verification import LOW_TOLERANCE, TOLERANCE, full_float32
+from keras_wrn.export.verification import check_difference, full_float32, tolerance_of
 from keras_wrn.files import written_aside
 from keras_wrn.models.complexity import count_macs
-from keras_wrn.models.normalization import flat_layers
 from keras_wrn.models.retinanet import anchors_of
 
 DETECT = "detect"
@@ -113,7 +112,7 @@ def export_detector(
             f"format. Received: {path}"
         )
     write, is_ours, kind = kinds.get(
-        Path(path).suffix, (_write_saved_model, _is_ours, "a SavedModel")
+        Path(path).suffix, (_write_saved_model, is_saved_model, "a SavedModel")
     )
     check_max_pixels(max_pixels, parts.preprocessing)
     with written_aside(path, overwrite=overwrite, is_ours=is_ours, kind=kind) as new:
@@ -251,8 +250,6 @@ class _Parts:
         Raises:
             ExportError: they differ.
         """
-        low = any(x.compute_dtype in ("float16", "bfloat16") for x in flat_layers(self.model))
-        tolerance = LOW_TOLERANCE if low else TOLERANCE
         size = self.size
         pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype("float32")
         expected = {
@@ -261,13 +258,8 @@ class _Parts:
         }
         found = open_exported(path).raw(pixels)
         for name, values in expected.items():
-            limit = tolerance * max(1.0, float(np.abs(values).max()))
-            difference = float(np.abs(found[name] - values).max())
-            if not difference <= limit:
-                raise ExportError(
-                    f"The artifact does not compute what the model does: its {name} should differ "
-                    f"by {limit:.3g} at most, and differ by {difference:.3g}. Nothing was written."
-                )
+            limit = tolerance_of(self.model) * max(1.0, float(np.abs(values).max()))
+            check_difference(found[name], values, limit, name, "The artifact")
         if (run := _suppressing(path)) is not None:
             self._verify_boxes(run(pixels), found)
 
@@ -343,11 +335,7 @@ def _write_saved_model(parts, new, max_pixels):
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="image")])
     def serve_raw(image):
-        # oneDNN's convolution fails on an empty batch: it gets one black image, cut off later.
-        count = tf.shape(image)[0]
-        image = tf.ensure_shape(image, shape)
-        image = tf.pad(image, [[0, tf.cast(count < 1, tf.int32)], [0, 0], [0, 0], [0, 0]])
-        return {name: value[:count] for name, value in raw(image).items()}
+        return for_any_batch(raw, image, shape)
 
     def with_names(found):
         return {**found, "classes": tf.gather(names, found["labels"] % len(names))}
@@ -416,7 +404,3 @@ def _write_litert(parts, new, max_pixels):
 
 def _pixels(tf, parts):
     return tf.TensorSpec((None, parts.size, parts.size, 3), tf.float32, name="image")
-
-
-def _is_ours(path):
-    return path.is_dir() and {entry.name for entry in path.iterdir()} <= CONTENTS

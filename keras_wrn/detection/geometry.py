@@ -41,6 +41,14 @@ def fitted_size(height, width, size, xp=np):
     return xp.asarray(height * scale, "int32"), xp.asarray(width * scale, "int32")
 
 
+def check_fits(name, height, width, size):
+    """Raise a ValueError if nothing is left of a photo, called `name`, in a square of `size`."""
+    if min(fitted_size(height, width, size)) < 1:
+        raise ValueError(
+            f"{name} is too long and thin for a square of {size} pixels: {width} x {height}"
+        )
+
+
 def fit(image, size):
     """Fit a photo into the upper left of a black square, float32 (size, size, 3) of 0..255.
 

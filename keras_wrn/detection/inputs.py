@@ -14,7 +14,7 @@ from keras_wrn.data.photos import Encoded, Photos
 from keras_wrn.data.preprocess import Preprocessing
 from keras_wrn.data.tfds_photos import check_split, held_out_split
 from keras_wrn.detection.coco import BoxSet, read_coco
-from keras_wrn.detection.geometry import fitted_size
+from keras_wrn.detection.geometry import check_fits
 from keras_wrn.detection.tfds_boxes import open_boxes, read_tfds
 from keras_wrn.errors import DataError
 
@@ -209,11 +209,7 @@ def check_photos(boxes, preprocessing):
 
     def check_size(index, width, height):
         boxes.check_size(index, height, width)
-        if min(fitted_size(height, width, preprocessing.size)) < 1:
-            raise ValueError(
-                f"{boxes.source.name(index)} is too long and thin for a square of "
-                f"{preprocessing.size} pixels: {width} x {height}"
-            )
+        check_fits(boxes.source.name(index), height, width, preprocessing.size)
 
     Photos(boxes.source, preprocessing).check(check_size)
 

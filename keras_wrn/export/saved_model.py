@@ -83,7 +83,9 @@ def export_saved_model(
     preprocessing = exportable(model, preprocessing, class_names)
     top_k = check_count("top_k", top_k)
     check_max_pixels(max_pixels, preprocessing)
-    with written_aside(path, overwrite=overwrite, is_ours=_is_ours, kind="a SavedModel") as new:
+    with written_aside(
+        path, overwrite=overwrite, is_ours=is_saved_model, kind="a SavedModel"
+    ) as new:
         served = fold(model) if fold_batch_norm else model
         write_saved_model(served, preprocessing, new, top_k, max_pixels)
         preprocessing.save(new / EXTRAS)
@@ -114,13 +116,7 @@ def write_saved_model(model, preprocessing, directory, top_k, max_pixels):
     # Traced once for both signatures: with ZCA it holds a large constant.
     @tf.function(input_signature=[pixels])
     def serve(image):
-        # A session, which servers use, would accept a tensor of any other shape.
-        image = tf.ensure_shape(image, shape)
-        # oneDNN's convolution fails on an empty batch: it gets one black image, cut off later.
-        count = tf.shape(image)[0]
-        missing = tf.cast(count < 1, tf.int32)
-        image = tf.pad(image, [[0, missing], [0, 0], [0, 0], [0, 0]])
-        return {name: output[:count] for name, output in outputs(image).items()}
+        return for_any_batch(outputs, image, shape)
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8, name="image")])
     def serve_uint8(image):
@@ -146,6 +142,19 @@ def write_saved_model(model, preprocessing, directory, top_k, max_pixels):
     if preprocessing.channels in (1, 3):
         signatures["classify"] = classify
     save_signatures(model, signatures, directory)
+
+
+def for_any_batch(outputs, image, shape):
+    """What a function returns for a batch of images of a shape, (None, ...), which may be empty."""
+    import tensorflow as tf
+
+    # A session, which servers use, would accept a tensor of any other shape.
+    image = tf.ensure_shape(image, shape)
+    # oneDNN's convolution fails on an empty batch: it gets one black image, cut off later.
+    count = tf.shape(image)[0]
+    missing = tf.cast(count < 1, tf.int32)
+    image = tf.pad(image, [[0, missing], [0, 0], [0, 0], [0, 0]])
+    return {name: output[:count] for name, output in outputs(image).items()}
 
 
 def _verify(directory, model, preprocessing):
@@ -191,6 +200,7 @@ def _verify_classify(signatures, preprocessing, tolerance):
         )
 
 
-def _is_ours(path):
+def is_saved_model(path):
+    """Whether a path is a SavedModel of ours with nothing else in it."""
     # A version directory may hold the Keras file too: that is more than this function wrote.
     return path.is_dir() and {entry.name for entry in path.iterdir()} <= CONTENTS

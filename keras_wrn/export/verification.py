@@ -31,6 +31,27 @@ def full_float32():
         tf.config.experimental.enable_tensor_float_32_execution(enabled)
 
 
+def tolerance_of(model):
+    """How far an artifact may be from a model, for values of about 1."""
+    low = any(layer.compute_dtype in ("float16", "bfloat16") for layer in flat_layers(model))
+    return LOW_TOLERANCE if low else TOLERANCE
+
+
+def check_difference(found, expected, limit, name, what):
+    """The largest difference of an artifact's output.
+
+    Raises:
+        ExportError: it is more than the limit, or not finite.
+    """
+    difference = np.abs(np.asarray(found, "float32") - expected).max()
+    if not difference <= limit:
+        raise ExportError(
+            f"{what} does not compute what the model does: its {name} should differ by "
+            f"{limit:.3g} at most, and differ by {difference:.3g}. Nothing was written."
+        )
+    return difference
+
+
 class Verification:
     """What an artifact should answer on a few images.
 
@@ -62,8 +83,7 @@ class Verification:
             name: np.concatenate([part[name] for part in parts]).astype("float32")
             for name in parts[0]
         }
-        low = any(layer.compute_dtype in ("float16", "bfloat16") for layer in flat_layers(model))
-        self.tolerance = LOW_TOLERANCE if low else TOLERANCE
+        self.tolerance = tolerance_of(model)
 
     def check(self, outputs, what):
         """Compare an artifact's outputs on `images` with the model's.
@@ -74,19 +94,12 @@ class Verification:
         Raises:
             ExportError: they differ by more than the tolerance, or are not finite.
         """
-        differences = {
-            name: np.abs(np.asarray(outputs[name], "float32") - expected).max()
-            for name, expected in sorted(self.expected.items())
-        }
-        for name, difference in differences.items():
-            limit = self.tolerance * max(1.0, np.abs(self.expected[name]).max())
+        moved = 0.0
+        for name, expected in sorted(self.expected.items()):  # the logits come first
+            limit = self.tolerance * max(1.0, np.abs(expected).max())
             if name == "probabilities":
-                limit += differences["logits"] / 2  # the most that softmax makes of it
-            if not difference <= limit:
-                raise ExportError(
-                    f"{what} does not compute what the model does: its {name} should differ by "
-                    f"{limit:.3g} at most, and differ by {difference:.3g}. Nothing was written."
-                )
+                limit += moved / 2  # the most that softmax makes of it
+            moved = check_difference(outputs[name], expected, limit, name, what)
 
     def check_quantized(self, logits, limit, what):
         """Compare the logits on `images` of an artifact that is meant to differ a little.

@@ -59,7 +59,7 @@ def model_card(run_dir, preprocessing, published=None):
         "trained": _trained(summary, recipe),
         "teacher": recipe.get("distill", {}).get("teacher", ""),
         "test error": f"{summary['test_error']:.2f} % of {data['test_images']:,} "
-        f"{'test' if data['split'] == 'test' else 'held-out training'} images: last epoch, single "
+        f"{_split(data)} images: last epoch, single "
         "view, raw weights, float32",
         "published": "" if published is None else f"{published[0]:.2f} % ({published[1]})",
         "trained on": f"{Path(data['dataset']).name}, {data['train_images']:,} images. {source}. "
@@ -78,15 +78,7 @@ def model_card(run_dir, preprocessing, published=None):
         f"{BACKENDS.get(backend, backend)} {versions.get(backend)}",
         "licence": _licence(recipe["model"]),
     }
-    return f"""# {recipe["name"]}
-
-Written by `keras-wrn export` from the run's own files.
-
-| | |
-|---|---|
-{_table(rows)}
-
-{ADVICE}"""
+    return _page(recipe, rows, ADVICE)
 
 
 def detector_card(run_dir, preprocessing):
@@ -97,15 +89,14 @@ def detector_card(run_dir, preprocessing):
     texts = [
         f"{name.upper()} {value:.2f} %" for name, value in figures.items() if value is not None
     ]
-    split = "test" if data["split"] == "test" else "held-out training"
     rows = {
         "network": f"RetinaNet on {_network(recipe['model'])} of width "
         f"{recipe['model']['width']:g}: {summary['params']:,} parameters, "
         f"{summary['macs'] / 1e9:,.1f} billion multiply-adds a photo; anchors from "
         f"{recipe['detector']['anchor_size']:g} pixels on",
         "started from": _start(recipe["model"]),
-        "found": f"{', '.join(texts) or 'nothing'} of {data['test_images']:,} {split} photos: last "
-        "epoch, a single scale, float32, by pycocotools",
+        "found": f"{', '.join(texts) or 'nothing'} of {data['test_images']:,} {_split(data)} "
+        "photos: last epoch, a single scale, float32, by pycocotools",
         "trained on": f"{Path(data['dataset']).name}, {data['train_images']:,} photos",
         "recipe": f"`{recipe['name']}`: {recipe['epochs']} epochs, seed {recipe['seed']}, batch "
         f"{recipe['batch_size']}, Adam, peak rate {recipe['optimizer']['learning_rate']:g} "
@@ -117,19 +108,24 @@ def detector_card(run_dir, preprocessing):
         "classes": ", ".join(preprocessing.class_names) or "without names",
         "licence": _licence(recipe["model"]),
     }
+    return _page(recipe, rows, DETECTOR_ADVICE)
+
+
+def _page(recipe, rows, advice):
+    table = "\n".join(f"| {name} | {text} |" for name, text in rows.items() if text)
     return f"""# {recipe["name"]}
 
 Written by `keras-wrn export` from the run's own files.
 
 | | |
 |---|---|
-{_table(rows)}
+{table}
 
-{DETECTOR_ADVICE}"""
+{advice}"""
 
 
-def _table(rows):
-    return "\n".join(f"| {name} | {text} |" for name, text in rows.items() if text)
+def _split(data):
+    return "test" if data["split"] == "test" else "held-out training"
 
 
 def _cost(summary, versions):

@@ -55,8 +55,7 @@ def opening_lines(recipe, model, data, placement):
             f"{replicas} devices{processes}, {recipe.batch_size // replicas} images each: batch "
             f"norm {norm}{jit}"
         )
-    idle = placement.idle_devices()
-    if idle:
+    if idle := placement.idle_devices():
         lines.append(
             f"{idle} devices stay idle: on JAX, --strategy multi-host --hosts.processes 1 takes all"
         )

@@ -12,13 +12,12 @@ from keras_wrn.detection.export import (
 )
 from keras_wrn.detection.inputs import part_to_evaluate
 from keras_wrn.detection.pictures import draw
+from keras_wrn.evaluation import RESULTS_FILE
 from keras_wrn.export.bundle import SAVED_MODEL
 from keras_wrn.files import printable, write_json
 from keras_wrn.runs.card import detector_card
 from keras_wrn.verbs.runs import name_of, recipe_of
 from keras_wrn.verbs.table import box_line, written
-
-RESULTS_FILE = "results.json"
 
 
 def detect_images(detector: Detector, found, out, show_dir):

@@ -3,11 +3,11 @@
 import dataclasses
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from finders import coco_folder
 from tiny import stop_at, weights
 
 import keras_wrn
@@ -27,9 +27,6 @@ from keras_wrn.runs.files import read_recipe, read_summary
 from keras_wrn.runs.report import results_table
 from keras_wrn.scripts import load_recipe
 from keras_wrn.training.run import run
-
-sys.path.append(str(Path(__file__).parents[1] / "detection"))
-from finders import coco_folder
 
 pytestmark = pytest.mark.extra("pycocotools")
 SHARED = Path(os.environ.get("TFDS_DATA_DIR", ""), os.pardir, "coco_subset")
