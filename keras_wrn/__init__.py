@@ -14,7 +14,7 @@ if quiet.is_command():
 if platform.machine() in ("x86_64", "AMD64") and "tensorflow" not in sys.modules:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from keras_wrn import catalog, data, detection, distribution, export, models, training, weights
+from keras_wrn import anomaly, catalog, data, detection, distribution, export, models, training, weights
 from keras_wrn.catalog import (
     PreActResNet,
     ResNet,
@@ -77,6 +77,7 @@ __all__ = [
     "WideResNet34",
     "WideResNet50_2",
     "WideResNet101_2",
+    "anomaly",
     "catalog",
     "cell",
     "create_model",

@@ -130,3 +130,11 @@ def _strips(images):
     apart = tf.reshape(images, (strips, long, height, width + 1, channels))
     together = tf.transpose(apart, (0, 2, 1, 3, 4))
     return tf.reshape(together, (strips, height, long * (width + 1), channels))
+
+
+def after(done, value):
+    """A value that is not used before another tensor is computed."""
+    import tensorflow as tf
+
+    with tf.control_dependencies([done]):
+        return tf.identity(value)

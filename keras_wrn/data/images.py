@@ -67,9 +67,9 @@ def image_pixels(image, preprocessing, what="the image"):
         return preprocessing.prepare(image)
 
 
-def picture(image):
+def picture(image, what="the image"):
     """Any image that `image_pixels` takes, as a uint8 array to look at, in its own size."""
-    image, what = _read(image, "the image")
+    image, what = _read(image, what)
     if isinstance(image, np.ndarray):
         image = to_pil(image)
     with decoding(what):
