@@ -14,7 +14,17 @@ if quiet.is_command():
 if platform.machine() in ("x86_64", "AMD64") and "tensorflow" not in sys.modules:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-from keras_wrn import anomaly, catalog, data, detection, distribution, export, models, training, weights
+from keras_wrn import (
+    anomaly,
+    catalog,
+    data,
+    detection,
+    distribution,
+    export,
+    models,
+    training,
+    weights,
+)
 from keras_wrn.catalog import (
     PreActResNet,
     ResNet,

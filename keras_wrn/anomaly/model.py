@@ -155,8 +155,10 @@ class AnomalyModel(keras.Model):
         """The model as an `Inspector`."""
         return Inspector(self.name, self.preprocessing, self.threshold, self.predict_on_batch)
 
-    def call(self, image):
+    def build(self, input_shape):
         self._require_fitted()
+
+    def call(self, image):
         maps = self._embedded(self.trunk(self.preprocessing.normalize(image), training=False))
         distances, worst = self._distances(maps)
         size = self.preprocessing.size
@@ -235,4 +237,3 @@ class AnomalyModel(keras.Model):
     def _require_fitted(self):
         if not self.is_fitted:
             raise ValueError(f"This {type(self).__name__} has seen no photos yet: call `fit`.")
-

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_wrn.anomaly.maps import joined
 from keras_wrn.anomaly.model import AnomalyModel
 from keras_wrn.anomaly.trunk import usual
 from keras_wrn.checks import check_count
