@@ -12,6 +12,7 @@ from keras_wrn.anomaly.measures import best_f1
 from keras_wrn.anomaly.photos import listed, read_squares
 from keras_wrn.anomaly.sets import good_photos
 from keras_wrn.anomaly.trunk import open_trunk, usual
+from keras_wrn.catalog.announce import announce_features
 from keras_wrn.catalog.opening import load_model
 from keras_wrn.catalog.transfer import FeatureModel
 from keras_wrn.checks import check_count
@@ -31,6 +32,8 @@ class AnomalyModel(keras.Model):
 
     LOCAL = False  # whether features are averaged with their neighbours
     STAGES = ""  # the field of `Usual` with its stages
+    LEAST = 1  # photos to learn from
+    LEARNED: tuple[str, ...] = ()  # the names of the weights besides the trunk's
 
     def __init__(
         self, model_or_name, stages, image_size, top_share, smoothing, seed, name, **kwargs
@@ -45,6 +48,7 @@ class AnomalyModel(keras.Model):
             self.trunk = model_or_name
         else:
             network = load_model(model_or_name)
+            announce_features(model_or_name)
             suits = usual(network)
             self.trunk = open_trunk(
                 network,
@@ -119,20 +123,18 @@ class AnomalyModel(keras.Model):
             raise ValueError(f"`validation` should be in (0, 1). Received: {validation!r}")
         if not 0 < quantile <= 1:
             raise ValueError(f"`quantile` should be in (0, 1]. Received: {quantile!r}")
-        good = good_photos(good) if isinstance(good, str | os.PathLike) else listed(good)[0]
+        good = self.listed_photos(good)
         held = max(1, round(validation * len(good)))
         if len(good) - held < self.LEAST:
             raise DataError(
                 f"Expected {self.LEAST + 1} good photos or more: {self.LEAST} to learn from, and "
                 f"one to choose the threshold on. Received: {len(good)}"
             )
-        if defects is not None:
-            is_folder = isinstance(defects, str | os.PathLike)
-            defects = good_photos(defects) if is_folder else listed(defects)[0]
+        defects = [] if defects is None else self.listed_photos(defects)
         self._check_memory(len(good) - held, max_memory)
         try:
             squares = read_squares(good, self.preprocessing)
-            odd = read_squares(defects or [], self.preprocessing)
+            odd = read_squares(defects, self.preprocessing)
         except (ValueError, OSError) as error:
             raise DataError(str(error)) from error
         order = np.random.default_rng(self.seed).permutation(len(squares))
@@ -145,6 +147,11 @@ class AnomalyModel(keras.Model):
         else:
             self.threshold = np.quantile(scores, quantile)
         return self
+
+    @staticmethod
+    def listed_photos(photos):
+        """A list of photos, from one or from a folder; see `fit`."""
+        return good_photos(photos) if isinstance(photos, str | os.PathLike) else listed(photos)[0]
 
     def score(self, image_or_images):
         """Look at one photo, or at several; see `Inspector.score`."""

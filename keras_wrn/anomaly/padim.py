@@ -58,7 +58,8 @@ class PaDiM(AnomalyModel):
     """
 
     STAGES = "padim"
-    LEAST = 2  # photos to learn from
+    LEAST = 2
+    LEARNED = "mean", "directions", "limit"
 
     def __init__(
         self, model_or_name="wide_resnet50_2.tv_in1k", stages=None, image_size=None, features=None,
@@ -106,6 +107,11 @@ class PaDiM(AnomalyModel):
         along = ops.einsum("pbd,prd->pbr", apart, self.directions)
         apart = (apart - ops.matmul(along, self.directions)) / ADDED**0.5
         return ops.transpose(ops.sqrt(ops.sum(ops.square(apart), axis=-1))), None
+
+    @property
+    def distance_macs(self):
+        """Multiply-adds of the distances of a photo, int."""
+        return 2 * self.places[0] * self.places[1] * self.points * self.features
 
     def _bytes(self, photos):
         places, vectors = self.places[0] * self.places[1], min(photos - 1, self.features)

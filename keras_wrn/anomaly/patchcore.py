@@ -64,7 +64,7 @@ class PatchCore(AnomalyModel):
 
     LOCAL = True
     STAGES = "patchcore"
-    LEAST = 1  # photos to learn from
+    LEARNED = "bank", "center", "near", "limit"
 
     def __init__(
         self, model_or_name="wide_resnet50_2.tv_in1k", stages=None, image_size=None, coreset=0.1,
@@ -149,6 +149,11 @@ class PatchCore(AnomalyModel):
         points = ops.take(self.bank, around, axis=0)
         apart = ops.sqrt(ops.sum(ops.square(points - patch[:, None]), axis=-1))
         return (1 - ops.softmax(apart)[:, 0]) * far[:, 0]
+
+    @property
+    def distance_macs(self):
+        """Multiply-adds of the distances of a photo, int."""
+        return self.places[0] * self.places[1] * self.points * self.channels
 
     def _bytes(self, photos):
         patches = photos * self.places[0] * self.places[1]

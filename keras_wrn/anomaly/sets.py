@@ -1,5 +1,6 @@
 """Folders of good photos and of defects, in MVTec AD's layout or bare."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -91,27 +92,45 @@ def test_photos(folder):
     return found
 
 
-def read_mask(photo):
-    """Where a photo is odd, bool (height, width); None if it has no mask and is not good.
+def mask_beside(path):
+    """The mask of a photo in such a folder, test/KIND/NAME, by its path; None if there is none."""
+    path = Path(path)
+    folder = path.parents[2] / MASKS / path.parent.name if len(path.parents) > 2 else None
+    if folder is None or path.parents[1].name != "test" or not folder.is_dir():
+        return None
+    return _by_photo(folder).get(path.stem)
+
+
+def read_mask(path):
+    """Where a photo is odd, bool (height, width), from its mask.
 
     Raises:
         DataError: the mask cannot be read.
     """
-    if photo.mask is None:
-        return None
+    with _opened(path) as image:
+        return np.asarray(image.convert("L")) > 127
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """An open image file, which any error names."""
     try:
-        with Image.open(photo.mask) as image:
-            return np.asarray(image.convert("L")) > 127
+        with Image.open(path) as image:
+            yield image
     except Exception as error:  # decoders raise what they like
-        raise DataError(f"{photo.mask}, a mask, cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _by_photo(folder):
+    """The masks in a folder, by the name of their photo."""
+    return {file.stem.removesuffix("_mask"): file for file in find_images(folder)[0]}
 
 
 def _masks(folder, photos):
     """dict from photo to its mask; empty if there is no folder of them."""
     if not folder.is_dir():
         return {}
-    files, _ = find_images(folder)
-    by_name = {file.stem.removesuffix("_mask"): file for file in files}
+    by_name = _by_photo(folder)
     missing = [photo for photo in photos if photo.stem not in by_name]
     if missing:
         raise DataError(
@@ -120,13 +139,8 @@ def _masks(folder, photos):
         )
     masks = {photo: by_name[photo.stem] for photo in photos}
     for photo, mask in masks.items():
-        sizes = []
-        for file in (photo, mask):
-            try:
-                with Image.open(file) as image:
-                    sizes.append(image.size)
-            except Exception as error:
-                raise DataError(f"{file} cannot be read: {error}") from error
+        with _opened(photo) as first, _opened(mask) as second:
+            sizes = first.size, second.size
         if sizes[0] != sizes[1]:
             raise DataError(
                 f"Expected a mask of the photo's size, {sizes[0][0]} x {sizes[0][1]}, in {mask}. "

@@ -1,8 +1,11 @@
-"""The note that a network starts without the weights that are published for it."""
+"""Notes on the weights of a network: that it starts without them, or with others than suit."""
 
 import sys
 
-from keras_wrn.catalog.sources import DEFAULT_TAGS
+from keras_wrn.catalog.names import split_tag
+from keras_wrn.catalog.sources import DEFAULT_TAGS, SOURCES
+
+FOR_FEATURES = "tv_in1k"
 
 
 def random_line(name: str) -> str:
@@ -19,4 +22,27 @@ def random_line(name: str) -> str:
 def announce_random(name):
     """Print that note to standard error."""
     if line := random_line(name):
+        print(line, file=sys.stderr)
+
+
+def features_line(name) -> str:
+    """The note on features of published weights, by name, or "" if these are the usual ones.
+
+    Detectors of anomalies do worse with torchvision's newer weights: anomalib, the library most
+    people use, took them out again.
+    """
+    model, tag = split_tag(name)
+    usual = f"{model}.{FOR_FEATURES}"
+    tag = tag or DEFAULT_TAGS.get(model, "")
+    if usual not in SOURCES or tag == FOR_FEATURES:
+        return ""
+    return (
+        f"{model}.{tag}: as features, {usual} are better known; torchvision's newer weights, "
+        "tv2_in1k, are worse at finding anomalies"
+    )
+
+
+def announce_features(model_or_name):
+    """Print that note to standard error, if a model is given by its name in the catalogue."""
+    if isinstance(model_or_name, str) and (line := features_line(model_or_name)):
         print(line, file=sys.stderr)

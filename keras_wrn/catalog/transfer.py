@@ -4,6 +4,7 @@ import dataclasses
 
 import keras
 
+from keras_wrn.catalog.announce import announce_features
 from keras_wrn.catalog.opening import load_model
 from keras_wrn.checks import is_int
 from keras_wrn.models.ends import check_classes
@@ -44,7 +45,8 @@ def feature_extractor(model_or_name, stages=(2, 3), activated=False):
 
     Args:
         model_or_name: a network of this package, or what `keras_wrn.load_model` takes for
-            one: a path, or the name of a network with published weights.
+            one: a path, or the name of a network with published weights. Of the ImageNet weights
+            tv_in1k are the usual ones for features; with others, one line says so.
         stages: ints from the table, in any order.
         activated: bool. In the CIFAR family a stage ends in a bare sum; with True, the next batch
             norm and activation are applied to it. The ImageNet family's stages end in an
@@ -72,6 +74,7 @@ def feature_extractor(model_or_name, stages=(2, 3), activated=False):
     ```
     """
     model = load_model(model_or_name)
+    announce_features(model_or_name)
     tensors = stage_outputs(model, activated)
     stages = tuple(stages) if isinstance(stages, tuple | list | range) else (stages,)
     unknown = [s for s in stages if s not in tensors or not is_int(s)]

@@ -102,6 +102,37 @@ def detected(outputs, count):
     ]
 
 
+def inspected(outputs, count):
+    """What `ServingClient.inspect` returns for each of `count` images, a list.
+
+    Raises:
+        WrongAnswer: an output is missing, has another shape or type, or is not finite.
+    """
+    found = {
+        "valid": _array(outputs, "valid", "b", "booleans"),
+        "is_anomaly": _array(outputs, "is_anomaly", "b", "booleans"),
+        "score": _array(outputs, "score", "fiu", "numbers"),
+        "map": _array(outputs, "map", "fiu", "numbers"),
+    }
+    for name, value in found.items():
+        rank = 3 if name == "map" else 1
+        if value.ndim != rank or len(value) != count:
+            raise WrongAnswer(
+                f"Expected `{name}` of {count} rows and rank {rank}. Received: shape {value.shape}"
+            )
+        if not np.isfinite(value).all():
+            raise WrongAnswer(f"Expected `{name}` that is finite. Received: {_shown(value)}")
+    return [
+        {
+            "valid": bool(found["valid"][i]),
+            "score": float(found["score"][i]),
+            "is_anomaly": bool(found["is_anomaly"][i]),
+            "map": found["map"][i].astype("float32"),
+        }
+        for i in range(count)
+    ]
+
+
 def _result(valid, indices, classes, scores):
     if not valid:
         nothing = {"pred_label": -1, "pred_score": 0.0, "pred_class": "", "top_k": []}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_wrn.client.answers import WrongAnswer, classified, detected, predicted
+from keras_wrn.client.answers import WrongAnswer, classified, detected, inspected, predicted
 from keras_wrn.client.grpc import GrpcProtocol
 from keras_wrn.client.rest import RestProtocol
 from keras_wrn.client.target import Target
@@ -112,6 +112,24 @@ class ServingClient:
             ValueError: an array of another type or rank, or a PIL image with float pixels.
         """
         return self._of_encoded("detect", image_or_images, detected)
+
+    def inspect(self, image_or_images):
+        """Ask how odd encoded images are, of a served PatchCore or PaDiM; the server decodes them.
+
+        Args:
+            image_or_images: as for `classify`.
+
+        Returns:
+            For one image a dict of `valid` (bool, whether it could be decoded), `score`, float,
+            higher for what looks odd, `is_anomaly` (bool), and `map`, float32 (size, size), of the
+            image squeezed into the model's square. For an image that is not valid these are 0,
+            False and zeros. For several images, a list of such dicts.
+
+        Raises:
+            FileNotFoundError: no such image file.
+            ValueError: an array of another type or rank, or a PIL image with float pixels.
+        """
+        return self._of_encoded("inspect", image_or_images, inspected)
 
     def predict(self, images):
         """Ask for the outputs of the network on pixels of its own size.

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import zipfile
 from pathlib import Path
 
 import keras
@@ -13,7 +12,7 @@ from keras_wrn.classifier import resolve_preprocessing
 from keras_wrn.data.preprocess import MAX_PIXELS, Preprocessing
 from keras_wrn.detection.answers import Selection, select
 from keras_wrn.detection.boxes import decode, with_sizes
-from keras_wrn.detection.exported import DETECTOR_FILE, RAW, open_exported
+from keras_wrn.detection.exported import RAW, TASK, open_exported
 from keras_wrn.detection.geometry import fit, fitted_size
 from keras_wrn.errors import ExportError
 from keras_wrn.export.bundle import SAVED_MODEL, new_version
@@ -28,7 +27,7 @@ from keras_wrn.export.head import (
     require_tensorflow,
     save_signatures,
 )
-from keras_wrn.export.litert import METADATA, convert_saved_model
+from keras_wrn.export.litert import add_metadata, convert_saved_model
 from keras_wrn.export.onnx import converted, open_onnx
 from keras_wrn.export.saved_model import EXTRAS, check_max_pixels, for_any_batch, is_saved_model
 from keras_wrn.export.serving import serve_version
@@ -228,7 +227,7 @@ class _Parts:
                 "inside",
                 "class_names": self.preprocessing.class_names,
                 "preprocessing": self.preprocessing.get_config(),
-                "detector": {
+                TASK: {
                     "anchor_size": self.anchor_size, **dataclasses.asdict(self.selection)
                 },
             },
@@ -365,7 +364,7 @@ def _write_saved_model(parts, new, max_pixels):
     signatures = {SIGNATURE: serve, RAW: serve_raw, DETECT: detect}
     save_signatures(served, signatures, new)
     parts.preprocessing.save(new / EXTRAS)
-    (new / EXTRAS / DETECTOR_FILE).write_text(parts.metadata() + "\n")
+    (new / EXTRAS / f"{TASK}.json").write_text(parts.metadata() + "\n")
     if parts.preprocessing.class_names:
         (new / EXTRAS / LABELS_FILE).write_text(labels_text(parts.preprocessing))
 
@@ -396,10 +395,7 @@ def _write_litert(parts, new, max_pixels):
         save_signatures(model, {SIGNATURE: function}, directory)
 
     new.write_bytes(convert_saved_model(write))
-    with zipfile.ZipFile(new, "a") as archive:
-        archive.writestr(METADATA, parts.metadata())
-        if parts.preprocessing.class_names:
-            archive.writestr(LABELS_FILE, labels_text(parts.preprocessing))
+    add_metadata(new, parts.metadata(), parts.preprocessing)
 
 
 def _pixels(tf, parts):

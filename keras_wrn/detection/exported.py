@@ -1,24 +1,16 @@
 """Opens the artifacts of a detector."""
 
-import json
-import os
-import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_wrn.data.preprocess import Preprocessing
 from keras_wrn.detection.answers import Selection
-from keras_wrn.export.head import SIGNATURE, require_extra
-from keras_wrn.export.litert import METADATA, open_interpreter
-from keras_wrn.export.onnx import open_onnx
-from keras_wrn.export.opening import reading_artifact
-from keras_wrn.export.saved_model import EXTRAS
+from keras_wrn.export.opening import open_task, reading_artifact
 from keras_wrn.models.retinanet import Anchors
 
-DETECTOR_FILE = "detector.json"  # in a SavedModel's assets.extra
+TASK = "detector"
 RAW = "raw"  # the signature without non-maximum suppression
 
 
@@ -47,49 +39,14 @@ def open_exported(path):
         ValueError: it cannot be read.
         ExportError: a package is missing.
     """
-    path = Path(path)
-    with reading_artifact(path) as name:
-        run, text = READERS.get(path.suffix, _saved_model)(path)
-        config = json.loads(text) if text else {}
-        if "detector" not in config:
-            return None
-        preprocessing = Preprocessing.from_config(config["preprocessing"])
-        settings = dict(config["detector"])
+    opened = open_task(path, TASK, RAW)
+    if opened is None:
+        return None
+    with reading_artifact(path):
+        preprocessing = Preprocessing.from_config(opened.config["preprocessing"])
+        settings = dict(opened.config[TASK])
         anchors = Anchors(preprocessing.size, settings.pop("anchor_size")).boxes
         blank = np.zeros((1, preprocessing.size, preprocessing.size, 3), "float32")
-        classes = run(blank)["classification"].shape[-1]
-        return Exported(name, preprocessing, classes, anchors, run, Selection(**settings))
-
-
-def _saved_model(path):
-    import tensorflow as tf
-
-    file = path / EXTRAS / DETECTOR_FILE
-    if not file.is_file():
-        return None, None
-    loaded = tf.saved_model.load(str(path))
-
-    def run(images, _=loaded):  # the signature alone does not keep it alive
-        answers = loaded.signatures[RAW](image=tf.constant(images, tf.float32))
-        return {name: value.numpy() for name, value in answers.items()}
-
-    return run, file.read_text()
-
-
-def _onnx(path):
-    require_extra("onnx")
-    return open_onnx(path)
-
-
-def _litert(path):
-    if not zipfile.is_zipfile(path):
-        return None, None
-    with zipfile.ZipFile(path) as archive:
-        text = archive.read(METADATA)
-    if b'"detector"' not in text:
-        return None, None
-    run = open_interpreter(path, os.cpu_count() or 1).get_signature_runner(SIGNATURE)
-    return lambda images: run(image=np.asarray(images, "float32")), text
-
-
-READERS = {".onnx": _onnx, ".tflite": _litert, ".xml": lambda path: (None, None)}
+        classes = opened.run(blank)["classification"].shape[-1]
+        selection = Selection(**settings)
+        return Exported(opened.name, preprocessing, classes, anchors, opened.run, selection)

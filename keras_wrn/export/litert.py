@@ -106,11 +106,16 @@ def export_litert(
         new.write_bytes(convert(model, preprocessing, precision, images, integer_io))
         with full_float32():
             _verify(new, Verification(model, preprocessing, images), precision)
-        with zipfile.ZipFile(new, "a") as archive:
-            archive.writestr(METADATA, metadata)
-            if preprocessing.class_names:
-                archive.writestr(LABELS_FILE, labels_text(preprocessing))
+        add_metadata(new, metadata, preprocessing)
         beside.write_text(metadata)
+
+
+def add_metadata(path, metadata, preprocessing):
+    """Make a LiteRT file a ZIP archive too, with its metadata and the names of its classes."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(METADATA, metadata)
+        if preprocessing.class_names:
+            archive.writestr(LABELS_FILE, labels_text(preprocessing))
 
 
 def _is_sidecar(path):

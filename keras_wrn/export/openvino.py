@@ -89,6 +89,32 @@ def export_openvino(
     preprocessing = exportable(model, preprocessing, class_names)
     images = check_calibration(calibration, precision, model, preprocessing)
     require_extra("openvino", *PACKAGES[precision])
+    plain = in_float32(model)
+
+    def convert():
+        converted = read_written(
+            lambda directory: write_plain_saved_model(plain, preprocessing, directory)
+        )
+        return converted if images is None else quantized(converted, images)
+
+    def verify(run):
+        verify_file(run, plain, preprocessing, images, "The OpenVINO model")
+
+    metadata = metadata_json(plain, preprocessing, precision=precision)
+    write_pair(path, convert, metadata, verify, overwrite)
+
+
+def write_pair(path, convert, metadata, verify, overwrite):
+    """Write an OpenVINO model into its two files.
+
+    Args:
+        path: the .xml file; the weights go beside it.
+        convert: function that returns the OpenVINO model.
+        metadata: str, JSON.
+        verify: function of a function from images to the outputs of the written model by name; it
+            raises if these are wrong.
+        overwrite: bool, whether files at both paths may be replaced.
+    """
     import openvino
 
     settings = {"overwrite": overwrite, "is_ours": Path.is_file, "kind": "a file"}
@@ -96,38 +122,50 @@ def export_openvino(
         written_aside(path, **settings) as new,
         written_aside(Path(path).with_suffix(".bin"), **settings) as new_weights,
     ):
-        plain = in_float32(model)
-        with tempfile.TemporaryDirectory() as directory:
-            write_plain_saved_model(plain, preprocessing, directory)
-            # Not convert_model: it reports each conversion if OpenVINO was imported before.
-            converted = openvino.Core().read_model(directory)
-        if images is not None:
-            converted = _quantized(converted, images)
-        metadata = metadata_json(plain, preprocessing, precision=precision)
+        converted = convert()
         converted.set_rt_info(metadata, ["keras_wrn"])
         openvino.save_model(converted, new, compress_to_fp16=False)
-        verify_file(open_openvino(new)[0], plain, preprocessing, images, "The OpenVINO model")
+        verify(open_openvino(new)[0])
         os.replace(new.with_suffix(".bin"), new_weights)
         # From here to the end there is no model to load, rather than one with another's weights.
         if overwrite:
             Path(path).unlink(missing_ok=True)
 
 
-def _quantized(model, images):
-    """An OpenVINO model with its convolutions in int8."""
+def read_written(write):
+    """The OpenVINO model of a SavedModel that a function writes into a directory."""
+    import openvino
+
+    with tempfile.TemporaryDirectory() as directory:
+        write(directory)
+        # Not convert_model: it reports each conversion if OpenVINO was imported before.
+        return openvino.Core().read_model(directory)
+
+
+def quantized(model, images, is_kept=lambda name: False):
+    """An OpenVINO model with its convolutions in int8.
+
+    Args:
+        model: the OpenVINO model.
+        images: float32 (n, height, width, channels) of 0..255, to calibrate with.
+        is_kept: function from the name of an operation to whether it stays in float32.
+
+    Raises:
+        ValueError: there is no convolution.
+    """
     import nncf
 
     kinds = [(op.get_friendly_name(), op.get_type_name()) for op in model.get_ordered_ops()]
     convolutions = [i for i, (_, kind) in enumerate(kinds) if kind.endswith("Convolution")]
     if not convolutions:
         raise ValueError("precision='int8' is for models with convolutions. Received: none")
-    preprocessing = [name for name, _ in kinds[: convolutions[0]]]
+    kept = [name for i, (name, _) in enumerate(kinds) if i < convolutions[0] or is_kept(name)]
     with _silent():
         return nncf.quantize(
             model,
             nncf.Dataset([image[None] for image in images]),
             subset_size=len(images),
-            ignored_scope=nncf.IgnoredScope(preprocessing, types=["MatMul"], validate=False),
+            ignored_scope=nncf.IgnoredScope(kept, types=["MatMul"], validate=False),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 overflow_fix=nncf.OverflowFix.ENABLE
             ),

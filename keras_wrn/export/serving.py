@@ -231,7 +231,7 @@ def _method(directory, model):
         signature = json.loads(text)["signature_name"]
     except (OSError, ValueError, LookupError, TypeError):  # it was removed, or is not ours
         signature = ""
-    return "detect" if signature == "detect" else "classify"
+    return signature if signature in ENCODED else "classify"
 
 
 def _models(directory):

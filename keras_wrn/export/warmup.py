@@ -8,7 +8,7 @@ from keras_wrn.errors import ExportError
 from keras_wrn.export.saved_model import EXTRAS
 
 WARMUP = "tf_serving_warmup_requests"
-ENCODED = "classify", "detect"  # signatures that take encoded images
+ENCODED = "classify", "detect", "inspect"  # signatures that take encoded images
 
 
 def write_warmup(version, name, shape, sizes):

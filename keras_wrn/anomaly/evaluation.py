@@ -1,0 +1,76 @@
+"""A fitted model measured on good and odd photos."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_wrn.anomaly.inspector import BATCH
+from keras_wrn.anomaly.measures import Pixels, best_f1, image_auroc
+from keras_wrn.anomaly.pictures import draw
+from keras_wrn.anomaly.sets import read_mask, test_photos
+from keras_wrn.data.images import picture
+
+
+def evaluate_inspector(inspector, folder, directory=None) -> dict[str, Any]:
+    """Measure how well odd photos are told from good ones, and where they are odd.
+
+    Args:
+        inspector: `Inspector`.
+        folder: path of a folder in MVTec AD's layout: test/good, test/KIND, and perhaps masks in
+            ground_truth/KIND.
+        directory: path of a folder for a picture of each photo, or None.
+
+    Returns:
+        dict of `photos` and `odd`, their numbers; in percent `image_auroc` and `best_f1`, the best
+        that any threshold can have; `best_threshold`; at the model's own `threshold` `f1`,
+        `false_alarms`, the share of the good photos above it, and `missed`, that of the odd ones
+        below; `pixel_auroc` and `pro`, None without masks; `per_kind`, dict from kind to
+        `image_auroc` against the good photos; `brightness_auroc`, of a score that looks at nothing
+        but how bright a photo is, for comparison.
+
+    Raises:
+        DataError: the folder is not as described, or a photo or mask cannot be read.
+        ValueError: the model answers with NaN.
+
+    Source: https://doi.org/10.1007/s11263-020-01400-4.
+    """
+    photos = test_photos(folder)
+    pixels, scores, brightness = Pixels(), [], []
+    for start in range(0, len(photos), BATCH):
+        part = photos[start : start + BATCH]
+        images = [picture(photo.path) for photo in part]
+        answers = inspector.inspect(images)
+        for photo, image, answer in zip(part, images, answers, strict=True):
+            mask = read_mask(photo.mask) if photo.mask else None
+            scores.append(answer["score"])
+            brightness.append(image.mean())
+            if mask is None and not photo.is_odd:
+                mask = np.zeros(image.shape[:2], bool)
+            if mask is not None:
+                pixels.add(answer["map"], mask)
+            if directory is not None:
+                name = f"{photo.kind}-{photo.path.stem}"
+                draw(image, answer, inspector.threshold, directory / f"{name}.png", mask)
+    odd = np.array([photo.is_odd for photo in photos])
+    scores, kinds = np.array(scores), np.array([photo.kind for photo in photos])
+    f1, best = best_f1(scores, odd)
+    above = scores > inspector.threshold
+    usual = np.mean(np.array(brightness)[~odd])
+    found = int((above & odd).sum())
+    return {
+        "photos": len(photos),
+        "odd": int(odd.sum()),
+        "image_auroc": image_auroc(scores, odd),
+        "best_f1": f1,
+        "best_threshold": best,
+        "threshold": inspector.threshold,
+        "f1": round(200 * found / int(above.sum() + odd.sum()), 4),
+        "false_alarms": round(100 * float(above[~odd].mean()), 4),
+        "missed": round(100 * float((~above[odd]).mean()), 4),
+        **pixels.results(),
+        "per_kind": {
+            kind: image_auroc(scores[(kinds == kind) | ~odd], odd[(kinds == kind) | ~odd])
+            for kind in sorted(set(kinds[odd]))
+        },
+        "brightness_auroc": image_auroc(np.abs(np.array(brightness) - usual), odd),
+    }
