@@ -18,6 +18,7 @@ from keras_wrn.recipe import BaseRecipe
 from keras_wrn.scripts import load_recipe
 from keras_wrn.training.hosts import Hosts, end_process
 from keras_wrn.training.run import run
+from keras_wrn.verbs import inspecting
 
 WRONG_PATH = (
     FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError
@@ -35,6 +36,9 @@ def main(args: list[str] | None = None) -> None:
         if args[:1] == ["train"] and args[1:] and not args[1].startswith("-"):
             # The recipe decides what the other flags are, and their defaults.
             _train(load_recipe(args[1]), args[2:], f"keras-wrn train {args[1]}")
+        elif args[:1] == ["anomaly"] and args[1:2] and args[1] in ANOMALY:
+            verb = functools.partial(tyro.cli, prog=f"keras-wrn anomaly {args[1]}", args=args[2:])
+            verb(_deferred(ANOMALY[args[1]]))()
         else:
             commands = {name: _deferred(verb) for name, verb in VERBS.items()}
             tyro.extras.subcommand_cli_from_dict(commands, args=args, prog="keras-wrn")()
@@ -98,11 +102,13 @@ VERBS = {
     "study": verbs.study,
     "evaluate": verbs.evaluate,
     "predict": verbs.predict,
+    "anomaly": verbs.anomaly,
     "export": verbs.export,
     "convert": verbs.convert,
     "report": verbs.report,
     "list": verbs.list_all,
 }
+ANOMALY = {"fit": inspecting.fit, "evaluate": inspecting.evaluate}
 
 
 def _deferred(function):

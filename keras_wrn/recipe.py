@@ -186,34 +186,14 @@ class ExportConfig:
 
 @dataclasses.dataclass(frozen=True)
 class BaseRecipe:
-    """What every recipe has: a network, its images, and how it is trained."""
+    """What every recipe has: a name, its images and a seed."""
 
     name: str
     """The run's directory is runs/<name>-seed<seed>, or runs/<name>-<folder>-seed<seed>."""
-    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: Any = None
-    optimizer: Any = None
-    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     export: ExportConfig = dataclasses.field(default_factory=ExportConfig)
-    epochs: Count = 200
-    """Passes over the training images."""
-    batch_size: Count = 128
-    """Images per step, over all devices together."""
-    scale_lr: bool = False
-    """Multiply the learning rate by batch_size / rate_batch, and warm it up over 5 epochs."""
-    rate_batch: Count = 128
-    """The batch size that the learning rate was chosen for."""
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """auto: bfloat16 where the hardware has it, float32 otherwise."""
-    strategy: Literal["mirrored", "none", "multi-host"] = "mirrored"
-    """mirrored: all GPUs of this machine, or the CPU if there is none (on JAX, one device); none:
-    one device; multi-host: all devices of all processes."""
-    sync_batch_norm: bool = True
-    """With more than one replica: batch norm over the global batch."""
     seed: Annotated[int, Range(0, 2**32)] = 0
-    """Seed for initial weights, order, augmentation and dropout."""
-    deterministic: bool = False
-    """TensorFlow: make reruns bit-identical, at some cost in speed."""
+    """Seed of all that is random."""
     source: str = ""
     """Where what it is compared with was published."""
 
@@ -251,7 +231,7 @@ class BaseRecipe:
 
     def _rules(self):
         """The rules between fields: functions that yield a sentence for each broken one."""
-        return _model_rules, _schedule_rules
+        return ()
 
     def shrunk(self):
         """This recipe in seconds, for made-up images."""
@@ -275,7 +255,36 @@ class BaseRecipe:
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe(BaseRecipe):
+class TrainingRecipe(BaseRecipe):
+    """What every recipe has that trains a network in epochs: the network, and how."""
+
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    optimizer: Any = None
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
+    epochs: Count = 200
+    """Passes over the training images."""
+    batch_size: Count = 128
+    """Images per step, over all devices together."""
+    scale_lr: bool = False
+    """Multiply the learning rate by batch_size / rate_batch, and warm it up over 5 epochs."""
+    rate_batch: Count = 128
+    """The batch size that the learning rate was chosen for."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto: bfloat16 where the hardware has it, float32 otherwise."""
+    strategy: Literal["mirrored", "none", "multi-host"] = "mirrored"
+    """mirrored: all GPUs of this machine, or the CPU if there is none (on JAX, one device); none:
+    one device; multi-host: all devices of all processes."""
+    sync_batch_norm: bool = True
+    """With more than one replica: batch norm over the global batch."""
+    deterministic: bool = False
+    """TensorFlow: make reruns bit-identical, at some cost in speed."""
+
+    def _rules(self):
+        return _model_rules, _schedule_rules
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe(TrainingRecipe):
     """A training run of a classifier, fully described.
 
     Example:

@@ -1,5 +1,6 @@
 """A fitted model measured on good and odd photos."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ def evaluate_inspector(inspector, folder, directory=None) -> dict[str, Any]:
         inspector: `Inspector`.
         folder: path of a folder in MVTec AD's layout: test/good, test/KIND, and perhaps masks in
             ground_truth/KIND.
-        directory: path of a folder for a picture of each photo, or None.
+        directory: path of a folder for a picture of each photo, KIND-NAME.png, or None.
 
     Returns:
         dict of `photos` and `odd`, their numbers; in percent `image_auroc` and `best_f1`, the best
@@ -26,7 +27,7 @@ def evaluate_inspector(inspector, folder, directory=None) -> dict[str, Any]:
         `false_alarms`, the share of the good photos above it, and `missed`, that of the odd ones
         below; `pixel_auroc` and `pro`, None without masks; `per_kind`, dict from kind to
         `image_auroc` against the good photos; `brightness_auroc`, of a score that looks at nothing
-        but how bright a photo is, for comparison.
+        but how far a photo's brightness is from the mean of the good ones, for comparison.
 
     Raises:
         DataError: the folder is not as described, or a photo or mask cannot be read.
@@ -35,14 +36,14 @@ def evaluate_inspector(inspector, folder, directory=None) -> dict[str, Any]:
     Source: https://doi.org/10.1007/s11263-020-01400-4.
     """
     photos = test_photos(folder)
-    pixels, scores, brightness = Pixels(), [], []
+    pixels, answered, brightness = Pixels(), [], []
     for start in range(0, len(photos), BATCH):
         part = photos[start : start + BATCH]
         images = [picture(photo.path) for photo in part]
         answers = inspector.inspect(images)
         for photo, image, answer in zip(part, images, answers, strict=True):
             mask = read_mask(photo.mask) if photo.mask else None
-            scores.append(answer["score"])
+            answered.append(answer["score"])
             brightness.append(image.mean())
             if mask is None and not photo.is_odd:
                 mask = np.zeros(image.shape[:2], bool)
@@ -50,9 +51,9 @@ def evaluate_inspector(inspector, folder, directory=None) -> dict[str, Any]:
                 pixels.add(answer["map"], mask)
             if directory is not None:
                 name = f"{photo.kind}-{photo.path.stem}"
-                draw(image, answer, inspector.threshold, directory / f"{name}.png", mask)
+                draw(image, answer, inspector.threshold, Path(directory) / f"{name}.png", mask)
     odd = np.array([photo.is_odd for photo in photos])
-    scores, kinds = np.array(scores), np.array([photo.kind for photo in photos])
+    scores, kinds = np.array(answered), np.array([photo.kind for photo in photos])
     f1, best = best_f1(scores, odd)
     above = scores > inspector.threshold
     usual = np.mean(np.array(brightness)[~odd])
@@ -70,7 +71,7 @@ def evaluate_inspector(inspector, folder, directory=None) -> dict[str, Any]:
         **pixels.results(),
         "per_kind": {
             kind: image_auroc(scores[(kinds == kind) | ~odd], odd[(kinds == kind) | ~odd])
-            for kind in sorted(set(kinds[odd]))
+            for kind in sorted({photo.kind for photo in photos if photo.is_odd})
         },
         "brightness_auroc": image_auroc(np.abs(np.array(brightness) - usual), odd),
     }

@@ -1,6 +1,7 @@
 """What PatchCore and PaDiM have in common: a trunk, a memory of good photos, and a threshold."""
 
 import os
+import time
 
 import keras
 import numpy as np
@@ -88,7 +89,7 @@ class AnomalyModel(keras.Model):
         self.limit.assign(value)
 
     def fit(
-        self, good, *, defects=None, validation=0.2, quantile=0.95, max_memory=None, verbose=0
+        self, good, *, defects=None, validation=0.2, quantile=0.95, max_memory=None, log=None
     ):  # fmt: skip
         """Learn what good photos look like, and choose a threshold.
 
@@ -105,7 +106,8 @@ class AnomalyModel(keras.Model):
             quantile: float in (0, 1], of the scores of the photos held out.
             max_memory: float, in GB, the most that features and what is learned from them may
                 take; None for any amount.
-            verbose: 1 for a bar that shows the progress.
+            log: function that gets a dict after each step: `step`, a str, `seconds`, and numbers
+                of what there is; or None.
 
         Returns:
             The model itself.
@@ -132,20 +134,26 @@ class AnomalyModel(keras.Model):
             )
         defects = [] if defects is None else self.listed_photos(defects)
         self._check_memory(len(good) - held, max_memory)
+        steps = _Steps(log)
         try:
             squares = read_squares(good, self.preprocessing)
             odd = read_squares(defects, self.preprocessing)
         except (ValueError, OSError) as error:
             raise DataError(str(error)) from error
+        steps.done("photos", good=len(squares), defects=len(odd))
         order = np.random.default_rng(self.seed).permutation(len(squares))
-        self._learn(self._features(squares[np.sort(order[held:])], verbose))
+        features = self._features(squares[np.sort(order[held:])])
+        steps.done("features", photos=len(features), places=features.shape[1])
+        self._learn(features)
         self.is_fitted = True
+        steps.done("memory", points=self.points)
         scores = self._scores(squares[np.sort(order[:held])])
         if len(odd):
             truth = np.r_[np.zeros(len(scores)), np.ones(len(odd))]
             self.threshold = best_f1(np.r_[scores, self._scores(odd)], truth)[1]
         else:
             self.threshold = np.quantile(scores, quantile)
+        steps.done("threshold", held_out=held, threshold=self.threshold)
         return self
 
     @staticmethod
@@ -206,23 +214,19 @@ class AnomalyModel(keras.Model):
     def _embedded(self, maps):
         return joined([maps[name] for name in self.trunk.output], self.LOCAL)
 
-    def _features(self, squares, verbose):
+    def _features(self, squares):
         """The features of photos, float32 (n, places, channels)."""
-        from tqdm import tqdm
-
         height, width = self.places
         features = None
-        with tqdm(total=len(squares), unit="img", disable=not verbose) as bar:
-            for start, part in batches(squares):
-                maps = self.trunk.predict_on_batch(self.preprocessing.normalize(part))
-                found = ops.convert_to_numpy(self._chosen(self._embedded(maps)))
-                if not np.isfinite(found).all():
-                    raise ValueError(f"The features of {self.trunk.name!r} have NaN or infinity.")
-                if features is None:
-                    features = np.empty((len(squares), height * width, found.shape[-1]), "float32")
-                rows = features[start : start + len(part)]
-                rows[:] = found.reshape(len(part), height * width, -1)[: len(rows)]
-                bar.update(len(rows))
+        for start, part in batches(squares):
+            maps = self.trunk.predict_on_batch(self.preprocessing.normalize(part))
+            found = ops.convert_to_numpy(self._chosen(self._embedded(maps)))
+            if not np.isfinite(found).all():
+                raise ValueError(f"The features of {self.trunk.name!r} have NaN or infinity.")
+            if features is None:
+                features = np.empty((len(squares), height * width, found.shape[-1]), "float32")
+            rows = features[start : start + len(part)]
+            rows[:] = found.reshape(len(part), height * width, -1)[: len(rows)]
         return features
 
     def _chosen(self, maps):
@@ -244,3 +248,16 @@ class AnomalyModel(keras.Model):
     def _require_fitted(self):
         if not self.is_fitted:
             raise ValueError(f"This {type(self).__name__} has seen no photos yet: call `fit`.")
+
+
+class _Steps:
+    """Tells a function how long each step took."""
+
+    def __init__(self, log):
+        self.log, self.begun = log, time.monotonic()
+
+    def done(self, step, **found):
+        now = time.monotonic()
+        if self.log is not None:
+            self.log({"step": step, "seconds": round(now - self.begun, 2), **found})
+        self.begun = now

@@ -42,7 +42,6 @@ def draw(photo, result, threshold, path, mask=None):
     low, high = (share * unit for share in RANGE)
     shown = heat.imshow(result["map"], cmap="turbo", vmin=low, vmax=high, alpha=OPACITY)
     bar = figure.colorbar(shown, ax=heat, fraction=0.05, pad=0.02)
-    bar.solids.set_alpha(1)
     bar.ax.axhline(threshold, color="black", linewidth=2)
     bar.ax.tick_params(labelsize=7)
     plain.set_title("mask outlined" if mask is not None and mask.any() else "photo", fontsize=9)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from keras_wrn.catalog.names import IMAGENET, model_info
 from keras_wrn.checks import Range
 from keras_wrn.data.datasets import DATASETS
-from keras_wrn.recipe import SMOKE, BaseRecipe, Count, ModelConfig, Positive, ScheduleConfig
+from keras_wrn.recipe import SMOKE, Count, ModelConfig, Positive, ScheduleConfig, TrainingRecipe
 
 MIN_SIZE = 32
 
@@ -54,7 +54,7 @@ class AdamConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class DetectionRecipe(BaseRecipe):
+class DetectionRecipe(TrainingRecipe):
     """A training run of a detector, fully described.
 
     `model` is its trunk, a network for photos by name, such as wide_resnet34 with `width`.

@@ -24,6 +24,11 @@ DETECTOR_ADVICE = """**Use.** A reference for detectors on a wide trunk, and one
 for decisions about people.
 """
 
+ANOMALY_ADVICE = """**Use.** To find what differs from the good photos it has seen. **Limits.** It
+calls anything new odd: another background, light or distance too. The threshold is from a few
+photos. It does not say what a defect is.
+"""
+
 
 def model_card(run_dir, preprocessing, published=None):
     """The card in Markdown: network, data, recipe, error, input, use, limits, licence.
@@ -109,6 +114,31 @@ def detector_card(run_dir, preprocessing):
         "licence": _licence(recipe["model"]),
     }
     return _page(recipe, rows, DETECTOR_ADVICE)
+
+
+def anomaly_card(run_dir):
+    """The card of a PatchCore or PaDiM in Markdown; arguments and errors are those of
+    `model_card`."""
+    summary, recipe = read_summary(run_dir), json.loads(read_recipe(run_dir).to_json())
+    data, settings = summary["data"], recipe["anomaly"]
+    found = [
+        f"{words} {summary[key]:.2f} %"
+        for key, words in (("image_auroc", "AUROC of photos"), ("pixel_auroc", "of pixels"))
+        if summary.get(key) is not None
+    ]
+    weights = " with random weights" if settings["untrained"] else ""
+    rows = {
+        "method": f"{settings['method']} on features of {settings['model']}{weights}; "
+        f"{summary['points']:,} kept",
+        "told apart": f"{', '.join(found) or 'not measured'}: {data['test_images']:,} test photos",
+        "learned from": f"{Path(data['dataset']).name}, {data['train_images']:,} good photos",
+        "threshold": f"{summary['threshold']:.4g}, the {settings['quantile']:g} quantile of the "
+        f"scores of {data['held_out']} more good photos",
+        "cost": f"{summary['seconds']:.3g} seconds on {summary['versions']['machine']}",
+        "input": f"pixels of 0..255, {summary['image_size']} x {summary['image_size']} x 3: the "
+        "whole photo squeezed into a square",
+    }
+    return _page(recipe, rows, ANOMALY_ADVICE)
 
 
 def _page(recipe, rows, advice):

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+from keras_wrn.anomaly.recipe import AnomalyRecipe
 from keras_wrn.detection.recipe import DetectionRecipe
 from keras_wrn.recipe import Recipe
 
@@ -19,6 +20,12 @@ SUMMARY = {
     "data": {"dataset": str, "split": str},
 }  # fmt: skip
 CLASSIFIED = {"test_error": float}
+LEARNED = {
+    "recipe": str, "seed": int, "method": str, "image_size": int, "points": int,
+    "seconds": float, "peak_gb": float, "threshold": float, "versions": {"machine": str},
+    "data": {"dataset": str, "split": str, "train_images": int, "held_out": int,
+             "test_images": int},
+}  # fmt: skip
 OPTIONAL = {"trained_params": int, "changes": list, "views": int}
 VIEWS = {"views": int, "views_test_accuracy": float}
 CHANGE = {"after_step": int, "changes": list}
@@ -26,7 +33,7 @@ WORDS = {int: "a whole number", float: "a number", str: "a text", list: "a list"
 
 
 def read_recipe(run_dir):
-    """The `Recipe` or `DetectionRecipe` of a run.
+    """The `Recipe`, `DetectionRecipe` or `AnomalyRecipe` of a run.
 
     Raises:
         ValueError: it is damaged, or from another version; the message names the file.
@@ -90,8 +97,10 @@ def read_changes(path):
 
 def _recipe(text):
     found = json.loads(text)
-    detects = isinstance(found, dict) and "detector" in found
-    return (DetectionRecipe if detects else Recipe).from_json(text)
+    keys = found if isinstance(found, dict) else {}
+    if "anomaly" in keys:
+        return AnomalyRecipe.from_json(text)
+    return (DetectionRecipe if "detector" in keys else Recipe).from_json(text)
 
 
 def _read(path, parse, expected):
@@ -123,8 +132,10 @@ def _check_change(change):
 
 def _summary(text):
     found = json.loads(text)
-    detects = isinstance(found, dict) and "ap50" in found
-    summary = _check(found, SUMMARY | ({} if detects else CLASSIFIED))
+    keys = found if isinstance(found, dict) else {}
+    if "method" in keys:
+        return _check(found, LEARNED)
+    summary = _check(found, SUMMARY | ({} if "ap50" in keys else CLASSIFIED))
     _texts(summary["versions"])
     _check(summary, {key: kind for key, kind in OPTIONAL.items() if key in summary})
     if "views" in summary:

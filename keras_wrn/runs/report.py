@@ -5,6 +5,7 @@ import os
 import statistics
 from pathlib import Path
 
+from keras_wrn.anomaly.recipe import AnomalyRecipe
 from keras_wrn.detection.recipe import DetectionRecipe
 from keras_wrn.recipe import SMOKE, Recipe
 from keras_wrn.runs.files import CLASSIFIER_LINE, DETECTOR_LINE, read_log, read_recipe, read_summary
@@ -17,6 +18,11 @@ COST = "PFLOP", "hours", "machine, precision", "logs"
 START = "recipe", "data", "params", "epochs", "seeds"
 CLASSIFIERS = (*START, "test error (%)", "published (%)", *COST)  # columns
 DETECTORS = (*START, "AP (%)", "AP50 (%)", *COST)
+INSPECTORS = (
+    "recipe", "data: learned from, tested", "pixels", "kept", "seeds", "AUROC (%)",
+    "of pixels (%)", "PRO (%)", "best F1 (%)", "AUROC of brightness (%)", "seconds", "peak GB",
+    "machine", "logs",
+)  # fmt: skip
 MARKED = 10  # up to so many epochs, curves.png marks their points
 
 
@@ -101,7 +107,8 @@ def results_table(paths, start=".") -> str:
     recipe as it comes with the package. For runs on held-out training images, and for recipes that
     do not come with the package, it names the settings that less than three quarters of the
     recipe's rows have. A row has the published error that belongs to its network, data and recipe,
-    if any; see `published_error`. Detectors have a table of their own below.
+    if any; see `published_error`. Detectors, and what is learned of good photos, have tables of
+    their own below.
 
     Args:
         paths: run directories, or folders of run directories.
@@ -117,6 +124,7 @@ def results_table(paths, start=".") -> str:
     for head, kind, cells in (
         (CLASSIFIERS, Recipe, _classifier_cells),
         (DETECTORS, DetectionRecipe, _detector_cells),
+        (INSPECTORS, AnomalyRecipe, _inspector_cells),
     ):
         found = {key: runs for key, runs in groups.items() if isinstance(runs[0][1], kind)}
         if found:
@@ -128,31 +136,43 @@ def _rows(groups, head, cells, start):
     """The lines of a table."""
     yield "| " + " | ".join(head) + " |"
     yield "|" + "---|" * len(head)
-    order = sorted(groups.items(), key=lambda item: (item[0][:2], item[1][0][0]["epochs"], item[0]))
-    for (name, split, _), runs in order:
+    for (name, split, _), runs in sorted(groups.items(), key=_place):
         others = [found[0][3] for key, found in groups.items() if key[:2] == (name, split)]
         runs.sort(key=lambda run: run[0]["seed"])
-        summary, _, _, settings = runs[0]
-        data = summary["data"]
         links = ", ".join(f"[{run[0]['seed']}]({os.path.relpath(run[2], start)})" for run in runs)
-        hours, machines = _hours_and_machines([run[0] for run in runs])
-        row = (
-            " ".join([f"`{name}`", *_differing(name, split, settings, others)]),
-            data["dataset"] + ("" if split == "test" else f" ({split} split)"),
-            f"{summary['params']:,}",
-            str(summary["epochs"]),
-            ", ".join(str(run[0]["seed"]) for run in runs),
-            *cells(name, runs, others),
-            f"{summary['flops'] / 1e15:.3g}",
-            hours,
-            machines,
-            links,
-        )
-        yield "| " + " | ".join(row) + " |"
+        first = " ".join([f"`{name}`", *_differing(name, split, runs[0][3], others)])
+        yield "| " + " | ".join((first, *cells(name, runs, others), links)) + " |"
+
+
+def _place(item):
+    """Where a group's row is: by its name and split, the epochs and the other settings."""
+    (name, split, how), runs = item
+    return name, split, runs[0][0].get("epochs", 0), how
+
+
+def _seeds(runs):
+    return ", ".join(str(run[0]["seed"]) for run in runs)
+
+
+def _trained_cells(runs, results):
+    """The cells of a group of runs that trained in epochs, with those of its results."""
+    summary = runs[0][0]
+    data = summary["data"]
+    hours, machines = _hours_and_machines([run[0] for run in runs])
+    return (
+        data["dataset"] + ("" if data["split"] == "test" else f" ({data['split']} split)"),
+        f"{summary['params']:,}",
+        str(summary["epochs"]),
+        _seeds(runs),
+        *results,
+        f"{summary['flops'] / 1e15:.3g}",
+        hours,
+        machines,
+    )
 
 
 def _classifier_cells(name, runs, others):
-    """The test error of a group of runs, and the published one."""
+    """With the test error of a group of runs, and the published one."""
     summary, recipe, _, settings = runs[0]
     error = _mean_and_each([run[0]["test_error"] for run in runs])
     if "views" in summary:
@@ -161,16 +181,36 @@ def _classifier_cells(name, runs, others):
     published = None if settings["changes"] else published_error(recipe)
     if not _shipped(name) and len({_kind(other) for other in others}) > 1:
         published = None  # it is unknown which of them it belongs to
-    return error, "" if published is None else f"{published[0]:.2f} ({published[1]})"
+    text = "" if published is None else f"{published[0]:.2f} ({published[1]})"
+    return _trained_cells(runs, (error, text))
 
 
 def _detector_cells(name, runs, others):
-    """The average precisions of a group of runs."""
-    return [
-        _mean_and_each([run[0][figure] for run in runs])
-        if all(run[0][figure] is not None for run in runs) else "none to find"
-        for figure in ("ap", "ap50")
-    ]  # fmt: skip
+    """With the average precisions of a group of runs."""
+    return _trained_cells(runs, [_known(runs, name, "none to find") for name in ("ap", "ap50")])
+
+
+def _inspector_cells(name, runs, others):
+    """The cells of what was learned of good photos."""
+    summary = runs[0][0]
+    data = summary["data"]
+    figures = "image_auroc", "pixel_auroc", "pro", "best_f1", "brightness_auroc"
+    return (
+        f"{data['dataset']}: {data['train_images']}, {data['test_images']}",
+        str(summary["image_size"]),
+        f"{summary['points']:,}",
+        _seeds(runs),
+        *(_known(runs, figure, "") for figure in figures),
+        f"{statistics.mean(run[0]['seconds'] for run in runs):.3g}",
+        f"{max(run[0]['peak_gb'] for run in runs):.1f}",
+        "; ".join(dict.fromkeys(run[0]["versions"]["machine"] for run in runs)),
+    )
+
+
+def _known(runs, figure, missing):
+    """The mean of a figure over runs, and each; or a text, if one of them has none."""
+    values = [run[0].get(figure) for run in runs]
+    return missing if None in values else _mean_and_each(values)
 
 
 def _grouped(paths):
@@ -184,7 +224,7 @@ def _grouped(paths):
             # Through a Recipe, which adds the fields that an earlier version did not have.
             recipe = read_recipe(found.parent)
             settings = {**settings_of(recipe), "changes": summary.get("changes", [])}
-            if not recipe.scale_lr:
+            if not getattr(recipe, "scale_lr", True):
                 del settings["rate_batch"]  # it had no effect
             how = json.dumps([settings, summary.get("views", 1)])
             key = summary["recipe"], summary["data"]["split"], how

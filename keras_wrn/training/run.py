@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_wrn.recipe import BaseRecipe
+from keras_wrn.recipe import BaseRecipe, TrainingRecipe
 from keras_wrn.runs.directory import clear_smoke, default_directory, locked, open_directory
 from keras_wrn.runs.files import read_summary
+from keras_wrn.training import anomaly
 from keras_wrn.training.placement import Placement
 from keras_wrn.training.tasks import task_of
 from keras_wrn.training.trainer import Trainer
@@ -26,7 +27,8 @@ def run(
     """Train a recipe to its end and write its run directory.
 
     Args:
-        recipe: `keras_wrn.Recipe`, or `keras_wrn.detection.DetectionRecipe`.
+        recipe: `keras_wrn.Recipe`, `keras_wrn.detection.DetectionRecipe`, or
+            `keras_wrn.anomaly.AnomalyRecipe`, which learns in one pass: it has no checkpoints.
         run_dir: path, by default runs/<name>-seed<seed>, or runs/<name>-<folder>-seed<seed> for a
             folder of images. It must be absent or empty, unless `resume`.
         resume: bool, go on from the newest checkpoint in the directory; start anew if there is
@@ -62,6 +64,8 @@ def run(
     recipe = recipe.shrunk() if made_up else recipe
     own_place = run_dir is None
     run_dir = Path(run_dir or default_directory(recipe))
+    if not isinstance(recipe, TrainingRecipe):
+        return _learn(recipe, run_dir, resume, made_up, own_place)
     checked = None
     if not (run_dir / "summary.json").exists():  # the images of a finished run may be gone
         checked = task_of(recipe).check(recipe, data_dir, made_up)
@@ -81,3 +85,18 @@ def run(
         trainer.prepare(data_dir, made_up, changes, found=checked)
         trainer.fit()
         return placement.on_chief(trainer.finish) or {}
+
+
+def _learn(recipe, run_dir, resume, made_up, own_place):
+    """`run` for what is learned in one pass, in one process."""
+    finished = run_dir / "summary.json"
+    if not finished.exists():
+        anomaly.check(recipe, made_up)
+    if made_up and own_place and not resume:
+        clear_smoke(run_dir)
+    open_directory(run_dir, recipe, resume)
+    if finished.exists():
+        print(f"{run_dir} is a finished run.")
+        return read_summary(run_dir)
+    with locked(run_dir):
+        return anomaly.learn(recipe, run_dir, made_up)

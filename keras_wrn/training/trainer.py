@@ -13,7 +13,7 @@ from keras_wrn.files import write_json
 from keras_wrn.models.layers import BatchNormalization
 from keras_wrn.models.stages import copied
 from keras_wrn.optim.schedules import scaled_schedule
-from keras_wrn.recipe import BaseRecipe, DistillConfig, Recipe
+from keras_wrn.recipe import DistillConfig, Recipe, TrainingRecipe
 from keras_wrn.runs.checkpoint import Checkpoints, apply_state
 from keras_wrn.runs.directory import begin_directory, check_disk, check_unchanged, note_changes
 from keras_wrn.training.announce import opening_lines
@@ -63,7 +63,7 @@ class Trainer:
     ```
     """
 
-    def __init__(self, recipe: BaseRecipe, run_dir, placement: Placement):
+    def __init__(self, recipe: TrainingRecipe, run_dir, placement: Placement):
         self.recipe, self.run_dir, self.placement = recipe, Path(run_dir), placement
         self.checkpoints = Checkpoints(self.run_dir / "checkpoints")
         self.task = task_of(recipe)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from keras_wrn.anomaly.model import AnomalyModel
 from keras_wrn.catalog import building, load_model, weights_info
 from keras_wrn.data import DATASETS, Preprocessing, default_preprocessing, load_arrays
 from keras_wrn.data.datasets import check_dataset
@@ -19,7 +20,9 @@ from keras_wrn.files import written_aside
 from keras_wrn.models.retinanet import is_detector
 from keras_wrn.runs.card import model_card
 from keras_wrn.runs.published import published_error
-from keras_wrn.verbs.detecting import export_files, refuse
+from keras_wrn.verbs import inspecting
+from keras_wrn.verbs.detecting import export_files
+from keras_wrn.verbs.flags import refuse
 from keras_wrn.verbs.runs import dataset_of, name_of, recipe_of
 from keras_wrn.weights import save_torch_weights
 
@@ -53,7 +56,8 @@ def export(
         precision: The precisions of the LiteRT files, one file each; ONNX and OpenVINO files come
             in float32 and int8.
         integer_io: Whether the LiteRT file in int8 takes and returns integers.
-        data: The dataset whose training images calibrate int8; by default the run's own.
+        data: The dataset whose training images calibrate int8, by default the run's own; for a
+            PatchCore or PaDiM, a folder of good photos.
         data_dir: Where TFDS keeps its data.
         top_k: How many classes the SavedModel's classify lists.
         fold_batch_norm: Fold batch norms into convolutions in the SavedModel.
@@ -70,8 +74,15 @@ def export(
     if is_detector(network):
         given = {"--precision": precision != ("float32",), "--data": data, "--top-k": top_k != 5,
                  "--no-fold-batch-norm": not fold_batch_norm}  # fmt: skip
-        refuse(given)
+        refuse(given, "a detector")
         return export_files(network, model, format, out, name, max_pixels, max_batch_size)
+    if isinstance(network, AnomalyModel):
+        given = {"--top-k": top_k != 5, "--no-fold-batch-norm": not fold_batch_norm,
+                 "--integer-io": integer_io}  # fmt: skip
+        refuse(given, "one that tells odd photos from good ones")
+        return inspecting.export_files(
+            network, model, format, out, precision, data, name, max_pixels, max_batch_size
+        )
     directory = out or Path("saved_models") / name_of(model)
     versioned = [kind for kind in format if kind != "serving"]
     calibration = None

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from keras_wrn.data.images import picture
 from keras_wrn.detection.detector import BATCH, Detector, named
 from keras_wrn.detection.evaluation import evaluate_detector
 from keras_wrn.detection.export import (
@@ -14,10 +13,12 @@ from keras_wrn.detection.inputs import part_to_evaluate
 from keras_wrn.detection.pictures import draw
 from keras_wrn.evaluation import RESULTS_FILE
 from keras_wrn.export.bundle import SAVED_MODEL
-from keras_wrn.files import printable, write_json
+from keras_wrn.files import write_json
 from keras_wrn.runs.card import detector_card
+from keras_wrn.verbs.flags import check_folder
+from keras_wrn.verbs.photos import look_at
 from keras_wrn.verbs.runs import name_of, recipe_of
-from keras_wrn.verbs.table import box_line, written
+from keras_wrn.verbs.table import box_line
 
 
 def detect_images(detector: Detector, found, out, show_dir):
@@ -25,40 +26,26 @@ def detect_images(detector: Detector, found, out, show_dir):
 
     Args:
         detector: `Detector`.
-        found: list of `keras_wrn.verbs.images.Image`.
-        out: path of a .json or .csv file, or None.
-        show_dir: path of a folder for a picture of each image, or None.
-
-    Raises:
-        OSError: some images cannot be read. The others have their answers.
-        ValueError, OSError: the only image cannot be read.
+        found, out, show_dir: as for `keras_wrn.verbs.photos.look_at`, whose errors these are.
     """
-    from tqdm import tqdm
 
-    check_folder("--show-dir", show_dir)
-    width = max(len(item.name) for item in found)
-    failed, names = 0, _file_names(found)
-    with (
-        written(out, boxes=True) as write,
-        # None: the bar is shown only in a terminal.
-        tqdm(total=len(found), unit="img", disable=len(found) < 2 or None) as bar,
-    ):
-        for start in range(0, len(found), BATCH):
-            for number, (row, photo, result) in enumerate(
-                _detected(detector, found[start : start + BATCH], len(found) == 1), start
-            ):
-                bar.write(box_line(row, width))
-                write(row)
-                failed += "error" in row
-                if show_dir is not None and photo is not None:
-                    draw([photo], [result], detector.class_names, show_dir, names=[names[number]])
-                bar.update()
-    if out is not None:
-        print(f"Wrote {out}")
-    if show_dir is not None and failed < len(found):
-        print(f"Pictures: {len(found) - failed} in {show_dir}")
-    if failed:
-        raise OSError(f"{failed} of {len(found)} images cannot be read")
+    def answer(photos):
+        return named(detector, detector.find(photos))
+
+    def fields(result):
+        parts = (result[key] for key in ("labels", "classes", "scores", "boxes"))
+        return {"found": [
+            {"label": int(label), "class": name, "score": float(score), "box": box.tolist()}
+            for label, name, score, box in zip(*parts, strict=True)
+        ]}  # fmt: skip
+
+    def picture(item, photo, result, path):
+        draw([photo], [result], detector.class_names, path.parent, names=[path.stem])
+
+    look_at(
+        found, out, show_dir, of="boxes", line=box_line, batch=BATCH, check=detector.check,
+        answer=answer, fields=fields, picture=picture,
+    )  # fmt: skip
 
 
 def evaluate_boxes(detector: Detector, model, data, split, data_dir, out):
@@ -120,59 +107,3 @@ def export_files(network, model, formats, out, name, max_pixels, max_batch_size)
             max_batch_size=max_batch_size,
         )  # fmt: skip
         print(f"Exported serving to {served}: version {version.name} of {version.parent.name}")
-
-
-def refuse(given):
-    """Raise a ValueError if something is given that is for classifiers alone: flags by name."""
-    names = ", ".join(name for name, value in given.items() if value)
-    if names:
-        raise ValueError(f"The model is a detector, and these are for classifiers: {names}")
-
-
-def check_folder(flag, path):
-    """Raise a ValueError if what should become a folder is a file."""
-    if path is not None and Path(path).exists() and not Path(path).is_dir():
-        raise ValueError(f"{flag} should be a folder, new or there. Received: {path}, a file")
-
-
-def _detected(detector, items, alone):
-    """Yield for each image its row, its pixels and what is found, or a row with the error."""
-    photos, errors = {}, {}
-    for i, item in enumerate(items):
-        try:
-            photos[i] = picture(item.image)
-            detector.check(photos[i], item.name)
-        except (ValueError, OSError) as error:
-            if alone:
-                raise
-            photos.pop(i, None)
-            errors[i] = printable(str(error))
-    results = dict(zip(photos, named(detector, detector.find(list(photos.values()))), strict=True))
-    for i, item in enumerate(items):
-        row = {"image": item.name}
-        if i in errors:
-            yield {**row, "error": errors[i]}, None, None
-            continue
-        found = results[i]
-        row["found"] = [
-            {"label": int(label), "class": name, "score": float(score), "box": box.tolist()}
-            for label, name, score, box in zip(
-                found["labels"], found["classes"], found["scores"], found["boxes"], strict=True
-            )
-        ]
-        yield row, photos[i], found
-
-
-def _file_names(found):
-    """A name for the picture of each image: that of the file, with a number where it is taken."""
-    taken: set = set()
-    names = []
-    for item in found:
-        stem = Path(item.name).stem or "photo"
-        name, number = stem, 1
-        while name in taken:
-            number += 1
-            name = f"{stem}-{number}"
-        taken.add(name)
-        names.append(name)
-    return names

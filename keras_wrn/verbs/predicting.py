@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import tyro
 
 from keras_wrn import evaluation, inference
+from keras_wrn.anomaly.exported import find_inspector
+from keras_wrn.anomaly.inspector import Inspector
 from keras_wrn.data.datasets import DATASETS, dataset_info
 from keras_wrn.data.folder import kinds_of_files
 from keras_wrn.data.images import image_pixels
@@ -17,8 +19,10 @@ from keras_wrn.export.opening import is_artifact
 from keras_wrn.files import printable
 from keras_wrn.inference import prediction_figure
 from keras_wrn.trained import open_classifier, open_ensemble
-from keras_wrn.verbs.detecting import detect_images, evaluate_boxes, refuse
+from keras_wrn.verbs.detecting import detect_images, evaluate_boxes
+from keras_wrn.verbs.flags import refuse
 from keras_wrn.verbs.images import images_below, images_of, with_true_classes
+from keras_wrn.verbs.inspecting import inspect_images
 from keras_wrn.verbs.runs import held_out_images, own_data
 from keras_wrn.verbs.table import line_of, written
 
@@ -71,8 +75,13 @@ def evaluate(
         refuse({
             "--size": size, "--crop": crop, "--calibrate": calibrate, "--ood": ood,
             "--corrupt": corrupt, "--views": views > 1, "MODEL...": len(models) > 1,
-        })  # fmt: skip
+        }, "a detector")  # fmt: skip
         return evaluate_boxes(opened, model, data, split, data_dir, out)
+    if isinstance(find_inspector(opened), Inspector):
+        raise ValueError(
+            f"{model} tells odd photos from good ones: `keras-wrn anomaly evaluate {model} FOLDER` "
+            "measures it"
+        )
     if len(models) == 1:
         classifier = open_classifier(opened, size=size, crop=crop)
     else:
@@ -145,7 +154,8 @@ def predict(
     out: Path | None = None,
     show_dir: Path | None = None,
 ):
-    """Classify images, folders of them, or held-out images of a dataset; or find things in photos.
+    """Classify images, folders of them, or held-out images of a dataset; find things in photos, or
+    what is odd in them.
 
     Args:
         images: Image files, folders of them, and URLs. If folders, or the sub-folders in them, are
@@ -159,7 +169,7 @@ def predict(
         out: A .json or .csv file to write the predictions into as they come, at first into one that
             ends in .part. Text that a spreadsheet would evaluate gets a leading ' in the .csv.
         show_dir: A directory for a picture of the images (at most 64) and their classes; with a
-            detector, of each photo with its boxes.
+            detector, of each photo with its boxes; with a PatchCore or PaDiM, with its heat map.
     """
     from tqdm import tqdm
 
@@ -170,10 +180,15 @@ def predict(
     if out is not None and out.suffix not in (".json", ".csv"):
         raise ValueError(f"--out should be a file that ends in .json or .csv. Received: {out}")
     found = images_of(data, count, data_dir) if data else images_below(images)
+    given = {"--data": data, "--top-k": top_k > 1, "--count": count != 16}
     opened = find_detector(model)
     if isinstance(opened, Detector):
-        refuse({"--data": data, "--top-k": top_k > 1, "--count": count != 16})
+        refuse(given, "a detector")
         return detect_images(opened, found, out, show_dir)
+    opened = find_inspector(opened)
+    if isinstance(opened, Inspector):
+        refuse(given, "one that tells odd photos from good ones")
+        return inspect_images(opened, found, out, show_dir)
     classifier = open_classifier(opened)
     if data:
         _note_other_classes(classifier, data)

@@ -8,6 +8,7 @@ import sys
 
 COLUMNS = "image", "rank", "label", "class", "score", "error"
 BOX_COLUMNS = "image", "label", "class", "score", "x", "y", "width", "height", "error"
+ODD_COLUMNS = "image", "score", "is_anomaly", "error"
 FORMULA = "=", "+", "-", "@"  # how a formula begins for a spreadsheet
 
 
@@ -35,8 +36,17 @@ def box_line(row, width):
     return f"{row['image']:{width}}  {text or 'nothing found'}"
 
 
+def odd_line(row, width):
+    """The line of how odd one image is; see `written` for the row."""
+    if "error" in row:
+        text = f"cannot be read: {row['error']}"
+    else:
+        text = f"{row['score']:.4g}  {'odd' if row['is_anomaly'] else 'good'}"
+    return f"{row['image']:{width}}  {text}"
+
+
 @contextlib.contextmanager
-def written(path, with_true=False, boxes=False):
+def written(path, with_true=False, of="classes"):
     """Yield a function that writes one prediction after the other.
 
     They go into a file beside `path`, which takes its place at the end. If the body raises, the
@@ -45,19 +55,20 @@ def written(path, with_true=False, boxes=False):
     Args:
         path: a .csv or .json file, or None to write nothing.
         with_true: bool, whether a CSV file has a column for the true class.
-        boxes: bool, whether the rows are those of a detector.
+        of: "classes"; "boxes", if the rows are those of a detector; "odd", if they are those of a
+            model of good photos.
 
     A row is a dict: `image`, its name; what `inference_model` returns, or `error`; and, if the
     true class is known, `true`, its name, and `right`. A detector's has `found` instead, a list of
-    {"label", "class", "score", "box"}.
+    {"label", "class", "score", "box"}; that of a model of good photos `score` and `is_anomaly`.
     """
     if path is None:
         yield lambda row: None
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    tables = _box_rows if boxes else _csv_rows
-    writer = tables if path.suffix == ".csv" else _json_rows
+    tables = {"classes": _csv_rows, "boxes": _box_rows, "odd": _odd_rows}
+    writer = tables[of] if path.suffix == ".csv" else _json_rows
     count = 0
     try:
         with open(part, "w", newline="", encoding="utf-8") as file, writer(file, with_true) as add:
@@ -108,6 +119,19 @@ def _box_rows(file, _):
             table.writerow([image, one["label"], name, f"{one['score']:.6f}", *sides, ""])
         if error:
             table.writerow([image, *[""] * 7, error])
+
+    yield add
+
+
+@contextlib.contextmanager
+def _odd_rows(file, _):
+    table = csv.writer(file)
+    table.writerow(ODD_COLUMNS)
+
+    def add(row):
+        image, error = (_harmless(row.get(key, "")) for key in ("image", "error"))
+        found = ["", ""] if error else [f"{row['score']:.6g}", int(row["is_anomaly"])]
+        table.writerow([image, *found, error])
 
     yield add
 
