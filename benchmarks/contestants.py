@@ -127,6 +127,29 @@ def _write(row, kind, directory):
     write(kind, our_model(row, "softmax"), made_up(row)[0], directory)
 
 
+def our_inspector(row, kind):
+    """A file of a PatchCore, in its own runtime: the map of one photo."""
+    from pathlib import Path
+
+    from benchmarks import runtimes
+
+    path, images = Path(row["directory"], INSPECTORS[kind]), inspected(row)
+    if kind == "saved_model":
+        run = runtimes.saved_model(path, output="map")
+    elif kind.startswith("openvino"):
+        precision = "bf16" if kind.endswith("bfloat16") else "f32"
+        run = runtimes.openvino(path, CORES, precision, output="map")
+    else:
+        run = getattr(runtimes, kind.split()[0])(path, CORES, output="map")
+    return lambda: run(images)
+
+
+def inspected(row):
+    """One photo of noise."""
+    shape = 1, row["size"], row["size"], 3
+    return np.random.default_rng(0).integers(0, 256, shape).astype("float32")
+
+
 def our_input(row):
     """An epoch of CIFAR-sized training batches."""
     from keras_wrn import data
@@ -230,6 +253,12 @@ def tensorflow_matmul(row):
     return lambda: product(a).numpy()
 
 
+INSPECTORS = {
+    "saved_model": "1", "litert float32": "1/model.tflite",
+    "litert float16": "1/model_float16.tflite", "onnx": "1/model.onnx",
+    "openvino": "1/model.xml", "openvino bfloat16": "1/model.xml",
+    "openvino int8": "1/model_int8.xml",
+}  # fmt: skip
 CONTESTANTS = {
     "matmul": {"tensorflow": tensorflow_matmul, "pytorch": peers.matmul},
     "training": {
@@ -240,6 +269,20 @@ CONTESTANTS = {
     "fit": {"ours": our_fit},
     "input": {"ours": our_input, "pytorch": peers.loader},
     "photos": {"ours": our_photos, "tf.data": tensorflow_photos, "pytorch": pytorch_photos},
+    "inspection": {
+        **{
+            f"ours {kind}": lambda row, kind=kind: our_inspector(row, kind) for kind in INSPECTORS
+        },
+        **{
+            f"pytorch {'compiled ' * compiled}{precision}": (
+                lambda row, precision=precision, compiled=compiled: peers.inspection(
+                    {**row, "precision": precision}, compiled
+                )
+            )
+            for compiled in (False, True)
+            for precision in ("float32", "bfloat16")
+        },
+    },
     "inference": {
         **{
             f"ours {kind}": lambda row, kind=kind: our_artifact(row, kind)

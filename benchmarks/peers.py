@@ -123,6 +123,57 @@ def inference(row, compiled=False):
     return infer
 
 
+def inspection(row, compiled=False):
+    """PatchCore as its paper has it, on stages 2 and 3 of timm's network: the map of one photo."""
+    import torch
+    from torch.nn import functional
+
+    if compiled:
+        import torch._inductor.config
+
+        torch._inductor.config.freezing = True
+
+    class PatchCore(torch.nn.Module):
+        def __init__(self, trunk, points):
+            super().__init__()
+            self.trunk = trunk
+            self.register_buffer("bank", torch.randn(points, 1536) * 0.3)
+
+        def forward(self, x):
+            trunk = self.trunk
+            x = trunk.maxpool(trunk.act1(trunk.bn1(trunk.conv1(x))))
+            maps = [trunk.layer2(trunk.layer1(x))]
+            maps.append(trunk.layer3(maps[0]))
+            maps = [functional.avg_pool2d(one, 3, 1, 1).float() for one in maps]
+            side = maps[0].shape[-1]
+            maps[1] = functional.interpolate(maps[1], (side, side), mode="bilinear")
+            patches = torch.cat(maps, 1).flatten(2).transpose(1, 2)[0]
+            squared = (
+                patches.pow(2).sum(1, keepdim=True) + self.bank.pow(2).sum(1)
+                - 2 * patches @ self.bank.T
+            )  # fmt: skip
+            nearest = squared.min(1).values.clamp(min=0).sqrt().reshape(1, 1, side, side)
+            found = functional.interpolate(nearest, x.shape[-1] * 4, mode="bilinear")
+            places = torch.arange(-16.0, 17.0)
+            kernel = torch.exp(-places.pow(2) / 32).reshape(1, 1, 1, -1)
+            padded = functional.pad(found, (16,) * 4, mode="reflect")
+            rows = functional.conv2d(padded, kernel / kernel.sum())
+            return functional.conv2d(rows, (kernel / kernel.sum()).transpose(2, 3))
+
+    model = PatchCore(build(row).eval(), row["points"]).to(device())
+    pixels = torch.randn(1, 3, row["size"], row["size"])
+    x = pixels.contiguous(memory_format=torch.channels_last).to(device())
+    forward = compiled_at_its_best(model) if compiled else model
+    low = row["precision"] == "bfloat16"
+
+    def infer():
+        with torch.inference_mode(), torch.autocast(device(), torch.bfloat16, enabled=low):
+            forward(x)
+        wait()
+
+    return infer
+
+
 def loader(row):
     """The same as torchvision does it: one image at a time, in the workers of a DataLoader."""
     import torch

@@ -11,34 +11,34 @@ FILES = {
 }  # fmt: skip
 
 
-def litert(path, threads):
-    """A function from pixels (batch, height, width, channels) to logits."""
+def litert(path, threads, output="logits"):
+    """A function from pixels (batch, height, width, channels) to one of the outputs."""
     from ai_edge_litert.interpreter import Interpreter
 
     run = Interpreter(str(path), num_threads=threads).get_signature_runner()
     dtype = run.get_input_details()["image"]["dtype"]
-    details = run.get_output_details()["logits"]
-    return lambda images: dequantize(run(image=images.astype(dtype))["logits"], details)
+    details = run.get_output_details()[output]
+    return lambda images: dequantize(run(image=images.astype(dtype))[output], details)
 
 
-def onnx(path, threads):
+def onnx(path, threads, output="logits"):
     """As `litert`, with ONNX Runtime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(["logits"], {"image": images.astype("float32")})[0]
+    return lambda images: session.run([output], {"image": images.astype("float32")})[0]
 
 
-def openvino(path, threads, precision="f32"):
+def openvino(path, threads, precision="f32", output="logits"):
     """As `litert`, with OpenVINO."""
     require_extra("openvino")
     import openvino
 
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
     compiled = openvino.compile_model(path, "CPU", settings)
-    return lambda images: compiled(images.astype("float32"))["logits"]
+    return lambda images: compiled(images.astype("float32"))[output]
 
 
 def openvino_bfloat16(path, threads):
@@ -46,7 +46,7 @@ def openvino_bfloat16(path, threads):
     return openvino(path, threads, "bf16")
 
 
-def saved_model(path, precision="float32"):
+def saved_model(path, precision="float32", output="logits"):
     """As `litert`, the default signature in TensorFlow."""
     import tensorflow as tf
 
@@ -55,7 +55,7 @@ def saved_model(path, precision="float32"):
     serve = loaded.signatures["serving_default"]
 
     def run(images):
-        return serve(image=tf.constant(images.astype("float32")))["logits"].numpy()
+        return serve(image=tf.constant(images.astype("float32")))[output].numpy()
 
     run.loaded = loaded  # else it would be garbage-collected
     return run

@@ -120,7 +120,9 @@ def export_anomaly(
     if calibration is not None:
         photos = model.listed_photos(calibration)[:CALIBRATION_IMAGES]
         pixels = read_squares(photos, model.preprocessing).astype("float32")
-    plain = _served(model, in_float32(model.trunk))
+    plain = _served(model, in_float32(model.trunk), copy=precision == "float16")
+    if precision == "float16":
+        plain.round_memory()
     if ending == ".xml":
 
         def verify(run):
@@ -229,9 +231,9 @@ def _check_fitted(model):
         raise ValueError(f"Expected a fitted PatchCore or PaDiM. Received: {name!r:.200}")
 
 
-def _served(model, trunk):
-    """A model with the same memory on another trunk."""
-    if trunk is model.trunk:
+def _served(model, trunk, copy=False):
+    """A model with the same memory on another trunk; the model itself if the trunk is its own."""
+    if trunk is model.trunk and not copy:
         return model
     trunk.preprocessing = model.preprocessing
     twin = type(model)(**{**model.get_config(), "model_or_name": trunk})

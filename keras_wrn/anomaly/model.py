@@ -211,6 +211,9 @@ class AnomalyModel(keras.Model):
             self._remember(config["points"])
             self.is_fitted = True
 
+    def round_memory(self):
+        """Prepare what was learned for a file of float16 weights."""
+
     def _embedded(self, maps):
         return joined([maps[name] for name in self.trunk.output], self.LOCAL)
 

@@ -25,7 +25,8 @@ class PaDiM(AnomalyModel):
     paper, with 0.01 added to its diagonal. It is not stored: a few photos determine it by as many
     vectors for each place, which takes less memory and gives the same distance. Deviations from the
     paper: the whole photo is squeezed into a square, without a crop; stages are resized with
-    bilinear interpolation; for networks of the CIFAR family the score is a mean.
+    bilinear interpolation, where the paper and anomalib take the nearest place; for networks of the
+    CIFAR family the score is a mean.
 
     Args:
         model_or_name: as for `PatchCore`.

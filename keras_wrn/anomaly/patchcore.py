@@ -10,6 +10,7 @@ from keras_wrn.checks import is_int
 from keras_wrn.kernels import after, on_tensorflow
 
 PROJECTED = 128  # channels in which the coreset is searched
+LARGEST = 2.0**15  # half of what float16 holds
 AT_ONCE = 2**23  # distances of one photo that are in memory at once: 32 MiB
 
 
@@ -37,8 +38,8 @@ class PatchCore(AnomalyModel):
         image_size: int, height and width of the images in pixels; None for 256, or 48 for a CIFAR
             network.
         coreset: float in (0, 1], the share of the patches that are kept.
-        neighbours: int, how many kept patches around the nearest one weigh the score; 0 for none.
-            Not used with a `top_share`.
+        neighbours: int, how many kept patches weigh the score: the nearest one and those around it;
+            0 for no weight. Not used with a `top_share`.
         top_share: float in 0..1, the share of the map whose mean is the score; 0 for the oddest
             patch, weighted; None for 0, or 0.01 for a CIFAR network.
         smoothing: float, the standard deviation of the blur of the map in pixels; None for 1/64 of
@@ -64,7 +65,7 @@ class PatchCore(AnomalyModel):
 
     LOCAL = True
     STAGES = "patchcore"
-    LEARNED = "bank", "center", "near", "limit"
+    LEARNED = "bank", "center", "scale", "near", "limit"
 
     def __init__(
         self, model_or_name="wide_resnet50_2.tv_in1k", stages=None, image_size=None, coreset=0.1,
@@ -88,14 +89,12 @@ class PatchCore(AnomalyModel):
         self.points = points
         settings = {"initializer": "zeros", "trainable": False}
         near = min(self.neighbours, points)
-        self.bank = self.add_weight(
-            shape=(points, self.channels), dtype="float32", name="bank", **settings
-        )
-        self.center = self.add_weight(
-            shape=(self.channels,), dtype="float32", name="center", **settings
-        )
+        reals = {"dtype": "float32", **settings}
+        self.bank = self.add_weight(shape=(points, self.width), name="bank", **reals)
+        self.center = self.add_weight(shape=(self.channels,), name="center", **reals)
+        self.scale = self.add_weight(shape=(), name="scale", **reals)
         self.near = self.add_weight(shape=(points, near), dtype="int32", name="near", **settings)
-        self.limit = self.add_weight(shape=(), dtype="float32", name="threshold", **settings)
+        self.limit = self.add_weight(shape=(), name="threshold", **reals)
 
     def _learn(self, features):
         features = features.reshape(-1, features.shape[-1])
@@ -104,51 +103,81 @@ class PatchCore(AnomalyModel):
         start = int(random.integers(len(features)))
         kept = features[greedy_coreset(_projected(features, random), count, start=start)]
         del features
-        center = kept.mean(axis=0)
-        kept -= center
         self._remember(count)
-        self.bank.assign(kept)
+        center = kept.mean(axis=0)
+        self._keep(kept - center, center)
+        self.near.assign(nearest_of_each(kept - center, min(self.neighbours, count)))
+
+    def _keep(self, patches, center):
+        lengths, scale = in_two(np.einsum("ij,ij->i", patches, patches, dtype="float64"))
+        self.bank.assign(np.concatenate([patches, lengths], axis=1))
         self.center.assign(center)
-        self.near.assign(nearest_of_each(kept, min(self.neighbours, count)))
+        self.scale.assign(scale)
+
+    def round_memory(self):
+        """Round what was learned to numbers that float16 holds, for a file of such weights.
+
+        A converter would do so, but then the squared lengths would be those of other patches.
+
+        Raises:
+            ValueError: a number is too large.
+        """
+        bank, center = (ops.convert_to_numpy(x.value) for x in (self.bank, self.center))
+        patches = bank[:, : self.channels] + center
+        center = center.astype("float16").astype("float32")
+        patches = (patches - center).astype("float16").astype("float32")
+        if not (np.isfinite(patches).all() and np.isfinite(center).all()):
+            raise ValueError(
+                f"The features of {self.trunk.name!r} are too large for a file in float16: above "
+                f"{np.finfo('float16').max:,.0f}"
+            )
+        self._keep(patches, center)
 
     def _distances(self, maps):
         """The distance of each patch to the nearest kept one, float32 (batch, places), and the
-        score of the oddest."""
+        score of the oddest.
+
+        A row of the bank is a kept patch b, and its squared length in two parts. A row of what is
+        asked of it is -2 x, and twice what these parts were divided by. Their product is, but for
+        the squared length of x, the squared distance.
+        """
         height, width = self.places
         places = height * width
         patches = ops.reshape(maps - self.center, (-1, self.channels))
-        lengths = ops.sum(ops.square(patches), axis=1)
+        asked = ops.concatenate([-2 * patches, ops.ones_like(patches[:, :2]) * self.scale], axis=1)
         rows = max(1, AT_ONCE // places)
-        nearest, norms = None, []
+        nearest = None
         for start in range(0, self.points, rows):
-            part = self.bank[start : start + rows]
             if nearest is not None:  # one block at a time, or memory would grow with the bank
-                patches = after(nearest, patches) if on_tensorflow() else patches
-            norms.append(ops.sum(ops.square(part), axis=1))
-            products = ops.matmul(patches, ops.transpose(part))
-            found = ops.min(norms[-1] - 2 * products, axis=1)
+                asked = after(nearest, asked) if on_tensorflow() else asked
+            part = self.bank[start : start + rows]
+            found = ops.min(ops.matmul(asked, ops.transpose(part)), axis=1)
             nearest = found if nearest is None else ops.minimum(nearest, found)
-        squared = ops.maximum(nearest + lengths, 0.0)
-        squared = ops.reshape(squared, (-1, places))
-        distances = ops.sqrt(squared)
+        squared = ops.maximum(nearest + ops.sum(ops.square(patches), axis=1), 0.0)
+        distances = ops.sqrt(ops.reshape(squared, (-1, places)))
         if self.top_share:
             return distances, None
-        patches = ops.reshape(patches, (-1, places, self.channels))
-        return distances, self._weighted(distances, patches, ops.concatenate(norms))
+        return distances, self._weighted(distances, ops.reshape(asked, (-1, places, self.width)))
 
-    def _weighted(self, distances, patches, norms):
+    @property
+    def width(self):
+        """The columns of the bank."""
+        return self.channels + 2
+
+    def _weighted(self, distances, asked):
         """The distance of the oddest patch of each photo, weighted."""
         far, place = ops.top_k(distances, 1)  # argmax would not become a LiteRT file
         if not self.neighbours:
             return far[:, 0]
         mask = ops.one_hot(place[:, 0], distances.shape[1], dtype="float32")
-        patch = ops.matmul(mask[:, None], patches)[:, 0]
-        closeness = 2 * ops.matmul(patch, ops.transpose(self.bank)) - norms
-        _, kept = ops.top_k(closeness, 1)
+        asked = ops.matmul(mask[:, None], asked)[:, 0]
+        _, kept = ops.top_k(-ops.matmul(asked, ops.transpose(self.bank)), 1)
         around = ops.take(self.near, kept[:, 0], axis=0)
-        points = ops.take(self.bank, around, axis=0)
-        apart = ops.sqrt(ops.sum(ops.square(points - patch[:, None]), axis=-1))
-        return (1 - ops.softmax(apart)[:, 0]) * far[:, 0]
+        points = ops.take(self.bank, around, axis=0)[:, :, : self.channels]
+        patch = asked[:, None, : self.channels] / -2
+        apart = ops.sqrt(ops.sum(ops.square(points - patch), axis=-1))
+        # The first is that patch itself: far[:, 0] again, but without the rounding of a difference.
+        return (1 - ops.softmax(apart)[:, 0]) * apart[:, 0]
 
     @property
     def distance_macs(self):
@@ -176,6 +205,25 @@ def _projected(features, random):
         return features
     matrix = random.standard_normal((channels, PROJECTED)).astype("float32") / PROJECTED**0.5
     return features @ matrix
+
+
+def in_two(lengths):
+    """Squared lengths as sums of two numbers that float16 holds, times a power of two.
+
+    A converter may make every constant float16. A squared length in one part would then be off by
+    more than small distances are.
+
+    Args:
+        lengths: float64 (n,).
+
+    Returns:
+        float32 (n, 2), and what both are to be multiplied with, a float.
+    """
+    power = np.ceil(np.log2(max(lengths.max(), 1e-30) / LARGEST))
+    scale = 2.0 ** float(np.clip(power, -14, 15))  # float16 holds it
+    high = (lengths / scale).astype("float16")
+    low = (lengths / scale - high).astype("float16")
+    return np.stack([high, low], axis=1).astype("float32"), scale
 
 
 def nearest_of_each(points, count):

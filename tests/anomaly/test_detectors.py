@@ -77,7 +77,7 @@ def test_patchcore_is_that_of_the_paper(name):
     searched = module._projected(flat.astype("float32"), random)
     chosen = greedy_coreset(searched, model.points, start=start)
     bank = flat[chosen]
-    found = model.bank.value.numpy() + model.center.value.numpy()
+    found = model.bank.value.numpy()[:, :-2] + model.center.value.numpy()
     # The features, and the chosen patches; two of them may change places by rounding.
     apart = np.sqrt(((found[:, None] - bank) ** 2).sum(-1))
     assert (apart.argmin(axis=1) == np.arange(len(bank))).mean() > 0.95
@@ -126,6 +126,14 @@ def test_padim_is_that_of_the_paper(count, features):
     answer = model.predict_on_batch(images)
     assert np.abs(answer["map"] - expected).max() < 1e-4 * expected.max()
     np.testing.assert_allclose(answer["score"], expected.max(axis=(1, 2)), rtol=1e-4)
+
+
+def test_squared_lengths_in_two_parts_are_exact():
+    for size in (3.0, 5e4, 9e8):
+        lengths = np.random.default_rng(0).uniform(0, size, 1000)
+        parts, scale = module.in_two(lengths)
+        assert (parts == parts.astype("float16")).all() and scale == 2.0 ** round(np.log2(scale))
+        assert np.abs(parts.sum(axis=1, dtype="float64") * scale - lengths).max() < 3e-7 * size
 
 
 def test_distances_in_blocks_are_those_at_once(monkeypatch):
