@@ -11,6 +11,7 @@ compiled PyTorch a C++ compiler.
 """
 
 import argparse
+import concurrent.futures
 import json
 import multiprocessing
 import sys
@@ -82,8 +83,9 @@ def compare(model, path, folder, precision):
 
 def in_process(function, *args):
     """What a function returns in a process of its own, which gives its memory back."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, args)
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, spawn) as pool:
+        return pool.submit(function, *args).result()
 
 
 def table_of(measured):

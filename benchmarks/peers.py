@@ -23,7 +23,7 @@ def build(row):
         else:  # of the paper's thin networks, those with bottlenecks
             model = ThinResNet((sizes[0] - 2) // 9, bottleneck=True, pre=True, watch=False)
     else:
-        sys.path.append(str(root / "tests/weights"))
+        sys.path += [str(root / "tests"), str(root / "tests/weights")]
         from timm_networks import import_timm
 
         model = import_timm().create_model(row["network"])

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -34,6 +35,7 @@ INSPECT = "inspect"
 PRECISIONS = {
     ".tflite": ("float32", "float16"), ".onnx": ("float32",), ".xml": ("float32", "int8"),
 }  # fmt: skip
+LARGEST_FILE = 2.0e9  # bytes of weights
 VERIFIED = 32  # photos that an int8 file is compared on
 # How far scores and maps may be from the model's: as a share of the largest value; for int8 the
 # root of the mean square, as a share of that of the values, or of the threshold if it is larger.
@@ -116,6 +118,13 @@ def export_anomaly(
     if ending in BY_ENDING:
         BY_ENDING[ending].require([precision])
     check_max_pixels(max_pixels, model.preprocessing)
+    size = sum(int(np.prod(weight.shape)) for weight in model.weights) * 4
+    size = size // 2 if precision == "float16" else size
+    if ending in (".onnx", ".tflite") and size > LARGEST_FILE:
+        raise ExportError(
+            f"A {ending} file holds at most 2 GB, and this model has {size / 1e9:.1f} GB of "
+            "weights. Export it as a SavedModel or for OpenVINO, or fit it on fewer photos."
+        )
     pixels = None
     if calibration is not None:
         photos = model.listed_photos(calibration)[:CALIBRATION_IMAGES]
@@ -305,9 +314,27 @@ def _write_onnx(model, new, metadata):
     import onnx
     import tensorflow as tf
 
-    graph = converted(tf.function(model.call, input_signature=[_pixels(tf, model)]))
-    onnx.helper.set_model_props(graph, {"keras_wrn": metadata})
-    onnx.save(graph, new)
+    learned = {name: getattr(model, name) for name in model.LEARNED}
+
+    # What was learned goes past the converter, as inputs: it would copy a large bank until 20 GB
+    # are full.
+    @tf.function(input_signature=[
+        _pixels(tf, model),
+        *(tf.TensorSpec(x.shape, x.dtype, name=name) for name, x in learned.items()),
+    ])  # fmt: skip
+    def function(image, *values):
+        with keras.StatelessScope(list(zip(learned.values(), values, strict=True))):
+            return model.call(image)
+
+    file = converted(function)
+    kept = [value for value in file.graph.input if value.name not in learned]
+    del file.graph.input[:]
+    file.graph.input.extend(kept)
+    for name, variable in learned.items():
+        array = ops.convert_to_numpy(variable.value)
+        file.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    onnx.helper.set_model_props(file, {"keras_wrn": metadata})
+    onnx.save(file, new)
 
 
 def _write_saved_model(model, new, max_pixels):

@@ -21,17 +21,23 @@ def resized(maps, height, width):
     )
 
 
-def joined(maps, local):
-    """The maps of several stages as one, in the size of the first and largest.
+def patches(maps, local):
+    """The features of each place: those of several stages, in the size of the first and largest.
 
     Args:
         maps: list of (batch, height, width, channels).
         local: bool, whether each is averaged locally first.
+
+    Returns:
+        float32 (batch, places, channels), the channels of all stages.
     """
     height, width = maps[0].shape[1:3]
-    maps = [ops.cast(one, "float32") for one in maps]
-    maps = [local_average(one) if local else one for one in maps]
-    return ops.concatenate([resized(one, height, width) for one in maps], axis=-1)
+    parts = []
+    for one in maps:
+        one = ops.cast(one, "float32")
+        one = resized(local_average(one) if local else one, height, width)
+        parts.append(ops.reshape(one, (-1, height * width, one.shape[-1])))
+    return ops.concatenate(parts, axis=-1)
 
 
 def smooth(maps, sigma):

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_wrn.anomaly.inspector import Inspector, batches
-from keras_wrn.anomaly.maps import joined, resized, smooth
+from keras_wrn.anomaly.maps import patches, resized, smooth
 from keras_wrn.anomaly.measures import best_f1
 from keras_wrn.anomaly.photos import listed, read_squares
 from keras_wrn.anomaly.sets import good_photos
@@ -174,8 +174,8 @@ class AnomalyModel(keras.Model):
         self._require_fitted()
 
     def call(self, image):
-        maps = self._embedded(self.trunk(self.preprocessing.normalize(image), training=False))
-        distances, worst = self._distances(maps)
+        maps = self.trunk(self.preprocessing.normalize(image), training=False)
+        distances, worst = self._distances(self._patches(maps))
         size = self.preprocessing.size
         grid = ops.reshape(distances, (-1, *self.places, 1))
         grid = smooth(resized(grid, size, size), self.smoothing)
@@ -214,26 +214,23 @@ class AnomalyModel(keras.Model):
     def round_memory(self):
         """Prepare what was learned for a file of float16 weights."""
 
-    def _embedded(self, maps):
-        return joined([maps[name] for name in self.trunk.output], self.LOCAL)
+    def _patches(self, maps):
+        """The features of each place, float32 (batch, places, channels)."""
+        return patches([maps[name] for name in self.trunk.output], self.LOCAL)
 
     def _features(self, squares):
         """The features of photos, float32 (n, places, channels)."""
-        height, width = self.places
         features = None
         for start, part in batches(squares):
             maps = self.trunk.predict_on_batch(self.preprocessing.normalize(part))
-            found = ops.convert_to_numpy(self._chosen(self._embedded(maps)))
+            found = ops.convert_to_numpy(self._patches(maps))
             if not np.isfinite(found).all():
                 raise ValueError(f"The features of {self.trunk.name!r} have NaN or infinity.")
             if features is None:
-                features = np.empty((len(squares), height * width, found.shape[-1]), "float32")
+                features = np.empty((len(squares), *found.shape[1:]), "float32")
             rows = features[start : start + len(part)]
-            rows[:] = found.reshape(len(part), height * width, -1)[: len(rows)]
+            rows[:] = found[: len(rows)]
         return features
-
-    def _chosen(self, maps):
-        return maps
 
     def _scores(self, squares):
         parts = [self.predict_on_batch(part.astype("float32")) for _, part in batches(squares)]

@@ -97,13 +97,12 @@ class PaDiM(AnomalyModel):
         self.mean.assign(mean)
         self.directions.assign(directions)
 
-    def _chosen(self, maps):
-        return ops.take(maps, np.array(self.picked, "int32"), axis=-1)
+    def _patches(self, maps):
+        return ops.take(super()._patches(maps), np.array(self.picked, "int32"), axis=-1)
 
-    def _distances(self, maps):
+    def _distances(self, patches):
         """The distance at each place, float32 (batch, places), and None: the map has the score."""
-        height, width = self.places
-        apart = ops.reshape(self._chosen(maps), (-1, height * width, self.features)) - self.mean
+        apart = patches - self.mean
         apart = ops.transpose(apart, (1, 0, 2))
         along = ops.einsum("pbd,prd->pbr", apart, self.directions)
         apart = (apart - ops.matmul(along, self.directions)) / ADDED**0.5

@@ -133,7 +133,7 @@ class PatchCore(AnomalyModel):
             )
         self._keep(patches, center)
 
-    def _distances(self, maps):
+    def _distances(self, patches):
         """The distance of each patch to the nearest kept one, float32 (batch, places), and the
         score of the oddest.
 
@@ -141,9 +141,8 @@ class PatchCore(AnomalyModel):
         asked of it is -2 x, and twice what these parts were divided by. Their product is, but for
         the squared length of x, the squared distance.
         """
-        height, width = self.places
-        places = height * width
-        patches = ops.reshape(maps - self.center, (-1, self.channels))
+        places = patches.shape[1]
+        patches = ops.reshape(patches, (-1, self.channels)) - self.center
         asked = ops.concatenate([-2 * patches, ops.ones_like(patches[:, :2]) * self.scale], axis=1)
         rows = max(1, AT_ONCE // places)
         nearest = None
