@@ -1,13 +1,13 @@
 """How fast the artifacts of a PatchCore are beside PyTorch, and how far from their model.
 
-    python benchmarks/inspectors.py runs/wide anomaly/cookies \\
-        --out benchmarks/results/inspectors.json
-    python benchmarks/inspectors.py --out benchmarks/results/inspectors.json --page docs/anomaly.md
+    python benchmarks/inspectors.py runs/wide cookies --out benchmarks/results/inspectors_2048.json
+    python benchmarks/inspectors.py --out benchmarks/results/inspectors_2048.json \\
+        --page docs/anomaly.md
 
 The first exports the model of a run in every format. It compares them on the test photos of a
 folder in MVTec AD's layout, and lets them and PyTorch take turns on one photo. The second writes
-the table from that file into the page. Needs the extras parity, onnx and openvino, and for the
-compiled PyTorch a C++ compiler.
+the table from that file into the page, between the markers for so many patches. Needs the extras
+parity, onnx and openvino, and for the compiled PyTorch a C++ compiler.
 """
 
 import argparse
@@ -131,7 +131,9 @@ def main():
     add_out(parser)
     args = parser.parse_args()
     if args.page:
-        return write_between_markers(args.page, table_of(json.loads(args.out.read_text())), MARKER)
+        measured = json.loads(args.out.read_text())
+        marker = f"{MARKER}-{measured['points']}"
+        return write_between_markers(args.page, table_of(measured), marker)
     import numpy as np
 
     summary = json.loads(Path(args.model, "summary.json").read_text())

@@ -10,10 +10,18 @@ import pytest
 from anomaly.small import folder, network
 
 import keras_wrn
-from keras_wrn.anomaly import AnomalyConfig, AnomalyRecipe, GoodDataConfig, open_inspector
+from keras_wrn.anomaly import (
+    AnomalyConfig,
+    AnomalyRecipe,
+    GoodDataConfig,
+    build_model,
+    evaluate_inspector,
+    open_inspector,
+)
 from keras_wrn.cli import main
 
 ROOT = Path(__file__).parents[1]
+PHOTOS = ROOT.parent / "shared" / "anomaly"
 needs_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="artifacts are written on TensorFlow"
 )
@@ -157,8 +165,6 @@ def test_a_wrong_recipe_is_refused(settings, message):
 
 
 def test_untrained_features_are_random_by_seed():
-    from keras_wrn.anomaly import build_model
-
     config = AnomalyConfig(model="wrn_16_2.cifar10", untrained=True)
     kernels = [build_model(config, seed).trunk.get_layer("conv1").kernel.value
                for seed in (0, 0, 1)]  # fmt: skip
@@ -184,3 +190,37 @@ def test_features_of_other_weights_get_a_note(capsys, monkeypatch):
     keras_wrn.anomaly.PatchCore("wide_resnet50_2.tv2_in1k", image_size=32)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 and "racm_in1k" in lines[0] and "tv2_in1k" in lines[1]
+
+
+RESULTS = ROOT / "results" / "anomaly"
+BARS = {  # AUROC of photos, and of pixels
+    "cookies_patchcore": (94, 95), "toys_patchcore": (98, None),
+    "cookies_padim": (83, None), "toys_padim": (99, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BARS)
+def test_the_results_are_what_can_be_expected_of_the_shipped_network(name):
+    photos, pixels = BARS[name]
+    for seed in (0, 1):
+        run = RESULTS / f"{name}_wrn_16_2-seed{seed}"
+        summary = json.loads((run / "summary.json").read_text())
+        recipe = AnomalyRecipe.from_json((run / "recipe.json").read_text())
+        assert recipe.anomaly == AnomalyConfig(recipe.anomaly.method, "wrn_16_2.cifar10")
+        assert summary["image_auroc"] >= photos and recipe.seed == seed
+        assert pixels is None or summary["pixel_auroc"] >= pixels
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the photos beside the repository")
+@pytest.mark.parametrize("name", ["cookies_patchcore", "toys_padim"])
+def test_a_result_is_what_the_code_makes_today(name, monkeypatch):
+    run = RESULTS / f"{name}_wrn_16_2-seed1"
+    monkeypatch.chdir(PHOTOS.parent)
+    summary = json.loads((run / "summary.json").read_text())
+    recipe = AnomalyRecipe.from_json((run / "recipe.json").read_text())
+    model = build_model(recipe.anomaly, recipe.seed).fit(recipe.data.dataset)
+    assert model.threshold == pytest.approx(summary["threshold"], rel=1e-3)
+    results = evaluate_inspector(model.inspector(), recipe.data.dataset)
+    for figure in ("image_auroc", "best_f1", *(["pixel_auroc"] if "cookies" in name else [])):
+        assert results[figure] == pytest.approx(summary[figure], abs=0.5)
