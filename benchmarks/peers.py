@@ -138,6 +138,7 @@ def inspection(row, compiled=False):
             super().__init__()
             self.trunk = trunk
             self.register_buffer("bank", torch.randn(points, 1536) * 0.3)
+            self.register_buffer("lengths", self.bank.pow(2).sum(1))
 
         def forward(self, x):
             trunk = self.trunk
@@ -149,7 +150,7 @@ def inspection(row, compiled=False):
             maps[1] = functional.interpolate(maps[1], (side, side), mode="bilinear")
             patches = torch.cat(maps, 1).flatten(2).transpose(1, 2)[0]
             squared = (
-                patches.pow(2).sum(1, keepdim=True) + self.bank.pow(2).sum(1)
+                patches.pow(2).sum(1, keepdim=True) + self.lengths
                 - 2 * patches @ self.bank.T
             )  # fmt: skip
             nearest = squared.min(1).values.clamp(min=0).sqrt().reshape(1, 1, side, side)

@@ -160,3 +160,17 @@ def _check(path, overwrite, is_ours, kind):
         raise FileExistsError(
             f"`overwrite=True` replaces {kind} only, and {path} is something else."
         )
+
+
+def distinct(stems):
+    """Names for files in one folder: the stems, with a number where one is taken; a list of str."""
+    taken: set = set()
+    names = []
+    for stem in stems:
+        name, number = stem, 1
+        while name in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name)
+        names.append(name)
+    return names

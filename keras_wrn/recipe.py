@@ -184,11 +184,11 @@ class ExportConfig:
     """A float32 .tflite file."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class BaseRecipe:
     """What every recipe has: a name, its images and a seed."""
 
-    name: str
+    name: str = dataclasses.field(kw_only=False)
     """The run's directory is runs/<name>-seed<seed>, or runs/<name>-<folder>-seed<seed>."""
     data: Any = None
     export: ExportConfig = dataclasses.field(default_factory=ExportConfig)
@@ -254,7 +254,7 @@ class BaseRecipe:
             raise ValueError(f"Not a recipe of this version of keras_wrn: {error}") from error
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingRecipe(BaseRecipe):
     """What every recipe has that trains a network in epochs: the network, and how."""
 
@@ -283,7 +283,7 @@ class TrainingRecipe(BaseRecipe):
         return _model_rules, _schedule_rules
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe(TrainingRecipe):
     """A training run of a classifier, fully described.
 

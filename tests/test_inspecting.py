@@ -1,6 +1,7 @@
 """`keras-wrn anomaly`; `predict`, `export`, `train` and `report` with a model of good photos."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from keras_wrn.anomaly import (
     AnomalyConfig,
     AnomalyRecipe,
     GoodDataConfig,
+    PatchCore,
     build_model,
     evaluate_inspector,
     open_inspector,
 )
 from keras_wrn.cli import main
+from keras_wrn.recipe import ExportConfig
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = ROOT.parent / "shared" / "anomaly"
@@ -104,7 +107,7 @@ def test_export_and_predict_with_what_was_exported(model, photos, tmp_path, caps
         (["anomaly", "fit", "{photos}", "--out", "a.txt"], "ends in .keras"),
         (["anomaly", "fit", "{photos}", "--out", "a.keras", "--model", "{trunk}",
           "--max-memory", "0.001"], "need 0.0"),
-        (["export", "{model}", "--precision", "dynamic_int8"], "float32, float16 and int8"),
+        (["export", "{model}", "--precision", "dynamic_int8"], "'dynamic_int8' should end in"),
         (["export", "{model}", "--top-k", "2"], "for classifiers: --top-k"),
     ],
 )  # fmt: skip
@@ -143,6 +146,44 @@ def test_a_recipe_leaves_a_run_directory(photos, trunk, tmp_path, capsys):
     main(["export", str(run_dir), "--format", "litert", "--out", str(tmp_path / "versions")])
     card = (tmp_path / "versions" / "1" / "README.md").read_text()
     assert "padim" in card and f"{summary['image_auroc']:.2f} %" in card
+
+
+def test_a_run_that_cannot_work_leaves_nothing(photos, trunk, tmp_path):
+    recipe = AnomalyRecipe(
+        "things", data=GoodDataConfig(str(photos)),
+        anomaly=AnomalyConfig(model=str(trunk), image_size=32, max_memory=0.001),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="photos need"):
+        keras_wrn.run(recipe, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run" / "recipe.json").exists()
+    broken = folder(tmp_path / "broken")
+    (broken / "test" / "hole" / "001.png").write_bytes(b"no image")
+    recipe = dataclasses.replace(recipe, data=GoodDataConfig(str(broken)))
+    with pytest.raises(keras_wrn.KerasWrnError, match=r"001\.png"):
+        keras_wrn.run(recipe, run_dir=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@needs_tensorflow
+def test_a_run_that_was_cut_off_begins_anew(photos, trunk, tmp_path, monkeypatch):
+    recipe = AnomalyRecipe(
+        "things", data=GoodDataConfig(str(photos), defects=str(photos)),
+        anomaly=AnomalyConfig(model=str(trunk), image_size=32, coreset=0.05),
+        export=ExportConfig(False, False),
+    )  # fmt: skip
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(PatchCore, "_learn", stop)
+        keras_wrn.run(recipe, run_dir=tmp_path / "run")
+    other = dataclasses.replace(recipe, anomaly=dataclasses.replace(recipe.anomaly, coreset=0.1))
+    with pytest.raises(ValueError, match="was started with another recipe"):
+        keras_wrn.run(other, run_dir=tmp_path / "run", resume=True)
+    summary = keras_wrn.run(other, run_dir=tmp_path / "run", resume=True, allow_changes=True)
+    assert AnomalyRecipe.from_json((tmp_path / "run" / "recipe.json").read_text()) == other
+    assert summary["f1"] >= summary["best_f1"] - 20 and not (tmp_path / "run" / "export").exists()
 
 
 @needs_tensorflow

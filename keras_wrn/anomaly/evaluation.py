@@ -10,6 +10,8 @@ from keras_wrn.anomaly.measures import Pixels, best_f1, image_auroc
 from keras_wrn.anomaly.pictures import draw
 from keras_wrn.anomaly.sets import read_mask, test_photos
 from keras_wrn.data.images import picture
+from keras_wrn.errors import DataError
+from keras_wrn.files import distinct
 
 
 def evaluate_inspector(inspector, folder, directory=None) -> dict[str, Any]:
@@ -36,12 +38,15 @@ def evaluate_inspector(inspector, folder, directory=None) -> dict[str, Any]:
     Source: https://doi.org/10.1007/s11263-020-01400-4.
     """
     photos = test_photos(folder)
+    names = distinct(f"{photo.kind}-{photo.path.stem}" for photo in photos)
     pixels, answered, brightness = Pixels(), [], []
     for start in range(0, len(photos), BATCH):
         part = photos[start : start + BATCH]
-        images = [picture(photo.path) for photo in part]
+        images = [_pixels(photo.path) for photo in part]
         answers = inspector.inspect(images)
-        for photo, image, answer in zip(part, images, answers, strict=True):
+        for number, (photo, image, answer) in enumerate(
+            zip(part, images, answers, strict=True), start
+        ):
             mask = read_mask(photo.mask) if photo.mask else None
             answered.append(answer["score"])
             brightness.append(image.mean())
@@ -50,8 +55,8 @@ def evaluate_inspector(inspector, folder, directory=None) -> dict[str, Any]:
             if mask is not None:
                 pixels.add(answer["map"], mask)
             if directory is not None:
-                name = f"{photo.kind}-{photo.path.stem}"
-                draw(image, answer, inspector.threshold, Path(directory) / f"{name}.png", mask)
+                path = Path(directory, f"{names[number]}.png")
+                draw(image, answer, inspector.threshold, path, mask)
     odd = np.array([photo.is_odd for photo in photos])
     scores, kinds = np.array(answered), np.array([photo.kind for photo in photos])
     f1, best = best_f1(scores, odd)
@@ -75,3 +80,20 @@ def evaluate_inspector(inspector, folder, directory=None) -> dict[str, Any]:
         },
         "brightness_auroc": image_auroc(np.abs(np.array(brightness) - usual), odd),
     }
+
+
+def check_photos(photos):
+    """Decode all photos to evaluate on, `TestPhoto`s; their masks are read when they are listed.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    for photo in photos:
+        _pixels(photo.path)
+
+
+def _pixels(path):
+    try:
+        return picture(path)
+    except (ValueError, OSError) as error:
+        raise DataError(str(error)) from error

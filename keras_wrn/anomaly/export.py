@@ -118,16 +118,16 @@ def export_anomaly(
     if ending in BY_ENDING:
         BY_ENDING[ending].require([precision])
     check_max_pixels(max_pixels, model.preprocessing)
-    size = sum(int(np.prod(weight.shape)) for weight in model.weights) * 4
-    size = size // 2 if precision == "float16" else size
-    if ending in (".onnx", ".tflite") and size > LARGEST_FILE:
+    if ending in (".onnx", ".tflite") and not fits_in_file(model, precision):
         raise ExportError(
-            f"A {ending} file holds at most 2 GB, and this model has {size / 1e9:.1f} GB of "
-            "weights. Export it as a SavedModel or for OpenVINO, or fit it on fewer photos."
+            f"A {ending} file holds at most 2 GB, and this model has more weights. Export it as a "
+            "SavedModel or for OpenVINO, or fit it on fewer photos."
         )
     pixels = None
     if calibration is not None:
         photos = model.listed_photos(calibration)[:CALIBRATION_IMAGES]
+        if not photos:
+            raise ValueError("`calibration` should be good photos. Received: none")
         pixels = read_squares(photos, model.preprocessing).astype("float32")
     plain = _served(model, in_float32(model.trunk), copy=precision == "float16")
     if precision == "float16":
@@ -158,6 +158,12 @@ def export_anomaly(
         _verify(open_exported(new).answer, model, precision)
 
 
+def fits_in_file(model, precision="float32"):
+    """Whether a model's weights fit into a LiteRT or ONNX file."""
+    numbers = sum(int(np.prod(weight.shape)) for weight in model.weights)
+    return numbers * (2 if precision == "float16" else 4) <= LARGEST_FILE
+
+
 def export_anomaly_version(
     model, directory, formats=(SAVED_MODEL, "litert"), *, precisions=("float32",),
     calibration=None, max_pixels=CLASSIFIED_PIXELS, card=None,
@@ -185,7 +191,15 @@ def export_anomaly_version(
     known = SAVED_MODEL, *FORMATS
     if not formats or set(formats) - set(known):
         raise ValueError(f"`formats` should be some of {known}. Received: {tuple(formats)}")
-    check_writable(formats, precisions)
+    endings = [row.ending for row in FORMATS.values() if row.name in formats]
+    for precision in set(precisions) - {"float32"}:
+        if not any(precision in PRECISIONS[ending] for ending in endings):
+            having = [e for e, known in PRECISIONS.items() if precision in known] or "no"
+            raise ValueError(
+                f"A file in {precision!r} should end in one of {having}. Received: the formats "
+                f"{', '.join(formats)}"
+            )
+    check_writable(formats, ["float32"])
     _check_fitted(model)
     with new_version(directory, card) as (version, new):
         if SAVED_MODEL in formats:
@@ -330,7 +344,10 @@ def _write_onnx(model, new, metadata):
     kept = [value for value in file.graph.input if value.name not in learned]
     del file.graph.input[:]
     file.graph.input.extend(kept)
+    used = {name for node in file.graph.node for name in node.input}
     for name, variable in learned.items():
+        if name not in used:  # such as the neighbours, where they weigh nothing
+            continue
         array = ops.convert_to_numpy(variable.value)
         file.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
     onnx.helper.set_model_props(file, {"keras_wrn": metadata})
@@ -382,6 +399,13 @@ def _verify(run, model, precision, photos=None):
         expected = {name: ops.convert_to_numpy(x) for name, x in model.call(pixels).items()}
     found = run(pixels)
     limit = max(LIMITS.get(precision, 0.0), tolerance_of(model.trunk))
+    expected["is_anomaly"] = found["score"] > np.float32(model.threshold)
+    if not np.array_equal(found["is_anomaly"], expected["is_anomaly"]):
+        raise ExportError(
+            f"The artifact's is_anomaly should be {expected['is_anomaly']} with scores "
+            f"{found['score']} and the threshold {model.threshold}, and is {found['is_anomaly']}. "
+            "Nothing was written."
+        )
     for name in ("score", "map"):
         value, wanted = np.asarray(found[name], "float32"), expected[name]
         if value.shape != wanted.shape:

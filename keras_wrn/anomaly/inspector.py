@@ -60,7 +60,7 @@ class Inspector:
             name: np.concatenate([np.asarray(part[name]) for part in parts])[: len(squares)]
             for name in ("score", "map", "is_anomaly")
         }
-        if not np.isfinite(answer["score"]).all():
+        if not all(np.isfinite(answer[name]).all() for name in ("score", "map")):
             raise ValueError(f"The model {self.name!r} answers with NaN or infinity.")
         return [
             {

@@ -42,7 +42,8 @@ def best_f1(scores, odd):
 class Pixels:
     """Scores of pixels against masks, photo by photo, without a quantisation of the scores.
 
-    Only the pixels of defects are kept. Those that are fine are counted between them.
+    Maps and masks are kept, 5 bytes a pixel. Pixels that are fine are not sorted, but counted
+    between those that are odd.
     """
 
     def __init__(self):

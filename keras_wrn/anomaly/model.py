@@ -1,6 +1,8 @@
 """What PatchCore and PaDiM have in common: a trunk, a memory of good photos, and a threshold."""
 
+import numbers
 import os
+import re
 import time
 
 import keras
@@ -11,12 +13,12 @@ from keras_wrn.anomaly.inspector import Inspector, batches
 from keras_wrn.anomaly.maps import patches, resized, smooth
 from keras_wrn.anomaly.measures import best_f1
 from keras_wrn.anomaly.photos import listed, read_squares
-from keras_wrn.anomaly.sets import good_photos
-from keras_wrn.anomaly.trunk import open_trunk, usual
+from keras_wrn.anomaly.sets import defect_photos, good_photos
+from keras_wrn.anomaly.trunk import open_trunk, own_trunk, usual
 from keras_wrn.catalog.announce import announce_features
 from keras_wrn.catalog.opening import load_model
 from keras_wrn.catalog.transfer import FeatureModel
-from keras_wrn.checks import check_count
+from keras_wrn.checks import check_count, is_int
 from keras_wrn.errors import DataError
 
 SIGMA = 1 / 64  # of the blur, as a share of the image's side: 4 pixels of 256
@@ -39,17 +41,21 @@ class AnomalyModel(keras.Model):
     def __init__(
         self, model_or_name, stages, image_size, top_share, smoothing, seed, name, **kwargs
     ):  # fmt: skip
-        super().__init__(name=name or type(self).__name__.lower(), **kwargs)
+        check_name(name)
+        # In float32 whatever the global policy is: distances need it. The trunk has its own.
+        super().__init__(name=name or type(self).__name__.lower(), dtype="float32", **kwargs)
+        if not is_int(seed) or seed < 0:
+            raise ValueError(f"`seed` should be a whole number, 0 or more. Received: {seed!r}")
         if isinstance(model_or_name, FeatureModel):
             if (stages, image_size) != (None, None):
                 raise ValueError(
                     "A feature model has its stages and size. Received with it: "
                     f"stages={stages!r}, image_size={image_size!r}"
                 )
-            self.trunk = model_or_name
+            self.trunk = own_trunk(model_or_name)
         else:
-            network = load_model(model_or_name)
             announce_features(model_or_name)
+            network = load_model(model_or_name)
             suits = usual(network)
             self.trunk = open_trunk(
                 network,
@@ -62,17 +68,19 @@ class AnomalyModel(keras.Model):
             top_share = usual(self.trunk).top_share
         if smoothing is None:
             smoothing = SIGMA * self.preprocessing.size
-        if not 0 <= top_share <= 1:
+        if not is_number(top_share) or not 0 <= top_share <= 1:
             raise ValueError(f"`top_share` should be in 0..1. Received: {top_share!r}")
-        if not 0 <= smoothing <= self.preprocessing.size / 8:
+        if not is_number(smoothing) or not 0 <= smoothing <= self.preprocessing.size / 8:
             raise ValueError(
                 f"`smoothing` should be 0 to {self.preprocessing.size / 8:g} pixels, an eighth of "
                 f"the images. Received: {smoothing!r}"
             )
         self.top_share, self.smoothing, self.seed = float(top_share), float(smoothing), int(seed)
-        first = self.trunk.outputs[0]
-        self.places = tuple(first.shape[1:3])
+        # Keras sorts the outputs by name, in which the stem comes after stage 1.
+        self.maps = tuple(sorted(self.trunk.output, key=lambda name: name.replace("stem", "")))
+        self.places = tuple(self.trunk.output[self.maps[0]].shape[1:3])
         self.channels = sum(output.shape[-1] for output in self.trunk.outputs)
+        self.points = 0
         self.is_fitted = False
 
     @property
@@ -100,7 +108,8 @@ class AnomalyModel(keras.Model):
             good: a folder of good photos, bare or with train/good as in MVTec AD; or a list of
                 photos in any form that `keras_wrn.inference_model` takes. Each is squeezed into a
                 square, whatever its size.
-            defects: photos of defects, a folder or a list, or None.
+            defects: photos of defects: a list, a bare folder, or a folder with test/KIND as in
+                MVTec AD; or None.
             validation: float in (0, 1), the share of the good photos that is held out, one at
                 least.
             quantile: float in (0, 1], of the scores of the photos held out.
@@ -117,27 +126,30 @@ class AnomalyModel(keras.Model):
             ValueError: a setting is out of range, the memory does not suffice, the features have
                 NaN, or the model is fitted already.
         """
-        if self.is_fitted:
+        if self.points:
             raise ValueError(
-                f"This {type(self).__name__} is fitted already. Make a new one for other photos."
+                f"This {type(self).__name__} is fitted already, or its fit was cut off. Make a new "
+                "one for other photos."
             )
         if not 0 < validation < 1:
             raise ValueError(f"`validation` should be in (0, 1). Received: {validation!r}")
         if not 0 < quantile <= 1:
             raise ValueError(f"`quantile` should be in (0, 1]. Received: {quantile!r}")
         good = self.listed_photos(good)
+        if defects is not None:
+            is_folder = isinstance(defects, str | os.PathLike)
+            defects = defect_photos(defects) if is_folder else listed(defects)[0]
         held = max(1, round(validation * len(good)))
         if len(good) - held < self.LEAST:
             raise DataError(
                 f"Expected {self.LEAST + 1} good photos or more: {self.LEAST} to learn from, and "
                 f"one to choose the threshold on. Received: {len(good)}"
             )
-        defects = [] if defects is None else self.listed_photos(defects)
-        self._check_memory(len(good) - held, max_memory)
+        self.check_memory(len(good) - held, max_memory)
         steps = _Steps(log)
         try:
             squares = read_squares(good, self.preprocessing)
-            odd = read_squares(defects, self.preprocessing)
+            odd = read_squares(defects or [], self.preprocessing)
         except (ValueError, OSError) as error:
             raise DataError(str(error)) from error
         steps.done("photos", good=len(squares), defects=len(odd))
@@ -145,14 +157,14 @@ class AnomalyModel(keras.Model):
         features = self._features(squares[np.sort(order[held:])])
         steps.done("features", photos=len(features), places=features.shape[1])
         self._learn(features)
-        self.is_fitted = True
         steps.done("memory", points=self.points)
         scores = self._scores(squares[np.sort(order[:held])])
+        threshold = np.quantile(scores, quantile)
         if len(odd):
             truth = np.r_[np.zeros(len(scores)), np.ones(len(odd))]
-            self.threshold = best_f1(np.r_[scores, self._scores(odd)], truth)[1]
-        else:
-            self.threshold = np.quantile(scores, quantile)
+            threshold = best_f1(np.r_[scores, self._scores(odd)], truth)[1]
+        self.limit.assign(threshold)
+        self.is_fitted = True
         steps.done("threshold", held_out=held, threshold=self.threshold)
         return self
 
@@ -171,7 +183,8 @@ class AnomalyModel(keras.Model):
         return Inspector(self.name, self.preprocessing, self.threshold, self.predict_on_batch)
 
     def build(self, input_shape):
-        self._require_fitted()
+        if not self.points:
+            self._require_fitted()
 
     def call(self, image):
         maps = self.trunk(self.preprocessing.normalize(image), training=False)
@@ -216,7 +229,7 @@ class AnomalyModel(keras.Model):
 
     def _patches(self, maps):
         """The features of each place, float32 (batch, places, channels)."""
-        return patches([maps[name] for name in self.trunk.output], self.LOCAL)
+        return patches([maps[name] for name in self.maps], self.LOCAL)
 
     def _features(self, squares):
         """The features of photos, float32 (n, places, channels)."""
@@ -236,11 +249,12 @@ class AnomalyModel(keras.Model):
         parts = [self.predict_on_batch(part.astype("float32")) for _, part in batches(squares)]
         return np.concatenate([part["score"] for part in parts])[: len(squares)]
 
-    def _check_memory(self, photos, most):
+    def check_memory(self, photos, most):
+        """Raise a ValueError if so many photos to learn from need more than `most` GB."""
         needed = self._bytes(photos) / GIGABYTE
         if most is not None and needed > most:
             raise ValueError(
-                f"{photos} photos need {needed:.1f} GB: {self._why(photos)}. The limit is {most:g} "
+                f"{photos} photos need {needed:.2g} GB: {self._why(photos)}. The limit is {most:g} "
                 "GB (`max_memory`). Give fewer photos, a smaller `image_size`, or "
                 f"{self._less()}"
             )
@@ -248,6 +262,19 @@ class AnomalyModel(keras.Model):
     def _require_fitted(self):
         if not self.is_fitted:
             raise ValueError(f"This {type(self).__name__} has seen no photos yet: call `fit`.")
+
+
+def check_name(name):
+    """Raise a ValueError if TensorFlow cannot name a part of a graph so."""
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*", name):
+        raise ValueError(
+            "`name` should be letters of English, digits, '_', '-' and '.'. Received: "
+            f"name={name!r}"
+        )
+
+
+def is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 class _Steps:

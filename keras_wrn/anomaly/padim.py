@@ -75,7 +75,6 @@ class PaDiM(AnomalyModel):
         random = np.random.default_rng([self.seed, 1])
         chosen = random.choice(self.channels, self.features, replace=False)
         self.picked = tuple(int(channel) for channel in np.sort(chosen))
-        self.points = 0
 
     def get_config(self):
         return {**super().get_config(), "features": self.features}

@@ -21,9 +21,10 @@ class PatchCore(AnomalyModel):
     A patch is the features of a place and its neighbours: those of some stages, each averaged over
     3x3 places (zeros beyond the border) and resized to the first. A few patches of the good photos,
     chosen greedily so that they are far apart, are kept. A patch is as odd as it is far from the
-    nearest of them. The map is this distance, resized to the image and blurred. The score of a
-    photo is that of its oddest patch, a little less if the kept patch next to it is far from other
-    kept ones; or, with a `top_share`, the mean of the highest values of the map.
+    nearest of them; distances are computed in blocks of 32 MiB for each photo of a batch. The map
+    is this distance, resized to the image and blurred. The score of a photo is that of its oddest
+    patch, a little less if the kept patch next to it is far from other kept ones; or, with a
+    `top_share`, the mean of the highest values of the map.
 
     Deviations from the paper: the whole photo is squeezed into a square, without a crop. The
     coreset is searched in a projection to 128 channels by random numbers of a Gaussian. Channels
@@ -79,7 +80,6 @@ class PatchCore(AnomalyModel):
             model_or_name, stages, image_size, top_share, smoothing, seed, name, **kwargs
         )
         self.coreset, self.neighbours = float(coreset), int(neighbours)
-        self.points = 0
 
     def get_config(self):
         return {**super().get_config(), "coreset": self.coreset, "neighbours": self.neighbours}
@@ -110,6 +110,11 @@ class PatchCore(AnomalyModel):
 
     def _keep(self, patches, center):
         lengths, scale = in_two(np.einsum("ij,ij->i", patches, patches, dtype="float64"))
+        if not np.isfinite(lengths).all():
+            raise ValueError(
+                f"Expected features of {self.trunk.name!r} that are less than 30,000 from their "
+                "mean. Received: larger ones"
+            )
         self.bank.assign(np.concatenate([patches, lengths], axis=1))
         self.center.assign(center)
         self.scale.assign(scale)
@@ -166,7 +171,7 @@ class PatchCore(AnomalyModel):
     def _weighted(self, distances, asked):
         """The distance of the oddest patch of each photo, weighted."""
         far, place = ops.top_k(distances, 1)  # argmax would not become a LiteRT file
-        if not self.neighbours:
+        if self.near.shape[1] < 2:  # the weight of a lone patch would be 0
             return far[:, 0]
         mask = ops.one_hot(place[:, 0], distances.shape[1], dtype="float32")
         asked = ops.matmul(mask[:, None], asked)[:, 0]
@@ -220,8 +225,9 @@ def in_two(lengths):
     """
     power = np.ceil(np.log2(max(lengths.max(), 1e-30) / LARGEST))
     scale = 2.0 ** float(np.clip(power, -14, 15))  # float16 holds it
-    high = (lengths / scale).astype("float16")
-    low = (lengths / scale - high).astype("float16")
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers that are too large
+        high = (lengths / scale).astype("float16")
+        low = (lengths / scale - high).astype("float16")
     return np.stack([high, low], axis=1).astype("float32"), scale
 
 

@@ -36,7 +36,7 @@ def draw(photo, result, threshold, path, mask=None):
     for axes, image in ((plain, photo), (heat, grey)):
         axes.imshow(image, interpolation="nearest")
         axes.axis("off")
-        if mask is not None and mask.any():
+        if mask is not None and mask.any() and min(mask.shape) > 1:  # else it has no contour
             axes.contour(np.asarray(mask, float), [0.5], colors="white", linewidths=1.5)
     unit = threshold if threshold > 0 else max(float(result["map"].max()), 1e-9)
     low, high = (share * unit for share in RANGE)

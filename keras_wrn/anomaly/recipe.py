@@ -19,6 +19,9 @@ class GoodDataConfig:
     test/KIND and ground_truth/KIND are evaluated on."""
     validation: Annotated[float, Range(0, 1, "()")] = 0.2
     """The share of the good photos that the threshold is chosen on."""
+    defects: str = ""
+    """A folder of photos of defects, bare or with test/KIND: the threshold is then the one with the
+    best F1 on them and on the good photos held out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +58,7 @@ class AnomalyConfig:
     """The most GB that features and what is kept of them may take; by default any amount."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class AnomalyRecipe(BaseRecipe):
     """What is learned of good photos, fully described.
 
@@ -81,7 +84,8 @@ class AnomalyRecipe(BaseRecipe):
             self.anomaly, model="wrn_16_2.cifar10", untrained=True, image_size=SMOKE_SIZE,
             stages=(), features=None, smoothing=None, max_memory=None,
         )  # fmt: skip
-        return dataclasses.replace(self, name=self.name + SMOKE, anomaly=anomaly)
+        data = dataclasses.replace(self.data, defects="")
+        return dataclasses.replace(self, name=self.name + SMOKE, data=data, anomaly=anomaly)
 
 
 def _data_rules(recipe):

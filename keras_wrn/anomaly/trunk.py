@@ -45,7 +45,7 @@ def open_trunk(model_or_name, stages, image_size):
 
     Args:
         model_or_name: a network, or what `keras_wrn.load_model` takes for one.
-        stages: tuple of ints.
+        stages: int or ints.
         image_size: int, height and width of the images.
 
     Raises:
@@ -54,6 +54,32 @@ def open_trunk(model_or_name, stages, image_size):
     """
     network = load_model(model_or_name)
     stage_outputs(network)
+    _check_preprocessing(network)
+    if isinstance(stages, tuple | list | range):
+        stages = sorted(stages)
+    extractor = feature_extractor(copied(network, image_size), stages)
+    extractor.preprocessing = dataclasses.replace(
+        network.preprocessing, size=image_size, crop=1.0, class_names=()
+    )
+    return extractor
+
+
+def own_trunk(extractor):
+    """A copy of a `FeatureModel`, after checking that it is for photos of a known size."""
+    _check_preprocessing(extractor)
+    sides = extractor.inputs[0].shape[1:3]
+    if any(side != extractor.preprocessing.size for side in sides):
+        raise ValueError(
+            f"Expected a feature model for square images of its preprocessing's size, "
+            f"{extractor.preprocessing.size}. Received: {extractor.name!r} for {tuple(sides)}"
+        )
+    preprocessing = extractor.preprocessing
+    copy = copied(extractor)
+    copy.preprocessing = dataclasses.replace(preprocessing, crop=1.0, class_names=())
+    return copy
+
+
+def _check_preprocessing(network):
     preprocessing = getattr(network, "preprocessing", None)
     if preprocessing is None or preprocessing.channels != 3 or preprocessing.zca is not None:
         kind = "none" if preprocessing is None else f"{preprocessing!r:.200}"
@@ -61,8 +87,3 @@ def open_trunk(model_or_name, stages, image_size):
             f"Expected {network.name!r} to have a `preprocessing` for photos in colour, without "
             f"whitening. Received: {kind}"
         )
-    extractor = feature_extractor(copied(network, image_size), sorted(stages))
-    extractor.preprocessing = dataclasses.replace(
-        preprocessing, size=image_size, crop=1.0, class_names=()
-    )
-    return extractor

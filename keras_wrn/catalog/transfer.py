@@ -73,8 +73,8 @@ def feature_extractor(model_or_name, stages=(2, 3), activated=False):
     maps["stage3"].shape   # (1, 14, 14, 1024)
     ```
     """
-    model = load_model(model_or_name)
     announce_features(model_or_name)
+    model = load_model(model_or_name)
     tensors = stage_outputs(model, activated)
     stages = tuple(stages) if isinstance(stages, tuple | list | range) else (stages,)
     unknown = [s for s in stages if s not in tensors or not is_int(s)]

@@ -53,7 +53,7 @@ class AdamConfig:
     """Gradients are scaled down if their norm, over all variables, is above this."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DetectionRecipe(TrainingRecipe):
     """A training run of a detector, fully described.
 

@@ -132,13 +132,19 @@ def anomaly_card(run_dir):
         f"{summary['points']:,} kept",
         "told apart": f"{', '.join(found) or 'not measured'}: {data['test_images']:,} test photos",
         "learned from": f"{Path(data['dataset']).name}, {data['train_images']:,} good photos",
-        "threshold": f"{summary['threshold']:.4g}, the {settings['quantile']:g} quantile of the "
-        f"scores of {data['held_out']} more good photos",
+        "threshold": f"{summary['threshold']:.4g}, {_threshold(recipe)} {data['held_out']} more "
+        "good photos",
         "cost": f"{summary['seconds']:.3g} seconds on {summary['versions']['machine']}",
         "input": f"pixels of 0..255, {summary['image_size']} x {summary['image_size']} x 3: the "
         "whole photo squeezed into a square",
     }
     return _page(recipe, rows, ANOMALY_ADVICE)
+
+
+def _threshold(recipe):
+    if recipe["data"]["defects"]:
+        return "with the best F1 on some defects and"
+    return f"the {recipe['anomaly']['quantile']:g} quantile of the scores of"
 
 
 def _page(recipe, rows, advice):

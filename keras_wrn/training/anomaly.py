@@ -7,13 +7,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+import keras
 import numpy as np
 from PIL import Image
 
 from keras_wrn.anomaly.building import build_model
-from keras_wrn.anomaly.evaluation import evaluate_inspector
-from keras_wrn.anomaly.export import export_anomaly
-from keras_wrn.anomaly.sets import good_photos, test_photos
+from keras_wrn.anomaly.evaluation import check_photos, evaluate_inspector
+from keras_wrn.anomaly.export import export_anomaly, fits_in_file
+from keras_wrn.anomaly.sets import defect_photos, good_photos, test_photos
 from keras_wrn.files import write_json
 from keras_wrn.models.complexity import count_macs
 from keras_wrn.runs.directory import begin_directory
@@ -26,15 +27,19 @@ MADE_UP_SIDE = 48
 
 
 def check(recipe, made_up=False):
-    """Find the photos: those to learn from, and those to evaluate on, [] if there are none.
+    """Find the photos, and read those to evaluate on and their masks.
 
     Raises:
-        DataError: they are not as `GoodDataConfig` describes them.
+        DataError: they are not as `GoodDataConfig` describes them, or one cannot be read.
     """
     if made_up:
-        return None
+        return
     folder = Path(recipe.data.dataset)
-    return good_photos(folder), test_photos(folder) if (folder / "test").is_dir() else []
+    good_photos(folder)
+    if recipe.data.defects:
+        defect_photos(recipe.data.defects)
+    if (folder / "test").is_dir():
+        check_photos(test_photos(folder))
 
 
 def learn(recipe, run_dir, made_up=False):
@@ -51,11 +56,13 @@ def learn(recipe, run_dir, made_up=False):
             folder = _made_up(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         good = good_photos(folder)
         tested = test_photos(folder) if (folder / "test").is_dir() else []
-        model = build_model(recipe.anomaly, recipe.seed, recipe.name.replace(" ", "_"))
+        model = build_model(recipe.anomaly, recipe.seed)
         given = {
             "dataset": recipe.data.dataset, "good": len(good), "test": len(tested),
             "model": recipe.anomaly.model,
         }  # fmt: skip
+        held = max(1, round(recipe.data.validation * len(good)))
+        model.check_memory(len(good) - held, recipe.anomaly.max_memory)
         begin_directory(run_dir, recipe, given)
         log = stack.enter_context(open(run_dir / LOG, "w", encoding="utf-8"))
 
@@ -66,19 +73,15 @@ def learn(recipe, run_dir, made_up=False):
             print(f"{line['step']:10} {words}", flush=True)
 
         model.fit(
-            good, validation=recipe.data.validation, quantile=recipe.anomaly.quantile,
-            max_memory=recipe.anomaly.max_memory, log=add,
+            good, defects=recipe.data.defects or None, validation=recipe.data.validation,
+            quantile=recipe.anomaly.quantile, max_memory=recipe.anomaly.max_memory, log=add,
         )  # fmt: skip
         model.save(run_dir / MODEL)
         results = {}
         if tested:
             results = evaluate_inspector(model.inspector(), folder, run_dir / PICTURES)
     lines = [json.loads(line) for line in (run_dir / LOG).read_text().splitlines()]
-    (run_dir / EXPORT).mkdir(exist_ok=True)
-    if recipe.export.saved_model:
-        export_anomaly(model, run_dir / EXPORT / "saved_model", overwrite=True)
-    if recipe.export.litert:
-        export_anomaly(model, run_dir / EXPORT / "model.tflite", overwrite=True)
+    _export(recipe, model, run_dir / EXPORT)
     held = lines[-1]["held_out"]
     summary = {
         "recipe": recipe.name,
@@ -101,6 +104,21 @@ def learn(recipe, run_dir, made_up=False):
     write_json(run_dir / "summary.json", summary)
     print(f"{run_dir} is finished: {result(summary)}.")
     return summary
+
+
+def _export(recipe, model, directory):
+    """Write what the recipe's `export` asks for, as far as it can be written."""
+    if not (recipe.export.saved_model or recipe.export.litert):
+        return
+    if keras.backend.backend() != "tensorflow":
+        return print(f"No artifacts are exported on the {keras.backend.backend()} backend.")
+    directory.mkdir(exist_ok=True)
+    if recipe.export.saved_model:
+        export_anomaly(model, directory / "saved_model", overwrite=True)
+    if recipe.export.litert and not fits_in_file(model):
+        print("The model has more than 2 GB of weights: no LiteRT file is exported.")
+    elif recipe.export.litert:
+        export_anomaly(model, directory / "model.tflite", overwrite=True)
 
 
 def result(summary):

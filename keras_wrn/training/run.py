@@ -43,6 +43,7 @@ def run(
     Returns:
         The contents of summary.json; {} on all processes but the first. The directory also holds
         recipe.json, log.jsonl, curves.png, tensorboard/, checkpoints/, preprocessing.json,
+        model.keras and export/; for an `AnomalyRecipe` recipe.json, log.jsonl, predictions/,
         model.keras and export/.
 
     Raises:
@@ -65,7 +66,7 @@ def run(
     own_place = run_dir is None
     run_dir = Path(run_dir or default_directory(recipe))
     if not isinstance(recipe, TrainingRecipe):
-        return _learn(recipe, run_dir, resume, made_up, own_place)
+        return _learn(recipe, run_dir, resume, allow_changes, made_up, own_place)
     checked = None
     if not (run_dir / "summary.json").exists():  # the images of a finished run may be gone
         checked = task_of(recipe).check(recipe, data_dir, made_up)
@@ -87,16 +88,18 @@ def run(
         return placement.on_chief(trainer.finish) or {}
 
 
-def _learn(recipe, run_dir, resume, made_up, own_place):
-    """`run` for what is learned in one pass, in one process."""
+def _learn(recipe, run_dir, resume, allow_changes, made_up, own_place):
+    """`run` for what is learned in one pass, in one process; it begins anew if it was cut off."""
     finished = run_dir / "summary.json"
     if not finished.exists():
         anomaly.check(recipe, made_up)
     if made_up and own_place and not resume:
         clear_smoke(run_dir)
-    open_directory(run_dir, recipe, resume)
+    changes = open_directory(run_dir, recipe, resume, allow_changes)
     if finished.exists():
         print(f"{run_dir} is a finished run.")
         return read_summary(run_dir)
     with locked(run_dir):
+        if changes:  # nothing is kept of the settings it was begun with
+            (run_dir / "recipe.json").unlink()
         return anomaly.learn(recipe, run_dir, made_up)

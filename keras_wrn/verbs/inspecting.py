@@ -1,5 +1,6 @@
 """`keras-wrn anomaly`, and what other verbs do with a PatchCore or PaDiM."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,18 +8,19 @@ import tyro
 
 from keras_wrn.anomaly.building import build_model
 from keras_wrn.anomaly.evaluation import evaluate_inspector
-from keras_wrn.anomaly.export import PRECISIONS, export_anomaly_serving, export_anomaly_version
+from keras_wrn.anomaly.export import export_anomaly_serving, export_anomaly_version
 from keras_wrn.anomaly.exported import open_inspector
 from keras_wrn.anomaly.inspector import BATCH, Inspector
 from keras_wrn.anomaly.pictures import draw
 from keras_wrn.anomaly.recipe import AnomalyConfig
 from keras_wrn.anomaly.sets import good_photos, mask_beside, read_mask
+from keras_wrn.errors import DataError
 from keras_wrn.evaluation import RESULTS_FILE
 from keras_wrn.files import write_json, written_aside
 from keras_wrn.runs.card import anomaly_card
 from keras_wrn.verbs.flags import check_folder
 from keras_wrn.verbs.photos import look_at
-from keras_wrn.verbs.runs import name_of
+from keras_wrn.verbs.runs import name_of, recipe_of
 from keras_wrn.verbs.table import odd_line
 
 
@@ -47,7 +49,8 @@ def fit(
         folder: Good photos: a bare folder, or train/good as in MVTec AD.
         out: The .keras file to write.
         config: How.
-        defects: A folder of photos of defects, to choose the threshold by the best F1.
+        defects: A folder of photos of defects, bare or with test/KIND, to choose the threshold by
+            the best F1.
         validation: The share of the good photos that are held out, to choose the threshold on.
         seed: Seed of all that is random.
         overwrite: Replace a file that is there.
@@ -123,9 +126,10 @@ def inspect_images(inspector: Inspector, found, out, show_dir):
         return {"score": result["score"], "is_anomaly": result["is_anomaly"]}
 
     def picture(item, photo, result, path):
-        is_file = isinstance(item.image, str) and "://" not in item.image
-        mask = mask_beside(item.image) if is_file else None
-        mask = None if mask is None else read_mask(mask)
+        mask = None
+        if isinstance(item.image, str) and "://" not in item.image:
+            with contextlib.suppress(DataError):  # the answer does not need it
+                mask = read_mask(beside) if (beside := mask_beside(item.image)) else None
         if mask is not None and mask.shape != photo.shape[:2]:
             mask = None  # of another photo
         draw(photo, result, inspector.threshold, path, mask)
@@ -139,13 +143,12 @@ def inspect_images(inspector: Inspector, found, out, show_dir):
 def export_files(network, model, formats, out, precisions, data, name, max_pixels, max_batch_size):
     """Export a PatchCore or PaDiM; the arguments are those of `keras-wrn export`."""
     if "int8" in precisions and data is None:
-        raise ValueError("--precision int8 needs --data, a folder of good photos to calibrate with")
-    unknown = set(precisions) - {x for having in PRECISIONS.values() for x in having}
-    if unknown:
-        raise ValueError(
-            "A model of good photos is exported in float32, float16 and int8. Received: "
-            f"--precision {' '.join(sorted(unknown))}"
-        )
+        recipe = recipe_of(model)
+        if recipe is None:
+            raise ValueError(
+                "--precision int8 needs --data, a folder of good photos to calibrate with"
+            )
+        data = recipe.data.dataset
     directory = out or Path("saved_models") / name_of(model)
     versioned = [kind for kind in formats if kind != "serving"]
     if versioned:
@@ -154,7 +157,8 @@ def export_files(network, model, formats, out, precisions, data, name, max_pixel
             network, directory, versioned, precisions=precisions, calibration=data,
             max_pixels=max_pixels, card=card,
         )  # fmt: skip
-        print(f"Exported {', '.join(versioned)} to {version}")
+        files = f" ({', '.join(precisions)})" if precisions != ("float32",) else ""
+        print(f"Exported {', '.join(versioned)}{files} to {version}")
     if "serving" in formats:
         served = directory / "serving" if versioned else out or Path("serving")
         version = export_anomaly_serving(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from keras_wrn.data.images import picture as pixels_of
-from keras_wrn.files import printable
+from keras_wrn.files import distinct, printable
 from keras_wrn.verbs.flags import check_folder
 from keras_wrn.verbs.table import written
 
@@ -31,7 +31,7 @@ def look_at(found, out, show_dir, *, of, line, batch, answer, fields, picture, c
 
     check_folder("--show-dir", show_dir)
     width = max(len(item.name) for item in found)
-    failed, names = 0, _file_names(found)
+    failed, names = 0, distinct(Path(item.name).stem or "photo" for item in found)
     with (
         written(out, of=of) as write,
         # None: the bar is shown only in a terminal.
@@ -76,18 +76,3 @@ def _read(items, alone, check):
         else:
             photos[i] = photo
     return photos, errors
-
-
-def _file_names(found):
-    """A name for the picture of each image: that of the file, with a number where it is taken."""
-    taken: set = set()
-    names = []
-    for item in found:
-        stem = Path(item.name).stem or "photo"
-        name, number = stem, 1
-        while name in taken:
-            number += 1
-            name = f"{stem}-{number}"
-        taken.add(name)
-        names.append(name)
-    return names

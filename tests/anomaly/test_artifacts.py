@@ -154,6 +154,12 @@ def test_what_cannot_be_written_is_refused(models, tmp_path, path, settings, mes
     assert not any(tmp_path.iterdir())
 
 
+def test_a_file_that_cannot_hold_the_weights_is_refused(models, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "LARGEST_FILE", 1000)
+    with pytest.raises(ExportError, match=r"A .tflite file holds at most 2 GB"):
+        export_anomaly(models["padim"], tmp_path / "m.tflite")
+
+
 def test_what_was_not_fitted_is_refused(tmp_path, saved):
     for given in (PaDiM(network()), keras_wrn.WideResNet(10, 1)):
         with pytest.raises(ValueError, match="Expected a fitted PatchCore or PaDiM"):
@@ -179,6 +185,8 @@ def test_a_version_holds_what_was_asked_for(models, tmp_path):
     assert sizes[0] < 0.6 * sizes[1]
     with pytest.raises(ValueError, match="some of"):
         export_anomaly_version(models["padim"], tmp_path / "v", ("pb",))
+    with pytest.raises(ValueError, match=r"'int8' should end in one of \['.xml'\]"):
+        export_anomaly_version(models["padim"], tmp_path / "v", precisions=("int8",))
 
 
 @pytest.mark.extra("grpc", "tensorflow_serving")

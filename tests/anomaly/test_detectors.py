@@ -276,3 +276,80 @@ def test_networks_that_do_not_fit_are_named():
         PatchCore(plain)
     with pytest.raises(ValueError, match="Expected a network of this package"):
         PatchCore(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()]))
+
+
+@pytest.mark.parametrize("build", [PatchCore, PaDiM])
+@pytest.mark.parametrize("stages", [(0, 1), (0, 2), (3, 2), 2])
+def test_stages_in_any_order_are_joined_in_the_size_of_the_largest(build, stages):
+    model = build(network(), image_size=SIZE, stages=stages).fit(good(6))
+    sizes = {0: 32, 1: 32, 2: 16, 3: 8}
+    largest = max(sizes[x] for x in np.atleast_1d(stages))
+    assert model.places == (largest, largest)
+    random = np.random.default_rng(9)
+    odd, mask = photo(random, odd=True)
+    found = model.score([odd, photo(random)[0], odd])
+    assert len(found) == 3 and found[0]["score"] > 1.5 * found[1]["score"]
+    assert found[0]["map"][mask].mean() > 1.5 * found[0]["map"][~mask].mean()
+
+
+def test_a_given_feature_model_is_checked_and_left_as_it_is():
+    extractor = keras_wrn.feature_extractor(network(), (3, 2))
+    model = PatchCore(extractor).fit(good(5))
+    assert extractor.trainable and model.places == (16, 16)
+    assert model.score(good(1))[0]["score"] >= 0
+    extractor.preprocessing = None
+    with pytest.raises(ValueError, match=r"to have a `preprocessing`.*Received: none"):
+        PatchCore(extractor)
+    anything = keras_wrn.WideResNet(10, 1, input_shape=(None, None, 3))
+    anything.preprocessing = network().preprocessing
+    with pytest.raises(ValueError, match="for square images of its preprocessing's size, 32"):
+        PatchCore(keras_wrn.feature_extractor(anything, 2))
+
+
+def test_a_lone_patch_has_no_weight():
+    model = PatchCore(network(), image_size=SIZE, coreset=1e-9, top_share=0.0).fit(good(5))
+    assert model.points == 1
+    scores = [
+        x["score"] for x in model.score([*good(1), photo(np.random.default_rng(0), odd=True)[0]])
+    ]
+    assert 0 < scores[0] < scores[1]
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_distances_are_in_float32_whatever_the_policy_is(policy, set_policy, tmp_path):
+    model = PatchCore(network(), image_size=SIZE, coreset=0.05, top_share=0.0).fit(good(5))
+    model.save(tmp_path / "model.keras")
+    expected = model.predict_on_batch(squares(2))
+    set_policy(policy)
+    found = keras_wrn.load_model(tmp_path / "model.keras").predict_on_batch(squares(2))
+    np.testing.assert_allclose(found["score"], expected["score"], rtol=1e-5)
+    low = PatchCore(network(), image_size=SIZE, coreset=0.05, top_share=0.0).fit(good(5))
+    assert low.predict_on_batch(squares(2))["map"].dtype == "float32"
+
+
+def test_a_fit_that_was_cut_off_leaves_no_model():
+    def stop(line):
+        if line["step"] == "memory":
+            raise KeyboardInterrupt
+
+    model = PaDiM(network(), image_size=SIZE)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(good(4), log=stop)
+    with pytest.raises(ValueError, match="has seen no photos yet"):
+        model.score(good(1))
+
+
+@pytest.mark.parametrize("settings", [
+    {"seed": -1}, {"seed": None}, {"name": "Plätzchen"}, {"top_share": "a"}, {"smoothing": True},
+])  # fmt: skip
+def test_odd_settings_are_named(settings):
+    (name,) = settings
+    with pytest.raises(ValueError, match=f"`{name}` should be"):
+        PatchCore(network(), **settings)
+
+
+def test_features_far_from_each_other_are_refused():
+    wild = network()
+    wild.get_layer("conv1").kernel.assign(wild.get_layer("conv1").kernel.value * 1e7)
+    with pytest.raises(ValueError, match="less than 30,000 from their mean"):
+        PatchCore(wild, image_size=SIZE, stages=(0,)).fit(good(4))

@@ -7,7 +7,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from keras_wrn.anomaly import PatchCore, evaluate_inspector
-from keras_wrn.anomaly.sets import good_photos, mask_beside, read_mask, test_photos
+from keras_wrn.anomaly.sets import defect_photos, good_photos, mask_beside, read_mask, test_photos
 from keras_wrn.errors import DataError
 
 test_photos.__test__ = False
@@ -83,12 +83,18 @@ def test_bad_folders_are_named(tmp_path):
     for change, message in (
         (lambda: mask.unlink(), "Expected a mask for each photo.*001.*Missing: 1 of 3"),
         (lambda: mask.write_bytes(b"no image"), "001_mask.png cannot be read"),
-        (lambda: Image.new("L", (5, 5)).save(mask), "mask of the photo's size.*Received: 5 x 5"),
+        (lambda: Image.new("L", (5, 5), 255).save(mask), "the photo's size.*Received: 5 x 5"),
+        (lambda: Image.new("L", (59, 41), 1).save(mask), "001_mask.png.*without any, of 1 to 1"),
+        (lambda: mask.with_name("9_mask.png").write_bytes(content), "1 without.*9_mask.png"),
     ):
         change()
         with pytest.raises(DataError, match=f"(?s){message}"):
             test_photos(root)
         mask.write_bytes(content)
+        mask.with_name("9_mask.png").unlink(missing_ok=True)
+    (root / "ground_truth" / "hole").rename(root / "ground_truth" / "holes")
+    with pytest.raises(DataError, match="Expected the kinds of .*Received: holes"):
+        test_photos(root)
     fine = folder(tmp_path / "b", masks=False)
     for kind in ("hole", "scratch"):
         for path in (fine / "test" / kind).iterdir():
@@ -110,3 +116,45 @@ def test_one_broken_photo_is_named_before_anything_is_computed(tmp_path, monkeyp
     with pytest.raises(DataError, match=r"003\.png"):
         PatchCore(network(), image_size=32).fit(root)
     assert len(good(2)) == 2
+
+
+def test_defects_are_never_good_photos(tmp_path):
+    root = folder(tmp_path / "a")
+    assert {x.parent.name for x in defect_photos(root)} == {"hole", "scratch"}
+    assert len(defect_photos(root / "test" / "hole")) == 3
+    for read in (good_photos, defect_photos):
+        with pytest.raises(DataError, match=r"no folders of photos.*good/, hole/, scratch/"):
+            read(root / "test")
+    with pytest.raises(DataError, match="Expected a folder of photos of defects"):
+        defect_photos(tmp_path / "absent")
+    told = PatchCore(network(), image_size=32).fit(root, defects=root)
+    plain = PatchCore(network(), image_size=32).fit(root)
+    assert told.threshold > plain.threshold
+
+
+def test_masks_belong_to_photos_by_their_whole_path(tmp_path):
+    root = folder(tmp_path)
+    for kind in ("test", "ground_truth"):
+        below = root / kind / "hole"
+        files = sorted(below.iterdir())
+        (below / "a").mkdir()
+        (below / "b").mkdir()
+        for i, file in enumerate(files):
+            name = file.name.replace(f"00{i}", "000" if i < 2 else "001")
+            file.rename(below / ("a" if i % 2 else "b") / name)
+    photos = [x for x in test_photos(root) if x.kind == "hole"]
+    assert [
+        x.path.relative_to(root / "test").with_suffix("").as_posix() + "_mask" for x in photos
+    ] == [x.mask.relative_to(root / "ground_truth").with_suffix("").as_posix() for x in photos]
+    assert [mask_beside(x.path) for x in photos] == [x.mask for x in photos]
+    model = PatchCore(network(), image_size=32).fit(root)
+    evaluate_inspector(model.inspector(), root, tmp_path / "pictures")
+    assert len(list((tmp_path / "pictures").iterdir())) == 8
+
+
+def test_a_photo_of_one_row_has_no_contour(tmp_path):
+    from keras_wrn.anomaly import draw
+
+    result = {"score": 2.0, "is_anomaly": True, "map": np.ones((1, 30), "float32")}
+    draw(np.zeros((1, 30, 3), "uint8"), result, 1.0, tmp_path / "a.png", np.ones((1, 30), bool))
+    assert (tmp_path / "a.png").is_file()
