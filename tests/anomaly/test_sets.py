@@ -93,7 +93,7 @@ def test_bad_folders_are_named(tmp_path):
         mask.write_bytes(content)
         mask.with_name("9_mask.png").unlink(missing_ok=True)
     (root / "ground_truth" / "hole").rename(root / "ground_truth" / "holes")
-    with pytest.raises(DataError, match="Expected the kinds of .*Received: holes"):
+    with pytest.raises(DataError, match=r"Expected the kinds of .*Received: holes"):
         test_photos(root)
     fine = folder(tmp_path / "b", masks=False)
     for kind in ("hole", "scratch"):
@@ -143,9 +143,12 @@ def test_masks_belong_to_photos_by_their_whole_path(tmp_path):
             name = file.name.replace(f"00{i}", "000" if i < 2 else "001")
             file.rename(below / ("a" if i % 2 else "b") / name)
     photos = [x for x in test_photos(root) if x.kind == "hole"]
-    assert [
-        x.path.relative_to(root / "test").with_suffix("").as_posix() + "_mask" for x in photos
-    ] == [x.mask.relative_to(root / "ground_truth").with_suffix("").as_posix() for x in photos]
+    for one in photos:
+        photo, mask = (
+            path.relative_to(root / part).with_suffix("").as_posix()
+            for path, part in ((one.path, "test"), (one.mask, "ground_truth"))
+        )
+        assert mask == f"{photo}_mask"
     assert [mask_beside(x.path) for x in photos] == [x.mask for x in photos]
     model = PatchCore(network(), image_size=32).fit(root)
     evaluate_inspector(model.inspector(), root, tmp_path / "pictures")
