@@ -154,9 +154,9 @@ class AnomalyModel(keras.Model):
             raise DataError(str(error)) from error
         steps.done("photos", good=len(squares), defects=len(odd))
         order = np.random.default_rng(self.seed).permutation(len(squares))
-        features = self._features(squares[np.sort(order[held:])])
-        steps.done("features", photos=len(features), places=features.shape[1])
-        self._learn(features)
+        features = [self._features(squares[np.sort(order[held:])])]
+        steps.done("features", photos=len(good) - held, places=features[0].shape[1])
+        self._learn(features.pop())  # which is the last to have them, and can let them go
         steps.done("memory", points=self.points)
         scores = self._scores(squares[np.sort(order[:held])])
         threshold = np.quantile(scores, quantile)

@@ -242,7 +242,7 @@ def nearest_of_each(points, count):
     if not count:
         return near
     norms = np.einsum("ij,ij->i", points, points)
-    rows = max(1, BLOCK // len(points))
+    rows = max(1, BLOCK // 8 // len(points))  # beside each distance is an index, twice as long
     for start in range(0, len(points), rows):
         part = slice(start, min(start + rows, len(points)))
         distances = norms - 2 * (points[part] @ points.T)
