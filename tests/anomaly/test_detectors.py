@@ -1,12 +1,16 @@
 """PatchCore and PaDiM against plain NumPy and PyTorch, written from the papers."""
 
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 from anomaly.small import folder, good, network, photo
+from anomaly.test_coreset import plain
 
 import keras_wrn
-from keras_wrn.anomaly import PaDiM, PatchCore, greedy_coreset
+from keras_wrn.anomaly import PaDiM, PatchCore
 from keras_wrn.anomaly import patchcore as module
 from keras_wrn.anomaly.photos import as_square
 from keras_wrn.errors import DataError
@@ -28,15 +32,27 @@ def fitted(kind, count=6, **settings):
     return build(network(), image_size=SIZE, **{**usual, **settings}).fit(good(count))
 
 
-def reference_features(model, images, local):
-    """The features of images by PyTorch's pooling and resize, float64 (n, places, channels)."""
+def reference_features(model, images, local, network=None):
+    """The features of images by PyTorch's pooling and resize, float64 (n, places, channels).
+
+    The maps are those of stages 2 and 3 of a network of timm, or of the model's own trunk.
+    """
     torch = pytest.importorskip("torch")
     from torch.nn import functional
 
-    maps = model.trunk.predict_on_batch(model.preprocessing.normalize(images))
+    pixels = model.preprocessing.normalize(images)
+    if network is None:
+        maps = model.trunk.predict_on_batch(pixels).values()
+        maps = [torch.from_numpy(np.array(one)).permute(0, 3, 1, 2) for one in maps]
+    else:
+        with torch.no_grad():
+            x = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+            x = network.maxpool(network.act1(network.bn1(network.conv1(x))))
+            maps = [network.layer2(network.layer1(x))]
+            maps.append(network.layer3(maps[0]))
     joined = []
-    for one in maps.values():
-        one = torch.from_numpy(np.array(one)).permute(0, 3, 1, 2).double()
+    for one in maps:
+        one = one.double()
         one = functional.avg_pool2d(one, 3, 1, 1) if local else one
         joined.append(
             functional.interpolate(one, model.places, mode="bilinear", align_corners=False)
@@ -56,26 +72,33 @@ def reference_map(distances, places, size, sigma):
     ])  # fmt: skip
 
 
-@pytest.mark.extra("torch")
+@pytest.mark.extra("torch", "timm")
 @pytest.mark.parametrize("name", ["wrn", "wide_resnet50_2"])
 def test_patchcore_is_that_of_the_paper(name):
+    theirs = None
     if name == "wrn":
         model = fitted("patchcore", 5, top_share=0.0)
     else:
-        keras.utils.set_random_seed(0)
+        sys.path.append(str(Path(__file__).parents[1] / "weights"))
+        from timm_networks import timm_network
+
+        theirs = timm_network(name)
         wide = keras_wrn.WideResNet50_2(input_shape=(64, 64, 3))
+        keras_wrn.load_torch_weights(wide, theirs.state_dict())
         wide.preprocessing = keras_wrn.Preprocessing(64, mean=(0.5,) * 3, std=(0.25,) * 3)
         model = PatchCore(wide, image_size=64, coreset=0.3).fit(good(5))
         assert model.channels == 512 + 1024 and model.places == (8, 8) and model.top_share == 0
     size = model.preprocessing.size
     photos = np.stack([as_square(x, size, "bilinear") for x in good(5)])
     order = np.random.default_rng(0).permutation(5)
-    features = reference_features(model, photos[np.sort(order[1:])], True)
+    features = reference_features(model, photos[np.sort(order[1:])], True, theirs)
     flat = features.reshape(-1, features.shape[-1])
     random = np.random.default_rng([0, 1])
     start = int(random.integers(len(flat)))
-    searched = module._projected(flat.astype("float32"), random)
-    chosen = greedy_coreset(searched, model.points, start=start)
+    searched = flat
+    if flat.shape[1] > 128:
+        searched = flat @ (random.standard_normal((flat.shape[1], 128)) / 128**0.5)
+    chosen = plain(searched, model.points, start)
     bank = flat[chosen]
     found = model.bank.value.numpy()[:, :-2] + model.center.value.numpy()
     # The features, and the chosen patches; two of them may change places by rounding.
@@ -85,7 +108,7 @@ def test_patchcore_is_that_of_the_paper(name):
     assert sorted(apart.argmin(axis=1)) == list(range(len(bank)))
 
     images = squares(3, size=size)
-    patches = reference_features(model, images, True)
+    patches = reference_features(model, images, True, theirs)
     distances = np.stack(
         [[np.sqrt(((patch - bank) ** 2).sum(-1)) for patch in one] for one in patches]
     )
