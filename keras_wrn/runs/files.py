@@ -12,6 +12,7 @@ from keras_wrn.recipe import Recipe
 LINE = {
     "epoch": int, "loss": float, "val_loss": float, "learning_rate": float, "seconds": float
 }  # fmt: skip
+STEP = {"step": str, "seconds": float}
 CLASSIFIER_LINE = {"accuracy": float, "val_accuracy": float}
 DETECTOR_LINE = {"box_loss": float, "classification_loss": float}
 SUMMARY = {
@@ -84,6 +85,15 @@ def read_log(path, count=None, also=()):
     return _read(
         Path(path), lambda text: _lines(text, expected, count), "a log, a JSON object an epoch"
     )
+
+
+def read_steps(path):
+    """The lines of the log.jsonl of what was learned in one pass, as a list of dicts.
+
+    Raises:
+        ValueError: a line is damaged; the message names the file and the line.
+    """
+    return _read(Path(path), lambda text: _lines(text, STEP), "a log, a JSON object a step")
 
 
 def read_changes(path):

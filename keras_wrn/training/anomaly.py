@@ -18,7 +18,7 @@ from keras_wrn.anomaly.sets import defect_photos, good_photos, test_photos
 from keras_wrn.files import write_json
 from keras_wrn.models.complexity import count_macs
 from keras_wrn.runs.directory import begin_directory
-from keras_wrn.runs.files import read_texts
+from keras_wrn.runs.files import read_steps, read_texts
 
 MODEL, LOG, EXPORT = "model.keras", "log.jsonl", "export"
 PICTURES = "predictions"
@@ -80,7 +80,7 @@ def learn(recipe, run_dir, made_up=False):
         results = {}
         if tested:
             results = evaluate_inspector(model.inspector(), folder, run_dir / PICTURES)
-    lines = [json.loads(line) for line in (run_dir / LOG).read_text().splitlines()]
+    lines = read_steps(run_dir / LOG)
     _export(recipe, model, run_dir / EXPORT)
     held = lines[-1]["held_out"]
     summary = {
