@@ -126,7 +126,9 @@ def test_patchcore_is_that_of_the_paper(name):
     answer = model.predict_on_batch(images)
     np.testing.assert_allclose(answer["score"], scores, rtol=1e-4)
     expected = reference_map(nearest, model.places, size, size / 64)
-    assert np.abs(answer["map"] - expected).max() < 1e-4 * expected.max()
+    # The two trunks, both in float32, are apart by as much as the maps.
+    share = 1e-4 if theirs is None else 5e-4
+    assert np.abs(answer["map"] - expected).max() < share * expected.max()
 
 
 @pytest.mark.extra("torch")

@@ -140,4 +140,5 @@ print(time.monotonic() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxr
 @pytest.mark.slow
 def test_resnet_1001_is_built_saved_loaded_and_trained(tmp_path, run_python):
     seconds, gib = map(float, run_python(DEEPEST, tmp_path / "deep.keras").split()[-2:])
-    assert seconds < 180 and gib < 6  # on two idle cores 90 seconds; others may share them
+    # On two idle cores 60 to 90 seconds; others may share them. 3.1 to 6.6 GiB were seen.
+    assert seconds < 180 and gib < 8
