@@ -139,7 +139,7 @@ class AnomalyModel(keras.Model):
         if defects is not None:
             is_folder = isinstance(defects, str | os.PathLike)
             defects = defect_photos(defects) if is_folder else listed(defects)[0]
-        held = max(1, round(validation * len(good)))
+        held = held_out(len(good), validation)
         if len(good) - held < self.LEAST:
             raise DataError(
                 f"Expected {self.LEAST + 1} good photos or more: {self.LEAST} to learn from, and "
@@ -262,6 +262,17 @@ class AnomalyModel(keras.Model):
     def _require_fitted(self):
         if not self.is_fitted:
             raise ValueError(f"This {type(self).__name__} has seen no photos yet: call `fit`.")
+
+
+def held_out(count, share):
+    """How many of the good photos are held out for the threshold, int."""
+    return max(1, round(share * count))
+
+
+def step_line(line):
+    """What `fit` logs of a step, for the terminal."""
+    words = ", ".join(f"{key} {value:.4g}" for key, value in line.items() if key != "step")
+    return f"{line['step']:10} {words}"
 
 
 def check_name(name):

@@ -14,6 +14,7 @@ from PIL import Image
 from keras_wrn.anomaly.building import build_model
 from keras_wrn.anomaly.evaluation import check_photos, evaluate_inspector
 from keras_wrn.anomaly.export import export_anomaly, fits_in_file
+from keras_wrn.anomaly.model import held_out, step_line
 from keras_wrn.anomaly.sets import defect_photos, good_photos, test_photos
 from keras_wrn.files import write_json
 from keras_wrn.models.complexity import count_macs
@@ -61,7 +62,7 @@ def learn(recipe, run_dir, made_up=False):
             "dataset": recipe.data.dataset, "good": len(good), "test": len(tested),
             "model": recipe.anomaly.model,
         }  # fmt: skip
-        held = max(1, round(recipe.data.validation * len(good)))
+        held = held_out(len(good), recipe.data.validation)
         model.check_memory(len(good) - held, recipe.anomaly.max_memory)
         begin_directory(run_dir, recipe, given)
         log = stack.enter_context(open(run_dir / LOG, "w", encoding="utf-8"))
@@ -69,8 +70,7 @@ def learn(recipe, run_dir, made_up=False):
         def add(line):
             log.write(json.dumps(line) + "\n")
             log.flush()
-            words = ", ".join(f"{key} {value:.4g}" for key, value in line.items() if key != "step")
-            print(f"{line['step']:10} {words}", flush=True)
+            print(step_line(line), flush=True)
 
         model.fit(
             good, defects=recipe.data.defects or None, validation=recipe.data.validation,
@@ -82,7 +82,6 @@ def learn(recipe, run_dir, made_up=False):
             results = evaluate_inspector(model.inspector(), folder, run_dir / PICTURES)
     lines = read_steps(run_dir / LOG)
     _export(recipe, model, run_dir / EXPORT)
-    held = lines[-1]["held_out"]
     summary = {
         "recipe": recipe.name,
         "seed": recipe.seed,

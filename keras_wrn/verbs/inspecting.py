@@ -11,6 +11,7 @@ from keras_wrn.anomaly.evaluation import evaluate_inspector
 from keras_wrn.anomaly.export import export_anomaly_serving, export_anomaly_version
 from keras_wrn.anomaly.exported import open_inspector
 from keras_wrn.anomaly.inspector import BATCH, Inspector
+from keras_wrn.anomaly.model import step_line
 from keras_wrn.anomaly.pictures import draw
 from keras_wrn.anomaly.recipe import AnomalyConfig
 from keras_wrn.anomaly.sets import good_photos, mask_beside, read_mask
@@ -61,8 +62,7 @@ def fit(
     model = build_model(config, seed)
 
     def say(line):
-        rest = ", ".join(f"{key} {value:.4g}" for key, value in line.items() if key != "step")
-        print(f"{line['step']:10} {rest}", flush=True)
+        print(step_line(line), flush=True)
 
     with written_aside(out, overwrite=overwrite, is_ours=Path.is_file, kind="a file") as new:
         model.fit(
