@@ -24,6 +24,7 @@ from keras_wrn.verbs import inspecting
 from keras_wrn.verbs.detecting import export_files
 from keras_wrn.verbs.flags import refuse
 from keras_wrn.verbs.runs import dataset_of, name_of, recipe_of
+from keras_wrn.verbs.served import serve
 from keras_wrn.weights import save_torch_weights
 
 Format = Literal[(SAVED_MODEL, *FORMATS, "serving")]  # type: ignore[valid-type]
@@ -108,17 +109,10 @@ def export(
         files = f" ({', '.join(precision)})" if precision != ("float32",) else ""
         print(f"Exported {', '.join(versioned)}{files} to {version}")
     if "serving" in format:
-        served = directory / "serving" if versioned else out or Path("serving")
-        version = export_serving(
-            network,
-            served,
-            name=name or name_of(model),
-            top_k=top_k,
-            fold_batch_norm=fold_batch_norm,
-            max_pixels=max_pixels,
-            max_batch_size=max_batch_size,
-        )
-        print(f"Exported serving to {served}: version {version.name} of {version.parent.name}")
+        serve(
+            export_serving, network, model, name, out, directory, versioned, top_k=top_k,
+            fold_batch_norm=fold_batch_norm, max_pixels=max_pixels, max_batch_size=max_batch_size,
+        )  # fmt: skip
 
 
 def convert(

@@ -18,6 +18,7 @@ from keras_wrn.runs.card import detector_card
 from keras_wrn.verbs.flags import check_folder
 from keras_wrn.verbs.photos import look_at
 from keras_wrn.verbs.runs import name_of, recipe_of
+from keras_wrn.verbs.served import serve
 from keras_wrn.verbs.table import box_line
 
 
@@ -101,9 +102,7 @@ def export_files(network, model, formats, out, name, max_pixels, max_batch_size)
         )
         print(f"Exported {', '.join(versioned)} to {version}")
     if "serving" in formats:
-        served = directory / "serving" if versioned else out or Path("serving")
-        version = export_detector_serving(
-            network, served, name=name or name_of(model), max_pixels=max_pixels,
-            max_batch_size=max_batch_size,
+        serve(
+            export_detector_serving, network, model, name, out, directory, versioned,
+            max_pixels=max_pixels, max_batch_size=max_batch_size,
         )  # fmt: skip
-        print(f"Exported serving to {served}: version {version.name} of {version.parent.name}")

@@ -22,6 +22,7 @@ from keras_wrn.runs.card import anomaly_card
 from keras_wrn.verbs.flags import check_folder
 from keras_wrn.verbs.photos import look_at
 from keras_wrn.verbs.runs import name_of, recipe_of
+from keras_wrn.verbs.served import serve
 from keras_wrn.verbs.table import odd_line
 
 
@@ -160,9 +161,7 @@ def export_files(network, model, formats, out, precisions, data, name, max_pixel
         files = f" ({', '.join(precisions)})" if precisions != ("float32",) else ""
         print(f"Exported {', '.join(versioned)}{files} to {version}")
     if "serving" in formats:
-        served = directory / "serving" if versioned else out or Path("serving")
-        version = export_anomaly_serving(
-            network, served, name=name or name_of(model), max_pixels=max_pixels,
-            max_batch_size=max_batch_size,
+        serve(
+            export_anomaly_serving, network, model, name, out, directory, versioned,
+            max_pixels=max_pixels, max_batch_size=max_batch_size,
         )  # fmt: skip
-        print(f"Exported serving to {served}: version {version.name} of {version.parent.name}")
